@@ -1,0 +1,40 @@
+# Every target makes .venv and installs what it needs, once. Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: demo test check lint format clean
+
+demo: .venv/.demo-installed
+	.venv/bin/gan-slimming demo --output demo-output
+
+test: .venv/.dev-installed
+	.venv/bin/python -m pytest
+
+# All that a change has to pass.
+check: lint test
+
+lint: .venv/.dev-installed
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright
+	.venv/bin/lint-imports --no-cache
+
+format: .venv/.dev-installed
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+clean:
+	rm -rf .venv demo-output dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install -c constraints.txt -e '.[demo,report]'
+	touch $@
+
+# dev contains what the demo needs.
+.venv/.dev-installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch .venv/.demo-installed $@

@@ -1,0 +1,1 @@
+"""Turns a trained image generator into a small one, in one optimisation."""

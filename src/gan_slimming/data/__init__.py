@@ -1,0 +1,34 @@
+"""Pictures in and out: files, training sets, and the border between pictures and generators."""
+
+from gan_slimming.data.images import PictureSet, PictureWarning, Sampler, open_folder
+from gan_slimming.data.pictures import (
+    SUFFIXES,
+    CropBox,
+    Picture,
+    PictureError,
+    crop_back,
+    from_contract,
+    list_pictures,
+    pad_to_multiple,
+    read_picture,
+    to_contract,
+    write_picture,
+)
+
+__all__ = [
+    "SUFFIXES",
+    "CropBox",
+    "Picture",
+    "PictureError",
+    "PictureSet",
+    "PictureWarning",
+    "Sampler",
+    "crop_back",
+    "from_contract",
+    "list_pictures",
+    "open_folder",
+    "pad_to_multiple",
+    "read_picture",
+    "to_contract",
+    "write_picture",
+]

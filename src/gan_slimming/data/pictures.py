@@ -1,0 +1,286 @@
+"""Single pictures: files to tensors and back, a generator's convention, padding, and finding files.
+
+Canonical pictures are float32 RGB in [-1, 1]. Embedded colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from gan_slimming.config import InputContract, UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""File name endings, in lower case, that count as pictures; any case is accepted."""
+
+_SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"quality": 95}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {"compression": "tiff_lzw"}),
+    ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
+}
+_FORMATS_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
+
+
+class PictureError(UserError):
+    """One picture that cannot be read or written; `path` and `reason` stand apart for summaries."""
+
+    def __init__(self, path: Path, reason: str, verb: str = "read") -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"cannot {verb} picture {path}: {reason}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture read from a file, upright."""
+
+    rgb: Tensor
+    """(3, height, width) float32 in [-1, 1]; transparent pixels keep their colours."""
+    alpha: Tensor | None
+    """(height, width) uint8, 255 is opaque; None where the file has no transparency."""
+    path: Path
+    """Where it was read from."""
+
+
+class CropBox(NamedTuple):
+    """Size in pixels of a picture before padding; its top left corner is the padded picture's."""
+
+    height: int
+    width: int
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Read a picture of any mode that Pillow knows, turned upright by its EXIF orientation.
+
+    Samples of 16 bits are reduced to 8, white staying white. Of several frames the first is read.
+    Raises PictureError where the file is missing, empty, damaged, no picture, or absurdly large.
+    """
+    path = Path(path)
+    image = decode_picture(path, read_content(path))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    alpha = pixels[3].clone() if pixels.shape[0] == 4 else None
+    return Picture(rgb=pixels[:3].float() / 127.5 - 1.0, alpha=alpha, path=path)
+
+
+def read_content(path: Path) -> bytes:
+    """The file's bytes; raises PictureError where it is missing, unreadable or empty."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PictureError(path, error.strerror or type(error).__name__) from error
+    if not content:
+        raise PictureError(path, "the file is empty (0 bytes)")
+    return content
+
+
+def decode_picture(path: Path, content: bytes) -> Image.Image:
+    """Decode a file's bytes to an upright image of mode RGB, or RGBA where it has transparency."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.load()
+            return _to_8_bit_colour(_turn_upright(image))
+    except UnidentifiedImageError:
+        raise PictureError(path, "it is not a picture in a format that Pillow reads") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError(path, f"it is too large; scale it down first ({error})") from error
+    except Exception as error:
+        # On damaged files Pillow's decoders raise nearly anything: SyntaxError, struct.error, ...
+        raise PictureError(path, _one_line(error)) from error
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """The image of mode RGB or RGBA laid over white, as mode RGB."""
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def write_picture(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> None:
+    """Write a canonical picture, in the format of the suffix, whole or not at all.
+
+    rgb: (3, height, width) in [-1, 1], clamped and rounded to 8 bits. alpha: (height, width) uint8.
+    JPEG has quality 95 without chroma subsampling. JPEG and BMP carry no transparency, so there
+    the picture is laid over white. Folders are made as needed. Raises PictureError.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _SAVE_OPTIONS:
+        reason = f"unknown suffix {path.suffix!r}; use one of {', '.join(SUFFIXES)}"
+        raise PictureError(path, reason, "write")
+    file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
+    image = _to_image(path, rgb, alpha)
+    if file_format not in _FORMATS_WITH_ALPHA:
+        image = flatten(image)
+    # A name of its own and not the target's plus a suffix, which could become too long.
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(temporary, format=file_format, **options)
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        # Pillow raises ValueError where a format cannot hold so many pixels in a row.
+        reason = getattr(error, "strerror", None) or _one_line(error)
+        raise PictureError(path, reason, "write") from error
+    finally:
+        with contextlib.suppress(OSError):  # where the parent is no folder, say
+            temporary.unlink()
+
+
+def to_contract(x: Tensor, contract: InputContract) -> Tensor:
+    """Canonical RGB (..., 3, height, width) to the generator's colour order and range."""
+    _require_three_channels(contract)
+    x = x.flip(-3) if contract.colour_order == "BGR" else x
+    return x * ((contract.high - contract.low) / 2) + (contract.high + contract.low) / 2
+
+
+def from_contract(y: Tensor, contract: InputContract) -> Tensor:
+    """The inverse of to_contract, for the generator's output; values are not clamped."""
+    _require_three_channels(contract)
+    y = (y - (contract.high + contract.low) / 2) / ((contract.high - contract.low) / 2)
+    return y.flip(-3) if contract.colour_order == "BGR" else y
+
+
+def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, CropBox]:
+    """Enlarge (..., height, width) to multiples of `multiple` pixels, and no less than `minimum`.
+
+    Padding goes to the bottom and the right, so that strided layers keep their grid: by reflection
+    without the border pixel, or by repeating the border where the picture is too small to reflect.
+    crop_back undoes it.
+    """
+    box = CropBox(height=x.shape[-2], width=x.shape[-1])
+    for dim, length in ((-2, box.height), (-1, box.width)):
+        target = -(-max(length, minimum) // multiple) * multiple
+        if target > length:
+            x = x.index_select(dim, _padding_index(length, target).to(x.device))
+    return x, box
+
+
+def crop_back(y: Tensor, box: CropBox) -> Tensor:
+    """The part of (..., height, width) that stood in the picture before pad_to_multiple."""
+    if y.shape[-2] < box.height or y.shape[-1] < box.width:
+        got = f"{y.shape[-2]}x{y.shape[-1]}"
+        raise ValueError(f"cannot crop {got} pixels to the {box.height}x{box.width} of the input")
+    return y[..., : box.height, : box.width]
+
+
+def list_pictures(paths: Iterable[str | Path]) -> list[Path]:
+    """All pictures among the files and, at any depth, in the folders: sorted, each once.
+
+    A file that is named itself is taken whatever its suffix. In folders, hidden files and folders
+    are passed over and links are followed. Raises UserError where a path is missing, a folder
+    cannot be read, or nothing is found.
+    """
+    paths = [Path(path) for path in paths]
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            found.update(_pictures_below(path))
+        elif path.exists():
+            found.add(path)
+        else:
+            raise UserError(f"no such file or folder: {path}; check the path")
+    if not found:
+        where = ", ".join(map(str, paths)) or "an empty list of paths"
+        raise UserError(f"no pictures found in {where}; looked for {', '.join(SUFFIXES)}")
+    return sorted(found)
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot read folder {error.filename}: {error.strerror}") from error
+
+    visited: set[str] = set()
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:  # a link that leads back into the tree
+            folders.clear()
+            continue
+        visited.add(real)
+        # Sorted, so that of two links to one folder the same is taken everywhere.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Damaged metadata, on which Pillow's parsers raise nearly anything; the pixels are sound.
+        return image
+
+
+def _to_8_bit_colour(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion of wide modes has clipped at 255 in some releases.
+        return _scale_to_8_bit(image.convert("I"), white=65535.0)
+    if image.mode == "I":
+        return _scale_to_8_bit(image, white=65535.0)
+    if image.mode == "F":
+        return _scale_to_8_bit(image, white=1.0)
+    if image.mode == "RGB" and max(_transparent_colour(image)) > 255:
+        # A transparent colour in 16 bits cannot be found among samples cut to 8.
+        image.info.pop("transparency")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _transparent_colour(image: Image.Image) -> tuple[int, ...]:
+    colour = image.info.get("transparency")
+    return colour if isinstance(colour, tuple) else (0,)
+
+
+def _scale_to_8_bit(image: Image.Image, white: float) -> Image.Image:
+    samples = np.array(image)
+    if not (samples.min() >= 0 and samples.max() <= white):  # also refuses NaN
+        got = f"samples from {samples.min():g} to {samples.max():g}"
+        raise ValueError(f"{got} are outside [0, {white:g}]; save it with 8 or 16 bits per channel")
+    return Image.fromarray(np.rint(samples * (255.0 / white)).astype(np.uint8)).convert("RGB")
+
+
+def _to_image(path: Path, rgb: Tensor, alpha: Tensor | None) -> Image.Image:
+    if rgb.ndim != 3 or rgb.shape[0] != 3:
+        raise ValueError(f"rgb must be (3, height, width), got {tuple(rgb.shape)}")
+    if alpha is not None and alpha.shape != rgb.shape[1:]:
+        raise ValueError(f"alpha {tuple(alpha.shape)} does not fit rgb {tuple(rgb.shape)}")
+    rgb = rgb.detach().float().cpu()
+    if rgb.isnan().any():
+        raise PictureError(path, "the picture holds values that are not numbers (NaN)", "write")
+    pixels = ((rgb.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
+    if alpha is not None:
+        pixels = torch.cat([pixels, alpha.cpu().to(torch.uint8).unsqueeze(-1)], dim=-1)
+    return Image.fromarray(pixels.contiguous().numpy())
+
+
+def _padding_index(length: int, target: int) -> Tensor:
+    index = torch.arange(target)
+    last = length - 1
+    if target - length <= last:
+        return torch.where(index > last, 2 * last - index, index)
+    return index.clamp(max=last)
+
+
+def _require_three_channels(contract: InputContract) -> None:
+    if contract.channels != 3:
+        got = f"the generator's contract says {contract.channels}"
+        raise UserError(f"pictures have 3 channels, {got}; use a generator that takes pictures")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

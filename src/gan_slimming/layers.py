@@ -1,0 +1,235 @@
+"""The layers of a student: convolution, linear layer and normalisation with gates and quantisers.
+
+Each is a subclass of the layer that it stands for, with the same parameters under the same names,
+so that a student is the user's own module with some layers exchanged. Gates act on weights and
+shifts, never on activations, and cost nothing:
+
+    normalisation   y = g * (gamma * x_hat + shift)      the shift dies with its gate
+    convolution     y = g * (q_w(W) * q_a(x) + b)        the gate is outside the quantiser
+
+so folding a gate into the layer is exact, quantised or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_slimming.quantization.affine import along
+from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class LayerGate:
+    """The gate vector of one layer, put together from the gates of the groups that it writes.
+
+    Not an nn.Module: the gates belong to the student, and a layer only looks at them.
+    """
+
+    def __init__(self, size: int, parts: list[tuple[nn.Parameter, Tensor, Tensor]]):
+        self.size = size
+        self.parts = parts
+        self.silenced = False
+
+    def __call__(self) -> Tensor:
+        """(size,) gates; 1 where a channel has none; all zero when the branch is silenced."""
+        first = self.parts[0][0]
+        if self.silenced:
+            return torch.zeros(self.size, dtype=first.dtype, device=first.device)
+        if len(self.parts) == 1 and len(first) == self.size:
+            return first[self.parts[0][2].to(first.device)]
+        vector = torch.ones(self.size, dtype=first.dtype, device=first.device)
+        for gate, positions, channels in self.parts:
+            vector = vector.index_put((positions.to(gate.device),), gate[channels.to(gate.device)])
+        return vector
+
+
+class SlimConvolution:
+    """Mixin: convolution or linear layer with an optional gate and optional quantisers."""
+
+    gate: LayerGate | None = None
+    weight_quantizer: WeightQuantizer | None
+    input_quantizer: ActivationQuantizer | None
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """g * (q_w(W) * q_a(x) + b), Wang et al. 2020, eq. 7 and 8."""
+        if self.input_quantizer is not None:
+            values = self.input_quantizer(values)
+        weight, bias = self.weight, self.bias
+        if self.weight_quantizer is not None:
+            weight = self.weight_quantizer(weight)
+        if self.gate is not None:
+            gate = self.gate()
+            weight = weight * along(gate, output_axis(self), weight.dim())
+            bias = None if bias is None else bias * gate
+        return compute(self, values, weight, bias)
+
+
+class SlimNorm:
+    """Mixin: normalisation with a gate on its scale and on its shift."""
+
+    gate: LayerGate | None = None
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """g * (gamma * x_hat + shift), the statistics as in the layer that it stands for."""
+        weight, bias = self.weight, self.bias
+        if self.gate is not None:
+            gate = self.gate()
+            weight = gate if weight is None else weight * gate
+            bias = None if bias is None else bias * gate
+        return normalise(self, values, weight, bias)
+
+
+class SlimConv1d(SlimConvolution, nn.Conv1d): ...
+
+
+class SlimConv2d(SlimConvolution, nn.Conv2d): ...
+
+
+class SlimConv3d(SlimConvolution, nn.Conv3d): ...
+
+
+class SlimConvTranspose1d(SlimConvolution, nn.ConvTranspose1d): ...
+
+
+class SlimConvTranspose2d(SlimConvolution, nn.ConvTranspose2d): ...
+
+
+class SlimConvTranspose3d(SlimConvolution, nn.ConvTranspose3d): ...
+
+
+class SlimLinear(SlimConvolution, nn.Linear): ...
+
+
+class SlimInstanceNorm1d(SlimNorm, nn.InstanceNorm1d): ...
+
+
+class SlimInstanceNorm2d(SlimNorm, nn.InstanceNorm2d): ...
+
+
+class SlimInstanceNorm3d(SlimNorm, nn.InstanceNorm3d): ...
+
+
+class SlimBatchNorm1d(SlimNorm, nn.BatchNorm1d): ...
+
+
+class SlimBatchNorm2d(SlimNorm, nn.BatchNorm2d): ...
+
+
+class SlimBatchNorm3d(SlimNorm, nn.BatchNorm3d): ...
+
+
+SLIM: dict[type[nn.Module], type[nn.Module]] = {
+    base: slim
+    for slim in (
+        *(SlimConv1d, SlimConv2d, SlimConv3d, SlimLinear),
+        *(SlimConvTranspose1d, SlimConvTranspose2d, SlimConvTranspose3d),
+        *(SlimInstanceNorm1d, SlimInstanceNorm2d, SlimInstanceNorm3d),
+        *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d),
+    )
+    for base in (slim.__bases__[1],)
+}
+"""Layer type -> its student. Only exact types: a subclass may compute something else."""
+
+
+def output_axis(layer: object) -> int:
+    """The axis of a weight on which its output channels stand."""
+    return 1 if isinstance(layer, TRANSPOSED) else 0
+
+
+def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What the layer computes with these weights in place of its own."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(values, weight, bias)
+    if isinstance(layer, CONVOLUTIONS):
+        return layer._conv_forward(values, weight, bias)
+    function: Callable[..., Tensor] = (
+        F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d
+    )[weight.dim() - 3]  # fmt: skip
+    return function(
+        values, weight, bias, layer.stride, layer.padding, layer.output_padding, layer.groups,
+        layer.dilation,
+    )  # fmt: skip
+
+
+def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """What the norm computes with this scale and shift in place of its own."""
+    mean, variance = layer.running_mean, layer.running_var
+    batch_statistics = layer.training or mean is None
+    if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
+        return F.instance_norm(
+            values, mean, variance, weight, bias, batch_statistics, layer.momentum or 0.0, layer.eps
+        )
+    if layer.training and mean is not None:
+        layer.num_batches_tracked.add_(1)
+    momentum = layer.momentum
+    if momentum is None:
+        momentum = 1.0 / float(layer.num_batches_tracked) if layer.training else 0.0
+    return F.batch_norm(values, mean, variance, weight, bias, batch_statistics, momentum, layer.eps)
+
+
+def to_slim(layer: nn.Module) -> nn.Module:
+    """The student's version of a layer, sharing its parameters and buffers."""
+    slim = SLIM[type(layer)].__new__(SLIM[type(layer)])
+    nn.Module.__init__(slim)
+    slim.__dict__.update({k: v for k, v in layer.__dict__.items() if k not in ("_modules",)})
+    if isinstance(slim, SlimConvolution):
+        slim.weight_quantizer = None
+        slim.input_quantizer = None
+    return slim
+
+
+def to_plain(slim: nn.Module) -> nn.Module:
+    """The standard layer again, once it has neither gate nor quantisers."""
+    base = type(slim).__bases__[1]
+    plain = base.__new__(base)
+    nn.Module.__init__(plain)
+    hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer")
+    plain.__dict__.update({k: v for k, v in slim.__dict__.items() if k not in hidden})
+    return plain
+
+
+def fold_gate(layer: Any) -> None:
+    """Multiply the gate into the layer, which then computes the same without it. In place."""
+    if layer.gate is None:
+        return
+    with torch.no_grad():
+        gate = layer.gate().detach()
+        if isinstance(layer, SlimNorm):
+            _fold_norm(layer, gate)
+        else:
+            axis = output_axis(layer)
+            layer.weight.mul_(along(gate, axis, layer.weight.dim()))
+            if layer.weight_quantizer is not None:
+                tiny = torch.finfo(gate.dtype).tiny
+                layer.weight_quantizer.scale.mul_(gate.abs()).clamp_(min=tiny)
+            if layer.bias is not None:
+                layer.bias.mul_(gate)
+    layer.gate = None
+
+
+def _fold_norm(layer: Any, gate: Tensor) -> None:
+    if layer.weight is None:
+        layer.weight = nn.Parameter(gate.clone())
+        layer.bias = nn.Parameter(torch.zeros_like(gate))
+        layer.affine = True
+        layer.num_features = len(gate)
+    else:
+        layer.weight.mul_(gate)
+        if layer.bias is not None:
+            layer.bias.mul_(gate)
+
+
+def silence(layer: Any) -> None:
+    """End a residual branch for good: its last layer's gates are zero whatever the groups say."""
+    layer.gate.silenced = True

@@ -1,0 +1,109 @@
+"""The GAN game: either player's loss from the discriminator's logits, and the replay buffer.
+
+Logits are the discriminator's raw outputs, of any shape (a patch discriminator gives a map of
+them). Every loss is the mean over all of them, in float32 or wider, a scalar.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan_slimming.config import UserError
+
+KINDS = ("lsgan", "hinge", "minimax")
+"""lsgan: least squares, Mao et al. 2017, as the paper's released setting has it; hinge: Miyato et
+al. 2018 (SNGAN); minimax: Goodfellow et al. 2014, as the paper's objective is written, with the non-saturating
+generator."""
+
+
+def generator_loss(kind: str, fake_logits: Tensor) -> Tensor:
+    """What the generator minimises: the discriminator should take its pictures for real.
+
+    lsgan (D(G(x)) - 1)^2, hinge -D(G(x)), minimax -log sigmoid(D(G(x))).
+    """
+    fake = _wide(fake_logits)
+    if kind == "lsgan":
+        return (fake - 1).square().mean()
+    if kind == "hinge":
+        return -fake.mean()
+    if kind == "minimax":
+        return F.softplus(-fake).mean()
+    raise _unknown(kind)
+
+
+def discriminator_loss(kind: str, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """What the discriminator minimises, on pictures y and on the generator's pictures G(x).
+
+    lsgan ((D(y) - 1)^2 + D(G(x))^2) / 2, hinge max(0, 1 - D(y)) + max(0, 1 + D(G(x))),
+    minimax -log sigmoid(D(y)) - log(1 - sigmoid(D(G(x)))).
+    """
+    real, fake = _wide(real_logits), _wide(fake_logits)
+    if kind == "lsgan":
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if kind == "minimax":
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+    raise _unknown(kind)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _unknown(kind: str) -> UserError:
+    return UserError(f"the adversarial loss must be one of {', '.join(KINDS)}, got {kind!r}")
+
+
+class ReplayBuffer:
+    """Generated pictures of earlier steps, shown to the discriminator (Shrivastava et al. 2017).
+
+    Until `size` pictures are kept, every new one is kept and returned. From then on each new one
+    is, with probability 1/2, returned itself; otherwise a random kept one is returned and replaced
+    by it. With the same generator state and the same pictures the result is the same.
+    """
+
+    def __init__(self, size: int = 50, generator: torch.Generator | None = None) -> None:
+        """`size` pictures (0: no memory); `generator` on the CPU, by default one seeded with 0."""
+        if size < 0:
+            raise UserError(f"the replay buffer's size must be 0 or more pictures, got {size}")
+        self.size = size
+        self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        self._images: list[Tensor] = []
+
+    def __len__(self) -> int:
+        """The number of pictures kept."""
+        return len(self._images)
+
+    def exchange(self, images: Tensor) -> Tensor:
+        """Give in `images` (batch, 3, height, width); get as many, new or old, without gradient."""
+        images = images.detach()
+        if self.size == 0:
+            return images
+        return torch.stack([self._exchange_one(image) for image in images])
+
+    def _exchange_one(self, image: Tensor) -> Tensor:
+        if len(self._images) < self.size:
+            self._images.append(image.clone())
+            return image
+        if torch.rand((), generator=self.generator).item() < 0.5:
+            return image
+        place = int(torch.randint(self.size, (), generator=self.generator).item())
+        kept = self._images[place]
+        self._images[place] = image.clone()
+        # A picture of another size cannot stand in this batch; its place is taken all the same.
+        return kept.to(image) if kept.shape == image.shape else image
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pictures (on the CPU) and the generator's state, tensors only."""
+        images = [image.cpu().clone() for image in self._images]
+        return {"images": images, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where `state_dict` left off. At most `size` pictures are taken over."""
+        self._images = [image.clone() for image in state["images"]][: self.size]
+        self.generator.set_state(state["generator"].cpu())

@@ -1,0 +1,1 @@
+"""Every number that is reported about a generator, one file per definition."""

@@ -1,0 +1,132 @@
+"""Multiply-accumulates and parameters of a network, layer by layer.
+
+One MAC is one multiplication with its addition (2 FLOPs). Counted are convolutions, transposed
+convolutions, linear layers and other matrix products; norms, activations, additions, resizing are
+not. Zero padding counts as pixels, as everywhere in the literature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+FUNCTIONAL = "(functional)"
+"""Name of the entry for products that no counted layer makes, e.g. attention or F.conv2d."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer's share, for one sample."""
+
+    name: str
+    """Its name in the module, or '(functional)'."""
+    kind: str
+    """Its class, e.g. 'Conv2d'."""
+    macs: int
+    """True multiply-accumulates, all its calls together."""
+    paper_convention_macs: int
+    """The same, but a transposed convolution counted at output resolution."""
+    parameters: int
+    """Numbers in its own parameters."""
+    output_shape: tuple[int, ...]
+    """Shape of its last output, batch included; empty for '(functional)'."""
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a network costs, for one sample."""
+
+    macs: int
+    """True multiply-accumulates: transposed convolutions at input resolution."""
+    paper_convention_macs: int
+    """As papers count ('56.8 G' of CycleGAN's generator): transposed convolutions at output
+    resolution, too many by the square of their stride. Only for comparison with papers."""
+    parameters: int
+    """Numbers in all parameters, shared ones once."""
+    layers: list[LayerCost]
+    """In the order of their first call."""
+
+
+def count(module: nn.Module, example_input: tuple[Tensor, ...]) -> Complexity:
+    """Run `module` once on `example_input`, in evaluation mode; count its work per sample.
+
+    The first dimension of `example_input[0]` is the batch. A convolution costs output positions
+    times weight.numel(), a transposed one input positions times weight.numel(). The module's modes
+    and hooks are as before afterwards.
+    """
+    costs: dict[str, LayerCost] = {}
+    flops = FlopCounterMode(display=False)
+    with ExitStack() as stack:
+        stack.enter_context(_evaluating(module))
+        stack.enter_context(torch.no_grad())
+        for name, layer in module.named_modules():
+            if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
+                handle = layer.register_forward_hook(_recorder(name, costs))
+                stack.callback(handle.remove)
+        stack.enter_context(flops)
+        module(*example_input)
+    layers = list(costs.values())
+    elsewhere = flops.get_total_flops() // 2 - sum(cost.macs for cost in layers)
+    if elsewhere > 0:
+        layers.append(LayerCost(FUNCTIONAL, "product", elsewhere, elsewhere, 0, ()))
+    batch = example_input[0].shape[0]
+    layers = [
+        replace(
+            cost,
+            macs=cost.macs // batch,
+            paper_convention_macs=cost.paper_convention_macs // batch,
+        )
+        for cost in layers
+    ]
+    return Complexity(
+        macs=sum(cost.macs for cost in layers),
+        paper_convention_macs=sum(cost.paper_convention_macs for cost in layers),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        layers=layers,
+    )
+
+
+def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
+    """A forward hook that adds one call's cost (of the whole batch) to `costs[name]`."""
+
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        at_input = inputs[0].numel() // weight.shape[0]
+        if isinstance(layer, TRANSPOSED):
+            channels = layer.out_channels
+            positions, paper_positions = at_input, output.numel() // channels
+        else:
+            positions = paper_positions = output.numel() // weight.shape[0]
+        before = costs.get(name)
+        costs[name] = LayerCost(
+            name=name,
+            kind=type(layer).__name__,
+            macs=positions * weight.numel() + (before.macs if before else 0),
+            paper_convention_macs=paper_positions * weight.numel()
+            + (before.paper_convention_macs if before else 0),
+            parameters=sum(parameter.numel() for parameter in layer.parameters()),
+            output_shape=tuple(output.shape),
+        )
+
+    return record
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, so that no statistics move; each submodule's own mode afterwards."""
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, mode in modes:
+            child.training = mode

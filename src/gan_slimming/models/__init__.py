@@ -1,0 +1,28 @@
+"""Generators and discriminators, and the reading of published weights into them."""
+
+from gan_slimming.models.cartoongan import CartoonGenerator
+from gan_slimming.models.checkpoints import load_checked, read_state_dict
+from gan_slimming.models.cyclegan import ResnetGenerator
+from gan_slimming.models.patchgan import PatchDiscriminator
+from gan_slimming.models.registry import (
+    GeneratorSpec,
+    build_generator,
+    describe,
+    load_generator,
+    registered,
+    spec_of,
+)
+
+__all__ = [
+    "CartoonGenerator",
+    "GeneratorSpec",
+    "PatchDiscriminator",
+    "ResnetGenerator",
+    "build_generator",
+    "describe",
+    "load_checked",
+    "load_generator",
+    "read_state_dict",
+    "registered",
+    "spec_of",
+]

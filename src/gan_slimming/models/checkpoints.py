@@ -1,0 +1,177 @@
+"""Reading the weights that other people published, without running anything that is in them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from gan_slimming.config import UserError
+
+_WRAPPERS = ("netG", "generator", "state_dict", "model", "params")
+"""Keys under which training scripts put the generator's weights; the most specific one first."""
+_RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+_NAMED = 3
+"""So many tensors of each kind of misfit are named."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors file, or of a PyTorch checkpoint under any other ending.
+
+    A checkpoint is read with weights_only=True: code in it is refused, not run. The usual
+    wrappers ('state_dict', 'netG', ...) and the prefix 'module.' of nn.DataParallel are taken
+    off. Tensors stay in the precision of the file.
+
+    Raises:
+        UserError: the file is missing, damaged, of another kind, holds code or no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"weights file {path} {kind}; give the path of a .pth or .safetensors file")
+    if path.suffix == ".safetensors":
+        try:
+            content: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"weights file {path} is not a whole safetensors file ({one_line(error)}); "
+                "nothing in it was run; download or save it again"
+            ) from error
+    else:
+        content = _load_torch(path)
+    return _strip_prefix(_unwrap(content, path))
+
+
+def load_checked(
+    module: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    *,
+    expected: str | None = None,
+    source: str = "the weights",
+) -> None:
+    """Copy state into module, in place and in the module's precision, if every tensor fits.
+
+    Running statistics, which old versions of InstanceNorm2d saved and never used, are dropped
+    where the module is an InstanceNorm2d without them.
+
+    Args:
+        module: receives the weights.
+        state: name to tensor.
+        expected: what the module is, for the error; its class if not given.
+        source: where the weights came from, for the error.
+
+    Raises:
+        UserError: a tensor is missing, unexpected, of another shape, not floating point, or
+            not finite. The module is unchanged then.
+    """
+    unused = {
+        f"{name}.{field}"
+        for name, child in module.named_modules()
+        if isinstance(child, nn.InstanceNorm2d) and not child.track_running_stats
+        for field in _RUNNING
+    }
+    state = {name: tensor for name, tensor in state.items() if name not in unused}
+    if misfits := _misfits(module.state_dict(), state):
+        raise UserError(
+            f"{source} does not fit {expected or type(module).__name__}: {'; '.join(misfits)}; "
+            "check that the file belongs to this generator"
+        )
+    module.load_state_dict(state)
+
+
+def _load_torch(path: Path) -> Any:
+    """What torch.save wrote, or a UserError that says what the file is instead."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of formats that are refused just below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            reason = f"holds code or an object ({found[1]}), not only tensors"
+            advice = "save the generator's state_dict() instead"
+        else:
+            reason = "is not a PyTorch checkpoint"
+            advice = "check that the download gave the file and not a web page"
+    except PermissionError as error:
+        raise UserError(f"weights file {path} may not be read: {one_line(error)}") from error
+    except Exception as error:
+        # torch.load documents no exceptions: damage shows as RuntimeError, EOFError, OSError, ...
+        if "TorchScript" in str(error):
+            reason = "is a TorchScript program, not only tensors"
+            advice = "save the generator's state_dict() instead"
+        else:
+            reason = "is cut short or damaged"
+            advice = "download or save it again"
+    raise UserError(f"weights file {path} {reason}; nothing in it was run; {advice}")
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The innermost name-to-tensor mapping of a checkpoint; entries that are no tensors go."""
+    while isinstance(content, Mapping):
+        tensors = {
+            str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)
+        }
+        if tensors:
+            return tensors
+        wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if wrapper is None:
+            keys = ", ".join(map(str, list(content)[:5])) or "nothing"
+            found = f"a dict of {keys}"
+            break
+        content = content[wrapper]
+    else:
+        found = f"a {type(content).__name__}"
+    raise UserError(
+        f"weights file {path} holds no state dict but {found}; "
+        f"save the generator's state_dict(), plain or under one of {', '.join(_WRAPPERS)}"
+    )
+
+
+def _strip_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the 'module.' that nn.DataParallel puts before every name, once for each wrap."""
+    while all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
+    """One phrase for each way in which the given tensors are not the wanted ones; empty if none."""
+    wrong = {
+        "missing": [name for name in wanted if name not in given],
+        "unexpected": [name for name in given if name not in wanted],
+        "misshapen": [],
+        "not floating point": [],
+        "not finite": [],
+    }
+    for name in wanted.keys() & given.keys():
+        tensor, shape = given[name], tuple(wanted[name].shape)
+        if tuple(tensor.shape) != shape:
+            text = f"{name} is {_shape(tensor.shape)}, expected {_shape(shape)}"
+            wrong["misshapen"].append(text)
+        elif not tensor.is_floating_point():
+            wrong["not floating point"].append(f"{name} ({tensor.dtype})")
+        elif not tensor.isfinite().all():
+            wrong["not finite"].append(name)
+    phrases = []
+    for kind, names in wrong.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        if names:
+            phrases.append(f"{kind} {', '.join(sorted(names)[:_NAMED])}{more}")
+    return phrases
+
+
+def _shape(shape: tuple[int, ...] | torch.Size) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
+def one_line(error: Exception) -> str:
+    """An exception's text on one line."""
+    return " ".join(str(error).split())

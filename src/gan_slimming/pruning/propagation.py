@@ -1,0 +1,306 @@
+"""Find the channel groups of any generator from its torch.export graph.
+
+Every channel of every tensor is a slot in a union-find forest. An operator of the table below joins
+slots or makes fresh ones; what the table does not know is refused by name, never guessed. A channel
+may be removed only when it is exactly zero wherever it is read, which its gates see to: a gate
+stands on every layer whose output would not be zero for a zero input, except where a normalisation
+that is itself gated stands behind it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from gan_slimming.config import UserError
+
+Slots = np.ndarray
+
+KEEPS_ZERO = frozenset(
+    "relu relu_ leaky_relu leaky_relu_ relu6 hardtanh hardtanh_ tanh elu elu_ selu gelu silu silu_ "
+    "hardswish mish neg abs dropout feature_dropout clone contiguous detach alias to _to_copy "
+    "upsample_nearest2d upsample_bilinear2d avg_pool2d adaptive_avg_pool2d max_pool2d "
+    "reflection_pad2d replication_pad2d constant_pad_nd pad".split()
+)
+NORMS = frozenset("instance_norm batch_norm group_norm".split())
+CONVOLUTIONS = frozenset(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear".split()
+)
+
+
+class Forest:
+    """Union-find over slots."""
+
+    def __init__(self) -> None:
+        self.parent: list[int] = []
+
+    def fresh(self, count: int) -> Slots:
+        start = len(self.parent)
+        self.parent.extend(range(start, start + count))
+        return np.arange(start, start + count)
+
+    def find(self, slot: int) -> int:
+        while self.parent[slot] != slot:
+            self.parent[slot] = slot = self.parent[self.parent[slot]]
+        return slot
+
+    def join(self, left: Slots, right: Slots) -> None:
+        for a, b in zip(left.tolist(), right.tolist(), strict=True):
+            low, high = sorted((self.find(a), self.find(b)))
+            self.parent[high] = low
+
+
+@dataclass
+class Writer:
+    """A call of a layer that gates could stand on."""
+
+    node: fx.Node
+    module: str
+    slots: Slots
+    is_norm: bool
+
+
+class Propagation:
+    """One walk over the graph. `channels[node]` holds the slots of the node's axis 1."""
+
+    def __init__(self, module: nn.Module, example: tuple[Tensor, ...], protect: Sequence[str]):
+        self.module = module
+        self.protect = protect
+        self.forest = Forest()
+        self.channels: dict[fx.Node, Slots] = {}
+        self.axes: dict[tuple[str, int], Slots] = {}
+        self.writers: list[Writer] = []
+        self.guarded: dict[int, str] = {}
+        self.macs: dict[str, int] = defaultdict(int)
+        self.quantized: list[str] = []
+        try:
+            program = torch.export.export(module, example, strict=False)
+        except Exception as error:  # torch.export raises many kinds; each means the same to a user
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(f"the generator's graph cannot be traced (torch.export: {first})") from error
+        signature = program.graph_signature
+        self.tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        self.graph = program.graph
+        for node in self.graph.nodes:
+            self.visit(node)
+
+    def find(self, slots: Slots) -> list[int]:
+        """The channel that each slot belongs to, after all joins."""
+        return [self.forest.find(slot) for slot in slots.tolist()]
+
+    def visit(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            if node.name not in self.tensors:
+                self.opaque(node, "it is the input")
+        elif node.op == "output":
+            for value in node.all_input_nodes:
+                self.guard(self.channels.get(value), "it is the output")
+        else:
+            name = operator_name(node)
+            path = module_path(node)
+            if any(fnmatch.fnmatch(path, pattern) for pattern in self.protect):
+                self.barrier(node, "the user protects it")
+            elif name in KEEPS_ZERO:
+                self.keep_zero(node, name)
+            elif handler := getattr(self, f"visit_{name}", None):
+                handler(node)
+            elif name in NORMS:
+                self.visit_norm(node, name)
+            elif name in CONVOLUTIONS:
+                self.visit_convolution(node, name)
+            else:
+                raise UserError(
+                    f"operator '{name}' in module '{path or type(self.module).__name__}' is not understood, "
+                    f"so channels cannot be followed through it; exclude it with --protect '{path or '*'}'"
+                )
+
+    # -- what operators do to slots ----------------------------------------------------------
+
+    def keep_zero(self, node: fx.Node, name: str) -> None:
+        source = node.args[0]
+        slots = self.channels.get(source) if isinstance(source, fx.Node) else None
+        if slots is None:
+            return
+        self.channels[node] = slots
+        if name in ("pad", "constant_pad_nd"):
+            mode = node.args[2] if name == "pad" and len(node.args) > 2 else "constant"
+            value = node.args[-1] if mode == "constant" and len(node.args) > 2 else 0.0
+            pads = node.args[1]
+            assert isinstance(pads, Sequence)
+            if mode == "constant" and isinstance(value, (int, float)) and value != 0.0:
+                self.guard(slots, "it is padded with a value other than zero")
+            if len(pads) > 2 * (value_of(source).dim() - 2):
+                self.barrier(node, "its channels are padded")
+
+    def visit_add(self, node: fx.Node) -> None:
+        self.joined(node, keeps_zero=False)
+
+    def visit_add_(self, node: fx.Node) -> None:
+        self.joined(node, keeps_zero=False)
+
+    def visit_sub(self, node: fx.Node) -> None:
+        self.joined(node, keeps_zero=False)
+
+    def visit_mul(self, node: fx.Node) -> None:
+        self.joined(node, keeps_zero=True)
+
+    def visit_div(self, node: fx.Node) -> None:
+        self.joined(node, keeps_zero=True)
+
+    def joined(self, node: fx.Node, *, keeps_zero: bool) -> None:
+        """Elementwise operator of two values: channel i of both is one channel."""
+        width = value_of(node).shape[1] if value_of(node).dim() > 1 else 0
+        sides = [a for a in node.args[:2] if isinstance(a, fx.Node)]
+        full = [
+            self.channels[side]
+            for side in sides
+            if side in self.channels and value_of(side).dim() == value_of(node).dim()
+            and len(self.channels[side]) == width
+        ]
+        if not full:
+            return
+        for other in full[1:]:
+            self.forest.join(full[0], other)
+        self.channels[node] = full[0]
+        if len(full) < 2 and not keeps_zero:
+            self.guard(full[0], "something other than a tensor of the same channels is added to it")
+
+    def visit_cat(self, node: fx.Node) -> None:
+        parts, axis = node.args[0], node.args[1] if len(node.args) > 1 else 0
+        assert isinstance(parts, Sequence)
+        dims = value_of(node).dim()
+        if axis in (1, 1 - dims):
+            self.channels[node] = np.concatenate([self.channels[part] for part in parts])
+        else:
+            for part in parts[1:]:
+                self.forest.join(self.channels[parts[0]], self.channels[part])
+            self.channels[node] = self.channels[parts[0]]
+
+    def visit_pixel_shuffle(self, node: fx.Node) -> None:
+        source, factor = node.args[0], node.args[1]
+        assert isinstance(factor, int)
+        blocks = self.channels[source].reshape(-1, factor * factor)
+        for column in range(1, factor * factor):
+            self.forest.join(blocks[:, 0], blocks[:, column])
+        self.channels[node] = blocks[:, 0]
+
+    def visit_norm(self, node: fx.Node, name: str) -> None:
+        source = node.args[0]
+        slots = self.channels[source]
+        for parameter in node.args[1:]:
+            if isinstance(parameter, fx.Node) and value_of(parameter).dim() == 1:
+                self.on_axis(self.tensors[parameter.name], 0, slots)
+        if name == "group_norm":
+            count = node.args[1]
+            assert isinstance(count, int)
+            self.guard(slots, f"a normalisation over {count} sets of channels reads it")
+        self.channels[node] = slots
+        self.write(node, slots, is_norm=True)
+
+    def visit_convolution(self, node: fx.Node, name: str) -> None:
+        source, weight = node.args[0], node.args[1]
+        assert isinstance(source, fx.Node)
+        assert isinstance(weight, fx.Node)
+        if weight.name not in self.tensors:
+            self.barrier(node, "its weight is computed in the forward pass")
+            return
+        transposed = name.startswith("conv_transpose")
+        fqn, shape = self.tensors[weight.name], value_of(weight).shape
+        groups = 1 if name == "linear" else convolution_groups(node)
+        inside = self.channels[source]
+        if name == "linear" and value_of(source).dim() != 2:
+            self.barrier(node, "it is a linear layer on more than vectors")
+            return
+        outside = self.forest.fresh(shape[1] * groups if transposed else shape[0])
+        in_axis, out_axis = (0, 1) if transposed else (1, 0)
+        if groups == 1:
+            self.on_axis(fqn, in_axis, inside)
+            self.on_axis(fqn, out_axis, outside)
+        else:
+            self.grouped(fqn, groups, inside, outside, transposed)
+        bias = node.args[2] if len(node.args) > 2 else None
+        if isinstance(bias, fx.Node):
+            self.on_axis(self.tensors[bias.name], 0, outside)
+        spot = source if transposed else node
+        self.macs[fqn] += prod(value_of(spot).shape[2:])
+        self.channels[node] = outside
+        owner = fqn.rpartition(".")[0]
+        if module_path(node) == owner and owner not in self.quantized:
+            self.quantized.append(owner)
+        self.write(node, outside, is_norm=False)
+
+    def grouped(
+        self, fqn: str, groups: int, inside: Slots, outside: Slots, transposed: bool
+    ) -> None:
+        """Grouped convolution: channel i of every group is one channel; depthwise ties in to out."""
+        inputs, outputs = inside.reshape(groups, -1), outside.reshape(groups, -1)
+        if inputs.shape[1] == 1 and outputs.shape[1] == 1:
+            self.forest.join(inside, outside)
+            self.on_axis(fqn, 0, inside)
+            return
+        for row in range(1, groups):
+            self.forest.join(inputs[0], inputs[row])
+            self.forest.join(outputs[0], outputs[row])
+        if transposed:
+            self.on_axis(fqn, 0, inside)
+            self.on_axis(fqn, 1, outputs[0])
+        else:
+            self.on_axis(fqn, 0, outside)
+            self.on_axis(fqn, 1, inputs[0])
+
+    # -- bookkeeping --------------------------------------------------------------------------
+
+    def on_axis(self, fqn: str, axis: int, slots: Slots) -> None:
+        """Tie an axis of a parameter to slots; a layer that is called twice joins both calls."""
+        if (fqn, axis) in self.axes:
+            self.forest.join(self.axes[(fqn, axis)], slots)
+        else:
+            self.axes[(fqn, axis)] = slots
+
+    def write(self, node: fx.Node, slots: Slots, *, is_norm: bool) -> None:
+        self.writers.append(Writer(node, module_path(node), slots, is_norm))
+
+    def guard(self, slots: Slots | None, reason: str) -> None:
+        for slot in () if slots is None else slots.tolist():
+            self.guarded.setdefault(slot, reason)
+
+    def opaque(self, node: fx.Node, reason: str) -> None:
+        value = node.meta.get("val")
+        if isinstance(value, Tensor) and value.dim() > 1:
+            self.channels[node] = self.forest.fresh(value.shape[1])
+            self.guard(self.channels[node], reason)
+
+    def barrier(self, node: fx.Node, reason: str) -> None:
+        for source in node.all_input_nodes:
+            self.guard(self.channels.get(source), reason)
+        self.opaque(node, reason)
+
+
+def operator_name(node: fx.Node) -> str:
+    """'conv2d' for aten.conv2d.default."""
+    return str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
+
+
+def value_of(node: object) -> Tensor:
+    assert isinstance(node, fx.Node)
+    return node.meta["val"]
+
+
+def module_path(node: fx.Node) -> str:
+    """Qualified name of the innermost module that the call stands in ('' for the root)."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return stack[-1][0].partition("@")[0] if stack else ""
+
+
+def convolution_groups(node: fx.Node) -> int:
+    """`groups` is the seventh argument of every aten convolution, transposed or not."""
+    groups = node.args[6] if len(node.args) > 6 else 1
+    assert isinstance(groups, int)
+    return groups

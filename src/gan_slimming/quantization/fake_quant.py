@@ -1,0 +1,162 @@
+"""Quantisers of a student in training: straight-through rounding, learnt activation ranges.
+
+Weights: per output channel, symmetric, the scale follows max|W| while training and is state
+afterwards, so that cutting channels out never moves it. Activations: one scale per tensor,
+calibrated on real data, signed where the tensor is signed, then learnt with the step-size gradient
+of Esser et al. 2020 (LSQ, arXiv 1902.08153, eq. 3), or fixed as in Wang et al. 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
+
+
+class _RoundToGrid(torch.autograd.Function):
+    """codes * scale, with the straight-through gradient inside the range and LSQ's for the scale."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+        ratio = values / scale
+        codes = ratio.round().clamp_(low, high)
+        ctx.save_for_backward(ratio, codes)
+        ctx.limits = (low - 0.5, high + 0.5)
+        return codes * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        (grad,) = grads
+        ratio, codes = ctx.saved_tensors
+        low, high = ctx.limits
+        passed = grad * ((ratio >= low) & (ratio <= high))
+        if not ctx.needs_input_grad[1]:
+            return passed, None, None, None
+        slope = _dot(grad, codes) - _dot(passed, ratio)
+        return passed, slope / math.sqrt(grad.numel() * high), None, None
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).sum(dtype=torch.float32 if left.dtype != torch.float64 else left.dtype)
+
+
+class ActivationQuantizer(nn.Module):
+    """Fake quantisation of one tensor: round to at most 2**bits levels, pass gradients through.
+
+    Args:
+        bits: 2 to 16.
+        signed: whether codes run below zero.
+        fixed_range: the paper's p; activations are clamped to [0, p] and the range never moves.
+    """
+
+    scale: nn.Parameter
+
+    def __init__(self, bits: int, *, signed: bool = True, fixed_range: float | None = None):
+        super().__init__()
+        self.bits = bits
+        self.signed = signed and fixed_range is None
+        self.learnt = fixed_range is None
+        start = 1.0 if fixed_range is None else fixed_range / code_range(bits, signed=False)[1]
+        self.scale = nn.Parameter(torch.tensor(start), requires_grad=self.learnt)
+        self.observing = False
+        self._seen = False
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        """Smallest and largest code."""
+        return code_range(self.bits, signed=self.signed)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Any shape in, the same shape out, on the quantiser's grid."""
+        if self.observing:
+            self.observe(values)
+            return values
+        return _RoundToGrid.apply(values, self.scale, *self.codes)  # pyright: ignore
+
+    @torch.no_grad()
+    def observe(self, values: Tensor) -> None:
+        """Widen the range to what this batch needs: the scale that squares the least error.
+
+        The sign follows the data: one negative value makes the tensor signed.
+        """
+        if not self.learnt:
+            return
+        values = values.detach().float()
+        first = not self._seen
+        negative = bool((values < 0).any())
+        self.signed = negative if first else self.signed or negative
+        candidate = best_scale(values, *self.codes)
+        self.scale.copy_(candidate if first else torch.maximum(self.scale.float(), candidate))
+        self._seen = True
+
+    def start_observing(self) -> None:
+        """Forget the range; the next forward passes calibrate it and quantise nothing."""
+        self._seen = False
+        self.observing = True
+
+    def stop_observing(self) -> None:
+        """From here on forward passes quantise."""
+        self.observing = False
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, signed={self.signed}, learnt={self.learnt}"
+
+
+def best_scale(values: Tensor, low: int, high: int) -> Tensor:
+    """The scale with the least mean squared error on a sample, among 24 fractions of the maximum.
+
+    Args:
+        values: any shape; at most 65,536 of them, evenly spaced, are looked at.
+        low, high: smallest and largest code.
+    Returns:
+        A positive scalar.
+    """
+    flat = values.flatten()
+    top = flat.abs().max().clamp_min(1e-8)
+    sample = flat[:: max(1, flat.numel() // 65536)]
+    best, least = top / high, math.inf
+    for fraction in torch.linspace(0.4, 1.0, 24).tolist():
+        scale = top * fraction / high
+        error = float((quantize(sample, scale, low, high) * scale - sample).square().mean())
+        if error < least:
+            best, least = scale, error
+    return best
+
+
+class WeightQuantizer(nn.Module):
+    """Fake quantisation of a weight, one symmetric scale per output channel.
+
+    While training the scale follows the weight; in evaluation it is what training left.
+    """
+
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, axis: int, bits: int):
+        super().__init__()
+        self.bits = bits
+        self.axis = axis
+        self.register_buffer("scale", weight_scale(weight, axis, bits))
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        """Smallest and largest code: symmetric, one level of the 2**bits is left unused."""
+        top = 2 ** (self.bits - 1) - 1
+        return -top, top
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight on its grid; the gradient passes straight through."""
+        if self.training:
+            with torch.no_grad():
+                self.scale.copy_(weight_scale(weight, self.axis, self.bits))
+        scale = along(self.scale, self.axis, weight.dim())
+        rounded = quantize(weight, scale, *self.codes) * scale
+        if not self.training:
+            return rounded
+        return weight + (rounded - weight).detach()
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, axis={self.axis}"

@@ -1,0 +1,56 @@
+"""The 70x70 patch discriminator."""
+
+import pytest
+import torch
+from torch import nn
+
+from gan_slimming.config import UserError
+from gan_slimming.models.patchgan import PatchDiscriminator
+
+
+def test_parameter_count_is_the_official_one() -> None:
+    with torch.device("meta"):
+        discriminator = PatchDiscriminator()
+    assert sum(p.numel() for p in discriminator.parameters()) == 2_764_737
+
+
+def test_layers_stand_at_the_official_positions() -> None:
+    names = set(PatchDiscriminator(2).state_dict())
+    assert names == {f"model.{n}.{f}" for n in (0, 2, 5, 8, 11) for f in ("weight", "bias")}
+
+
+def test_256_pixels_give_30_scores_a_side() -> None:
+    with torch.device("meta"):
+        scores = PatchDiscriminator()(torch.empty(2, 3, 256, 256))
+    assert scores.shape == (2, 1, 30, 30)
+
+
+def test_a_score_sees_70_by_70_pixels() -> None:
+    discriminator = PatchDiscriminator(width=2)
+    for place, module in enumerate(discriminator.model):
+        if isinstance(module, nn.InstanceNorm2d):  # its statistics are of the whole picture
+            discriminator.model[place] = nn.Identity()
+    images = torch.randn(1, 3, 128, 128, requires_grad=True)
+    discriminator(images)[0, 0, 7, 7].backward()
+    assert images.grad is not None
+    seen = images.grad.abs().sum((0, 1)).nonzero()
+    assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [70, 70]
+
+
+def test_scores_are_not_bounded_and_layers_leak() -> None:
+    discriminator = PatchDiscriminator(2, layers=2, channels=1)
+    leaks = [m.negative_slope for m in discriminator.modules() if isinstance(m, nn.LeakyReLU)]
+    assert leaks == [0.2] * 3
+    nn.init.constant_(discriminator.get_parameter("model.8.bias"), 7.0)
+    assert discriminator(torch.zeros(1, 1, 32, 32)).min() > 6
+
+
+def test_width_stops_doubling_at_eight_times() -> None:
+    discriminator = PatchDiscriminator(width=2, layers=5)
+    widths = [m.out_channels for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
+    assert widths == [2, 4, 8, 16, 16, 16, 1]
+
+
+def test_an_empty_network_is_refused() -> None:
+    with pytest.raises(UserError, match="got 64, 0 and 3"):
+        PatchDiscriminator(layers=0)
