@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class UserError(Exception):
@@ -34,3 +39,189 @@ class InputContract:
             raise UserError(f"colour_order must be 'RGB' or 'BGR', got {self.colour_order!r}")
         if not self.low < self.high:
             raise UserError(f"low must be below high, got low={self.low}, high={self.high}")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the small generator may cost. Name one. A number up to 1 is a fraction of the teacher's.
+
+    Absolute amounts take a unit: 300k, 2.5M, 1G.
+    """
+
+    macs: str | float | None = None
+    """True multiply-accumulates of one picture at --size: 0.05 for 5 % of the teacher's, or 2.7G."""
+    parameters: str | float | None = None
+    """Number of parameters: 0.05, or 600k."""
+    bytes: str | float | None = None
+    """Size of generator.safetensors: 0.02, or 300k."""
+
+    def __post_init__(self) -> None:
+        named = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
+        if len(named) > 1:
+            raise UserError(f"name one budget, got {' and '.join('budget.' + n for n in named)}")
+        for name in named:
+            parse_amount(f"budget.{name}", getattr(self, name))
+
+    @property
+    def kind(self) -> str | None:
+        """'macs', 'parameters', 'bytes', or None where no budget is set."""
+        for f in dataclasses.fields(self):
+            if getattr(self, f.name) is not None:
+                return f.name
+        return None
+
+    def amount(self, whole: float) -> float:
+        """The budget in units, for a teacher that costs `whole`."""
+        assert self.kind is not None
+        value = parse_amount(f"budget.{self.kind}", getattr(self, self.kind))
+        return value * whole if value <= 1 else value
+
+
+def parse_amount(flag: str, value: str | float) -> float:
+    """A fraction in (0, 1] or an absolute amount such as '300k'.
+
+    Raises:
+        UserError: zero, negative, no number, or a small number above 1, which is surely a percentage.
+    """
+    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([kKmMgGtT]?)i?[bB]?\s*", str(value))
+    try:
+        number = float(match[1]) * UNITS[match[2].lower()] if match else float("nan")
+    except ValueError:
+        number = float("nan")
+    if 0 < number <= 1 or number >= 1000:
+        return number
+    hint = f"write {number / 100:g} for {number:g} %" if 1 < number <= 100 else "write 0.05 for 5 %"
+    raise UserError(f"{flag} must be in (0, 1] or an amount such as 300k, got {value}; {hint}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms of the objective and their weights."""
+
+    adversarial: Literal["lsgan", "hinge", "none"] = "lsgan"
+    """The GAN game; 'none' leaves the term out."""
+    adversarial_weight: float = 0.1
+    """Weight of the adversarial term."""
+    distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1"] = "auto"
+    """Distance d to the teacher: 'lpips' (SqueezeNet), 'paper' (VGG-16 L1 and Gram), 'vgg19' (content
+    and Gram), 'encoder' (the teacher's own first layers), 'l1' (pixels). 'auto' takes 'lpips' where
+    its weights are at hand, else 'encoder'."""
+    distill_weight: float = 1.0
+    """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
+    pixel_weight: float = 0.5
+    """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
+    rho: float | None = None
+    """Sparsity weight of the paper. None lets the budget choose it at every step."""
+
+    def __post_init__(self) -> None:
+        for name in ("adversarial_weight", "distill_weight", "pixel_weight"):
+            _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        _check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Optimisers, schedule and batches."""
+
+    steps: int = 4000
+    """Generator steps in all, slimming and recovery together."""
+    slim_share: float = 0.08
+    """Share of the steps in which the budget is reached; the rest recovers on the small net."""
+    batch_size: int = 4
+    """Pictures a step."""
+    lr: float = 2e-4
+    """Adam's learning rate for weights while slimming; cosine decay over all steps of the stage."""
+    recover_lr: float = 1e-3
+    """The same while recovering."""
+    warmup: int = 20
+    """Steps in which a stage's learning rate rises to its full value."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates."""
+    weight_decay: float = 0.0
+    """Adam's L2 weight decay."""
+    gate_lr: float = 0.1
+    """Learning rate eta of the gates (SGD, as in the paper)."""
+    gate_momentum: float = 0.5
+    """Momentum of the gates' SGD."""
+    range_lr: float = 1e-4
+    """Adam's learning rate of activation ranges, relative to each range's size."""
+    discriminator_lr: float = 2e-4
+    """Adam's learning rate of the discriminator."""
+    discriminator_width: int = 32
+    """Channels of the PatchGAN's first layer (64 in the paper)."""
+    replay: int = 50
+    """Pictures in the replay buffer of the discriminator."""
+    ema: float = 0.998
+    """Decay of the moving average that becomes the final generator; 0 for none."""
+    gate_start: Literal["saliency", "one"] = "saliency"
+    """Gates start at what their channel contributes to the output, or all at 1."""
+    floor: float = 0.5
+    """No group falls below this share of the width that a uniformly narrow net would have."""
+
+    def __post_init__(self) -> None:
+        _check(self.steps >= 1, "steps", self.steps, "at least 1")
+        _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
+        _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        for name in ("lr", "recover_lr", "gate_lr", "discriminator_lr"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        _check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run depends on besides its teacher and its pictures."""
+
+    budget: Budget = field(default_factory=Budget)
+    objective: Objective = field(default_factory=Objective)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    bits: int | None = 8
+    """Bits of weights and activations; None for no quantisation."""
+    activation_range: float | None = None
+    """The paper's fixed range [0, p] of activations; None calibrates and learns each."""
+    size: int = 256
+    """Pictures are trained at size x size pixels."""
+    holdout: int = 16
+    """Pictures kept from training, on which quality is tracked."""
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
+        _check(self.size >= 16, "size", self.size, "at least 16 pixels")
+        _check(self.holdout >= 1, "holdout", self.holdout, "at least 1")
+        if self.budget.kind is not None and self.objective.rho is not None:
+            raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
+
+
+PAPER: dict[str, dict[str, Any]] = {
+    "objective": {
+        "adversarial": "lsgan",
+        "adversarial_weight": 1.0,
+        "distill": "paper",
+        "distill_weight": 20.0,
+        "pixel_weight": 0.0,
+    },
+    "optimisation": {
+        "batch_size": 8,
+        "slim_share": 0.5,
+        "lr": 1e-5,
+        "recover_lr": 1e-4,
+        "warmup": 0,
+        "weight_decay": 1e-3,
+        "gate_lr": 0.1,
+        "gate_momentum": 0.5,
+        "discriminator_lr": 1e-5,
+        "discriminator_width": 64,
+        "ema": 0.0,
+        "gate_start": "one",
+        "floor": 0.0,
+    },
+}
+"""The released hyperparameters of Wang et al. 2020, where they differ from the defaults."""
+
+
+def _check(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{name} must be {expected}, got {value}")

@@ -100,10 +100,9 @@ def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        at_input = inputs[0].numel() // weight.shape[0]
         if isinstance(layer, TRANSPOSED):
-            channels = layer.out_channels
-            positions, paper_positions = at_input, output.numel() // channels
+            positions = inputs[0].numel() // layer.in_channels
+            paper_positions = output.numel() // layer.out_channels
         else:
             positions = paper_positions = output.numel() // weight.shape[0]
         before = costs.get(name)
