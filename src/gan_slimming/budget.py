@@ -74,7 +74,9 @@ class BudgetController:
         UserError: the budget is below the smallest possible cost, which the text names.
     """
 
-    def __init__(self, student: Student, budget: Budget, bits: int | None, steps: int, floor: float):
+    def __init__(
+        self, student: Student, budget: Budget, bits: int | None, steps: int, floor: float
+    ):
         self.kind = budget.kind or "macs"
         self.bits = bits
         self.steps = steps
@@ -127,11 +129,15 @@ class BudgetController:
 
         low, high = least_threshold, least_threshold
         if cost(shrunk(low)) > self.target(step):
-            tops = [float(g.abs().max()) / max(w, 1e-9) for g, w in zip(gates, weights, strict=True)]
+            tops = [
+                float(g.abs().max()) / max(w, 1e-9) for g, w in zip(gates, weights, strict=True)
+            ]
             high = max([*tops, low]) * 1.001
             for _ in range(40):
                 middle = (low + high) / 2
-                low, high = (middle, high) if cost(shrunk(middle)) > self.target(step) else (low, middle)
+                low, high = (
+                    (middle, high) if cost(shrunk(middle)) > self.target(step) else (low, middle)
+                )
         result = shrunk(high)
         if step >= self.steps:
             self._fill(student, gates, result, weights)

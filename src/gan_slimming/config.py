@@ -11,7 +11,7 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. Its text is one line: what is wrong, what came, what to do."""
+    """A mistake that the user can mend, in one line: what is wrong, what came, what to do."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Budget:
     """
 
     macs: str | float | None = None
-    """True multiply-accumulates of one picture at --size: 0.05 for 5 % of the teacher's, or 2.7G."""
+    """True multiply-accumulates of one picture at --size: 0.05 for 5 % of the teacher's; 2.7G."""
     parameters: str | float | None = None
     """Number of parameters: 0.05, or 600k."""
     bytes: str | float | None = None
@@ -81,7 +81,7 @@ def parse_amount(flag: str, value: str | float) -> float:
     """A fraction in (0, 1] or an absolute amount such as '300k'.
 
     Raises:
-        UserError: zero, negative, no number, or a small number above 1, which is surely a percentage.
+        UserError: zero, negative, no number, or a small number above 1, surely a percentage.
     """
     match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([kKmMgGtT]?)i?[bB]?\s*", str(value))
     try:
@@ -103,9 +103,9 @@ class Objective:
     adversarial_weight: float = 0.1
     """Weight of the adversarial term."""
     distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1"] = "auto"
-    """Distance d to the teacher: 'lpips' (SqueezeNet), 'paper' (VGG-16 L1 and Gram), 'vgg19' (content
-    and Gram), 'encoder' (the teacher's own first layers), 'l1' (pixels). 'auto' takes 'lpips' where
-    its weights are at hand, else 'encoder'."""
+    """Distance d to the teacher: 'lpips' (SqueezeNet), 'paper' (VGG-16 L1 and Gram), 'vgg19'
+    (content and Gram), 'encoder' (the teacher's own first layers), 'l1' (pixels). 'auto' takes
+    'lpips' where its weights are at hand, else 'encoder'."""
     distill_weight: float = 1.0
     """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5

@@ -35,13 +35,10 @@ class LayerGate:
     def __init__(self, size: int, parts: list[tuple[nn.Parameter, Tensor, Tensor]]):
         self.size = size
         self.parts = parts
-        self.silenced = False
 
     def __call__(self) -> Tensor:
-        """(size,) gates; 1 where a channel has none; all zero when the branch is silenced."""
+        """(size,) gates; 1 where a channel has none."""
         first = self.parts[0][0]
-        if self.silenced:
-            return torch.zeros(self.size, dtype=first.dtype, device=first.device)
         if len(self.parts) == 1 and len(first) == self.size:
             return first[self.parts[0][2].to(first.device)]
         vector = torch.ones(self.size, dtype=first.dtype, device=first.device)
@@ -88,6 +85,15 @@ class SlimNorm:
             weight = gate if weight is None else weight * gate
             bias = None if bias is None else bias * gate
         return normalise(self, values, weight, bias)
+
+
+class SlimReflectionPad2d(nn.ReflectionPad2d):
+    """Reflection padding in the type that comes: autocast would widen it to float32 for nothing."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., height, width) -> padded, the same type."""
+        with torch.autocast(values.device.type, enabled=False):
+            return super().forward(values)
 
 
 class SlimConv1d(SlimConvolution, nn.Conv1d): ...
@@ -138,7 +144,7 @@ SLIM: dict[type[nn.Module], type[nn.Module]] = {
         *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d),
     )
     for base in (slim.__bases__[1],)
-}
+} | {nn.ReflectionPad2d: SlimReflectionPad2d}
 """Layer type -> its student. Only exact types: a subclass may compute something else."""
 
 
@@ -191,7 +197,7 @@ def to_slim(layer: nn.Module) -> nn.Module:
 
 def to_plain(slim: nn.Module) -> nn.Module:
     """The standard layer again, once it has neither gate nor quantisers."""
-    base = type(slim).__bases__[1]
+    base: Any = type(slim).__bases__[-1]
     plain = base.__new__(base)
     nn.Module.__init__(plain)
     hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer")
@@ -201,35 +207,16 @@ def to_plain(slim: nn.Module) -> nn.Module:
 
 def fold_gate(layer: Any) -> None:
     """Multiply the gate into the layer, which then computes the same without it. In place."""
-    if layer.gate is None:
+    if getattr(layer, "gate", None) is None:
         return
     with torch.no_grad():
         gate = layer.gate().detach()
-        if isinstance(layer, SlimNorm):
-            _fold_norm(layer, gate)
-        else:
-            axis = output_axis(layer)
-            layer.weight.mul_(along(gate, axis, layer.weight.dim()))
-            if layer.weight_quantizer is not None:
-                tiny = torch.finfo(gate.dtype).tiny
-                layer.weight_quantizer.scale.mul_(gate.abs()).clamp_(min=tiny)
-            if layer.bias is not None:
-                layer.bias.mul_(gate)
-    layer.gate = None
-
-
-def _fold_norm(layer: Any, gate: Tensor) -> None:
-    if layer.weight is None:
-        layer.weight = nn.Parameter(gate.clone())
-        layer.bias = nn.Parameter(torch.zeros_like(gate))
-        layer.affine = True
-        layer.num_features = len(gate)
-    else:
-        layer.weight.mul_(gate)
+        axis = output_axis(layer) if isinstance(layer, SlimConvolution) else 0
+        layer.weight.mul_(along(gate, axis, layer.weight.dim()))
         if layer.bias is not None:
             layer.bias.mul_(gate)
-
-
-def silence(layer: Any) -> None:
-    """End a residual branch for good: its last layer's gates are zero whatever the groups say."""
-    layer.gate.silenced = True
+        quantizer = getattr(layer, "weight_quantizer", None)
+        if quantizer is not None:
+            tiny = torch.finfo(gate.dtype).tiny
+            quantizer.scale.mul_(gate.abs()).clamp_(min=tiny)
+    layer.gate = None

@@ -1,7 +1,7 @@
 """The objective, one function per player.
 
     min over W, gamma  max over theta
-        E_y[log D(y)] + E_x[log(1 - D(G_q(x)))]  +  beta * E_x[d(G_q(x), G_0(x))]  +  rho * ||gamma||_1
+        E_y[log D(y)] + E_x[log(1 - D(G_q(x)))] + beta * E_x[d(G_q(x), G_0(x))] + rho * ||gamma||_1
 
 Wang et al. 2020, eq. 3 to 9. The first two terms and d are losses with gradients (here); the third
 is no loss at all but a proximal step after the gates' gradient step (`pruning.proximal`).
@@ -62,7 +62,9 @@ def student_loss(
     return GeneratorTerms(total, near.detach(), pixel.detach(), fooled.detach())
 
 
-def critic_loss(settings: Objective, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+def critic_loss(
+    settings: Objective, discriminator: nn.Module, real: Tensor, fake: Tensor
+) -> Tensor:
     """What theta minimises: real pictures (targets, or the teacher's) against the student's.
 
     Args:

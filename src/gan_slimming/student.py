@@ -1,8 +1,8 @@
 """The student: a copy of the teacher with gates on its channel groups and quantisers on its layers.
 
 With quantisers off and gates at their start, student(x) == teacher(x). A channel whose gate is zero
-is gone: `cut` takes it out physically, at any moment of the training, and `extract` ends a student's
-life as a plain module. Both leave the function as it was.
+is gone: `cut` takes it out physically, at any moment of the training, and `extract` ends a
+student's life as a plain module. Both leave the function as it was.
 """
 
 from __future__ import annotations
@@ -14,11 +14,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.layers import SLIM, LayerGate, SlimConvolution, fold_gate, output_axis, to_plain
-from gan_slimming.layers import silence, to_slim
+from gan_slimming.layers import (
+    SLIM,
+    LayerGate,
+    SlimConvolution,
+    fold_gate,
+    output_axis,
+    to_plain,
+    to_slim,
+)
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.extract import slice_tensors
-from gan_slimming.pruning.groups import GATE, GroupGraph, Member, owner_of, restrict, shrink_graph
+from gan_slimming.pruning.groups import (
+    GATE,
+    GroupGraph,
+    Member,
+    drop_modules,
+    owner_of,
+    restrict,
+    shrink_graph,
+)
+from gan_slimming.quantization.affine import along
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 
 SCALE = ".weight_quantizer.scale"
@@ -32,6 +48,7 @@ class Student(nn.Module):
         graph: its channel groups, at their present size.
         gates: one vector per prunable group, in the order of `graph.prunable`.
         identities: residual blocks that have become the identity.
+        kept: group -> the teacher's channels that are left, the channel map.
     """
 
     def __init__(self, module: nn.Module, graph: GroupGraph):
@@ -42,6 +59,7 @@ class Student(nn.Module):
             torch.ones(group.channels, dtype=_dtype(module)) for group in graph.prunable
         )
         self.identities: list[str] = []
+        self.kept = {group.name: torch.arange(group.channels) for group in graph.groups}
         self._connect()
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -73,6 +91,29 @@ class Student(nn.Module):
     def weight_quantizers(self) -> dict[str, WeightQuantizer]:
         return {n: m for n, m in self.module.named_modules() if isinstance(m, WeightQuantizer)}
 
+    def quantized_weights(self) -> list[tuple[WeightQuantizer, Tensor]]:
+        """Every weight quantiser with its weight."""
+        layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]
+        return [(m.weight_quantizer, m.weight) for m in layers if m.weight_quantizer is not None]
+
+    def restore(self, kept: Mapping[str, Tensor], identities: Sequence[str]) -> None:
+        """Bring a freshly prepared student to the size that another one had, by its channel map."""
+        self._remove_blocks([path for path in identities if path not in self.identities])
+        masks = {}
+        for group in self.graph.groups:
+            masks[group.name] = torch.zeros(group.channels, dtype=torch.bool)
+            masks[group.name][kept[group.name]] = True
+        cut(self, masks)
+
+    def _remove_blocks(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            replace_module(self.module, path, nn.Identity())
+        gates = dict(zip((g.name for g in self.graph.prunable), self.gates, strict=True))
+        self.graph = drop_modules(self.graph, paths)
+        self.gates = nn.ParameterList(gates[g.name] for g in self.graph.prunable)
+        self.identities += paths
+        self._connect()
+
     def _connect(self) -> None:
         """Give every gated layer its view of the gates."""
         parts: dict[str, list[tuple[nn.Parameter, Tensor, Tensor]]] = {}
@@ -82,12 +123,10 @@ class Student(nn.Module):
         for name, found in parts.items():
             path = name.removesuffix(GATE)
             layer: Any = self.module.get_submodule(path)
-            if not isinstance(layer, tuple(SLIM.values())):
+            if type(layer) in SLIM:
                 layer = to_slim(layer)
-                _replace(self.module, path, layer)
-            silenced = layer.gate is not None and layer.gate.silenced
+                replace_module(self.module, path, layer)
             layer.gate = LayerGate(self.graph.shapes[name][0], found)
-            layer.gate.silenced = silenced
 
 
 def prepare(
@@ -112,7 +151,11 @@ def prepare(
     module = copy.deepcopy(teacher).eval()
     for parameter in module.parameters():
         parameter.requires_grad_(True)
+    _give_norms_a_scale(module)
     graph = find_groups(module, example, protect)
+    for path, layer in list(module.named_modules()):
+        if type(layer) is nn.ReflectionPad2d:
+            replace_module(module, path, to_slim(layer))
     student = Student(module, graph)
     if bits is not None:
         for path in graph.quantized_layers:
@@ -121,8 +164,13 @@ def prepare(
 
 
 def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
-    """Set every activation range, and its sign, from real inputs. Quantises nothing meanwhile."""
-    quantizers = [q for q in student.activation_quantizers() if q.learnt]
+    """Set every activation range, and its sign, from real inputs.
+
+    Meanwhile nothing is quantised, and no running statistics move.
+    """
+    modes = [(module, module.training) for module in student.modules()]
+    quantizers = [*student.activation_quantizers(), *student.weight_quantizers().values()]
+    student.eval()
     for quantizer in quantizers:
         quantizer.start_observing()
     with torch.no_grad():
@@ -130,6 +178,8 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
             student(*inputs)
     for quantizer in quantizers:
         quantizer.stop_observing()
+    for module, mode in modes:
+        module.training = mode
 
 
 def cut(
@@ -152,57 +202,97 @@ def cut(
         if group.name in keep:
             index = {("gate", 0): keep[group.name].nonzero().flatten()}
             slice_tensors({"gate": gate}, index, optimizers)
+            student.kept[group.name] = student.kept[group.name][keep[group.name]]
     student.graph = shrink_graph(student.graph, keep)
     student._connect()
 
 
-def silence_empty_blocks(student: Student) -> list[str]:
-    """Silence residual branches through which nothing flows any more; return the new ones.
+def remove_empty_blocks(student: Student) -> list[str]:
+    """Turn residual blocks through which nothing flows any more into the identity, in place.
 
-    Without this an emptied branch would still add the shift of its last normalisation.
+    Such a block would still add the shift of its last normalisation to every pixel.
+
+    Returns:
+        The modules that were removed now.
     """
     alive = student.alive()
-    new = []
-    for block in student.graph.blocks:
-        empty = any(not bool(alive[name].any()) for name in block.inner if name in alive)
-        layer: Any = student.module.get_submodule(block.gated)
-        if empty and not layer.gate.silenced:
-            silence(layer)
-            new.append(block.module)
-    return new
+    paths = [
+        block.module
+        for block in student.graph.blocks
+        if any(not bool(alive[name].any()) for name in block.inner if name in alive)
+    ]
+    if paths:
+        student._remove_blocks(paths)
+    return paths
+
+
+@torch.no_grad()
+def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
+    """Move the gates to `values` (not zero) and the layers the other way: the function stays.
+
+    Args:
+        values: group name -> (channels,) new gates.
+    """
+    old = {name: gate for name, gate in _layer_gates(student)}
+    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
+        if group.name in values:
+            gate.copy_(values[group.name])
+    for path, gate in _layer_gates(student):
+        layer: Any = student.module.get_submodule(path)
+        factor = old[path] / gate
+        axis = output_axis(layer) if isinstance(layer, SlimConvolution) else 0
+        layer.weight.mul_(along(factor, axis, layer.weight.dim()))
+        if layer.bias is not None:
+            layer.bias.mul_(factor)
+        if isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None:
+            tiny = torch.finfo(factor.dtype).tiny
+            layer.weight_quantizer.scale.mul_(factor.abs()).clamp_(min=tiny)
+
+
+def _layer_gates(student: Student) -> list[tuple[str, Tensor]]:
+    layers = [(n, getattr(m, "gate", None)) for n, m in student.module.named_modules()]
+    return [(n, gate().detach().clone()) for n, gate in layers if isinstance(gate, LayerGate)]
 
 
 @torch.no_grad()
 def extract(student: Student) -> nn.Module:
     """The student without its zeros: physically small, computing what the student computes.
 
-    Dead channels are cut out, gates folded away, silenced residual blocks become the identity.
-    extract(student)(x) equals student(x) for any weights, shifts, masks and input sizes.
+    Dead channels are cut out, gates folded away, residual blocks whose last gates are all zero
+    become the identity. extract(student)(x) equals student(x) for any weights, shifts, masks and
+    input sizes.
     """
     small = copy.deepcopy(student).eval()
     cut(small, small.alive())
     for block in small.graph.blocks:
-        layer: Any = small.module.get_submodule(block.gated)
-        if not bool((layer.gate() != 0).any()):
+        gate = getattr(small.module.get_submodule(block.gated), "gate", None)
+        if isinstance(gate, LayerGate) and not bool((gate() != 0).any()):
             small.identities.append(block.module)
-    for path in small.identities:
-        _replace(small.module, path, nn.Identity())
+            replace_module(small.module, block.module, nn.Identity())
     for name, layer in list(small.module.named_modules()):
         if isinstance(layer, tuple(SLIM.values())):
             fold_gate(layer)
             quantized = isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None
             if not quantized:
-                _replace(small.module, name, to_plain(layer))
+                replace_module(small.module, name, to_plain(layer))
     return small.module
 
 
-def _quantize_layer(
-    student: Student, path: str, bits: int, activation_range: float | None
-) -> None:
+def _give_norms_a_scale(module: nn.Module) -> None:
+    """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.weight is None:
+            dtype = _dtype(module)
+            layer.weight = nn.Parameter(torch.ones(layer.num_features, dtype=dtype))
+            layer.bias = nn.Parameter(torch.zeros(layer.num_features, dtype=dtype))
+            layer.affine = True
+
+
+def _quantize_layer(student: Student, path: str, bits: int, activation_range: float | None) -> None:
     layer: Any = student.module.get_submodule(path)
     if type(layer) in SLIM:
         layer = to_slim(layer)
-        _replace(student.module, path, layer)
+        replace_module(student.module, path, layer)
     if not isinstance(layer, SlimConvolution):
         return
     axis = output_axis(layer)
@@ -228,7 +318,7 @@ def _at_least_one(mask: Tensor) -> Tensor:
     return first
 
 
-def _replace(root: nn.Module, path: str, layer: nn.Module) -> None:
+def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
     parent, attribute = owner_of(root, path)
     setattr(parent, attribute, layer)
 

@@ -21,8 +21,9 @@ from gan_slimming.pruning.propagation import (
 )
 
 GATEABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-GATEABLE += (nn.ConvTranspose3d, nn.Linear, nn.modules.batchnorm._BatchNorm)
-GATEABLE += (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
+GATEABLE += (nn.ConvTranspose3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+GATEABLE += (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+"""Exact types: a subclass may compute something else."""
 
 
 def find_groups(
@@ -40,8 +41,12 @@ def find_groups(
     walk = Propagation(module, example, protect)
     gated = [writer for writer in walk.writers if needs_gate(writer)]
     for writer in gated:
-        if not isinstance(module.get_submodule(writer.module), GATEABLE):
-            walk.guard(writer.slots, "it is written by a functional call, which no gate can stand on")
+        kind = type(module.get_submodule(writer.module))
+        if kind not in GATEABLE:
+            walk.guard(writer.slots, f"its writer, in {kind.__name__}, is no layer of a known type")
+        elif operator_name(writer.node).startswith("conv_transpose"):
+            if convolution_groups(writer.node) > 1:  # its weight has no axis of all outputs
+                walk.guard(writer.slots, "a grouped transposed convolution writes it")
     shapes = {name: tuple(t.shape) for name, t in module.state_dict(keep_vars=True).items()}
     shapes |= {writer.module + GATE: (len(writer.slots),) for writer in gated}
     rows = _rows(walk, gated)
@@ -177,4 +182,3 @@ def _residual_blocks(
 def _stands_in(node: fx.Node, path: str) -> bool:
     inner = module_path(node)
     return inner == path or inner.startswith(path + ".")
-

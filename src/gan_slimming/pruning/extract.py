@@ -72,6 +72,7 @@ def update_attributes(layer: Any) -> None:
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, nn.modules.batchnorm._NormBase):
         present = layer.weight if layer.weight is not None else layer.running_mean
+        assert present is not None
         layer.num_features = len(present)
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = len(layer.weight)

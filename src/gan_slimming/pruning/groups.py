@@ -16,7 +16,6 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-
 GATE = ".gate"
 Renumber = Callable[[str, int, Tensor], tuple[Tensor, Tensor]]
 
@@ -61,9 +60,9 @@ class ResidualBlock:
 class GroupGraph:
     """All groups of a generator, and what each weight element costs.
 
-    `macs_per_element` maps a weight's name to the multiply-accumulates that one of its elements does
-    for one sample at the example's size: output positions for a convolution, input positions for a
-    transposed one. The true cost of a layer is that times the number of elements left.
+    `macs_per_element` maps a weight's name to the multiply-accumulates that one of its elements
+    does for one sample at the example's size: output positions for a convolution, input positions
+    for a transposed one. The true cost of a layer is that times the number of elements left.
     """
 
     groups: list[ChannelGroup]
@@ -79,9 +78,7 @@ class GroupGraph:
         return [group for group in self.groups if not group.protected]
 
 
-def alive_counts(
-    graph: GroupGraph, alive: Mapping[str, Tensor]
-) -> dict[tuple[str, int], int]:
+def alive_counts(graph: GroupGraph, alive: Mapping[str, Tensor]) -> dict[tuple[str, int], int]:
     """How many indices are left on each (tensor, axis) that a group touches.
 
     Args:
@@ -129,13 +126,15 @@ def restrict(graph: GroupGraph, keep: Mapping[str, Tensor]) -> dict[tuple[str, i
         mask = keep[group.name]
         for member in (*group.members, *group.gated):
             size = graph.shapes[member.tensor][member.axis]
-            whole = masks.setdefault((member.tensor, member.axis), torch.ones(size, dtype=torch.bool))
+            whole = masks.setdefault(
+                (member.tensor, member.axis), torch.ones(size, dtype=torch.bool)
+            )
             whole[member.positions] = mask[member.channels]
     return {key: mask.nonzero().flatten() for key, mask in masks.items()}
 
 
 def shrink_graph(graph: GroupGraph, keep: Mapping[str, Tensor]) -> GroupGraph:
-    """The same groups after the channels outside `keep` have been cut out: renumbered, nothing else."""
+    """The same groups after the channels outside `keep` have been cut out: only renumbered."""
     indices = restrict(graph, keep)
 
     def renumber(name: str, axis: int, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,15 +162,33 @@ def shrink_graph(graph: GroupGraph, keep: Mapping[str, Tensor]) -> GroupGraph:
         )
         for name, shape in graph.shapes.items()
     }
-    return GroupGraph(
-        groups, shapes, graph.macs_per_element, graph.blocks, graph.quantized_layers
-    )
+    return GroupGraph(groups, shapes, graph.macs_per_element, graph.blocks, graph.quantized_layers)
 
 
 def _moved(member: Member, renumber: Renumber, new_channel: Tensor) -> Member:
     stays, positions = renumber(member.tensor, member.axis, member.positions)
-    return Member(
-        member.tensor, member.axis, positions[stays], new_channel[member.channels[stays]]
+    return Member(member.tensor, member.axis, positions[stays], new_channel[member.channels[stays]])
+
+
+def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
+    """The graph without everything that stands inside these modules."""
+    prefixes = tuple(path + "." for path in paths)
+
+    def gone(name: str) -> bool:
+        return (name + ".").startswith(prefixes)
+
+    groups = []
+    for group in graph.groups:
+        members = [m for m in group.members if not gone(m.tensor)]
+        gated = [m for m in group.gated if not gone(m.tensor)]
+        if members or gated:
+            groups.append(ChannelGroup(group.name, group.channels, members, gated, group.protected))
+    return GroupGraph(
+        groups,
+        {name: shape for name, shape in graph.shapes.items() if not gone(name)},
+        {name: macs for name, macs in graph.macs_per_element.items() if not gone(name)},
+        [block for block in graph.blocks if not gone(block.gated)],
+        [layer for layer in graph.quantized_layers if not gone(layer)],
     )
 
 

@@ -24,14 +24,14 @@ from gan_slimming.config import UserError
 Slots = np.ndarray
 
 KEEPS_ZERO = frozenset(
-    "relu relu_ leaky_relu leaky_relu_ relu6 hardtanh hardtanh_ tanh elu elu_ selu gelu silu silu_ "
+    "relu relu_ leaky_relu leaky_relu_ relu6 hardtanh hardtanh_ tanh elu elu_ selu gelu silu silu_ "  # noqa: SIM905
     "hardswish mish neg abs dropout feature_dropout clone contiguous detach alias to _to_copy "
     "upsample_nearest2d upsample_bilinear2d avg_pool2d adaptive_avg_pool2d max_pool2d "
     "reflection_pad2d replication_pad2d constant_pad_nd pad".split()
 )
-NORMS = frozenset("instance_norm batch_norm group_norm".split())
+NORMS = frozenset({"instance_norm", "batch_norm", "group_norm"})
 CONVOLUTIONS = frozenset(
-    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear".split()
+    {f"conv{d}d" for d in (1, 2, 3)} | {f"conv_transpose{d}d" for d in (1, 2, 3)} | {"linear"}
 )
 
 
@@ -83,8 +83,10 @@ class Propagation:
         try:
             program = torch.export.export(module, example, strict=False)
         except Exception as error:  # torch.export raises many kinds; each means the same to a user
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(f"the generator's graph cannot be traced (torch.export: {first})") from error
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"the generator's graph cannot be traced (torch.export: {first})"
+            ) from error
         signature = program.graph_signature
         self.tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self.graph = program.graph
@@ -117,8 +119,9 @@ class Propagation:
                 self.visit_convolution(node, name)
             else:
                 raise UserError(
-                    f"operator '{name}' in module '{path or type(self.module).__name__}' is not understood, "
-                    f"so channels cannot be followed through it; exclude it with --protect '{path or '*'}'"
+                    f"operator '{name}' in module '{path or type(self.module).__name__}' is not "
+                    "understood, so channels cannot be followed through it; exclude it with "
+                    f"--protect '{path or '*'}'"
                 )
 
     # -- what operators do to slots ----------------------------------------------------------
@@ -129,10 +132,13 @@ class Propagation:
         if slots is None:
             return
         self.channels[node] = slots
+        low = [*node.args, 0.0][1] if name.startswith("hardtanh") else 0.0
+        if isinstance(low, (int, float)) and low > 0:
+            self.guard(slots, "it is clamped above zero")
         if name in ("pad", "constant_pad_nd"):
-            mode = node.args[2] if name == "pad" and len(node.args) > 2 else "constant"
-            value = node.args[-1] if mode == "constant" and len(node.args) > 2 else 0.0
-            pads = node.args[1]
+            pads, *rest = node.args[1:]
+            mode = rest[0] if name == "pad" and rest else "constant"
+            value = rest[-1] if mode == "constant" and rest else 0.0
             assert isinstance(pads, Sequence)
             if mode == "constant" and isinstance(value, (int, float)) and value != 0.0:
                 self.guard(slots, "it is padded with a value other than zero")
@@ -142,60 +148,82 @@ class Propagation:
     def visit_add(self, node: fx.Node) -> None:
         self.joined(node, keeps_zero=False)
 
-    def visit_add_(self, node: fx.Node) -> None:
-        self.joined(node, keeps_zero=False)
-
-    def visit_sub(self, node: fx.Node) -> None:
-        self.joined(node, keeps_zero=False)
+    visit_add_ = visit_sub = visit_sub_ = visit_add
 
     def visit_mul(self, node: fx.Node) -> None:
         self.joined(node, keeps_zero=True)
 
+    visit_mul_ = visit_mul
+
     def visit_div(self, node: fx.Node) -> None:
+        if isinstance(node.args[1], fx.Node):
+            self.guard(self.channels.get(node.args[1]), "it is divided by")
         self.joined(node, keeps_zero=True)
 
     def joined(self, node: fx.Node, *, keeps_zero: bool) -> None:
         """Elementwise operator of two values: channel i of both is one channel."""
-        width = value_of(node).shape[1] if value_of(node).dim() > 1 else 0
-        sides = [a for a in node.args[:2] if isinstance(a, fx.Node)]
-        full = [
-            self.channels[side]
-            for side in sides
-            if side in self.channels and value_of(side).dim() == value_of(node).dim()
-            and len(self.channels[side]) == width
-        ]
+        dims = value_of(node).dim()
+        width = value_of(node).shape[1] if dims > 1 else 0
+        full, foreign = [], False
+        for side in (a for a in node.args[:2] if isinstance(a, fx.Node)):
+            shape = value_of(side).shape
+            own = self.channels.get(side)
+            axis = len(shape) - dims + 1  # where broadcasting puts the channels
+            if own is not None and len(shape) == dims and len(own) == width:
+                full.append(own)
+            elif axis >= 0 and len(shape) > axis and shape[axis] == width > 1:
+                foreign = True
+                self.guard(own, "it meets channels on another axis")
         if not full:
+            self.barrier(node, "it is spread over channels")
             return
         for other in full[1:]:
             self.forest.join(full[0], other)
         self.channels[node] = full[0]
-        if len(full) < 2 and not keeps_zero:
+        if foreign:
+            self.guard(full[0], "a value of fixed channels that is no feature map meets it")
+        elif len(full) < 2 and not keeps_zero:
             self.guard(full[0], "something other than a tensor of the same channels is added to it")
 
     def visit_cat(self, node: fx.Node) -> None:
         parts, axis = node.args[0], node.args[1] if len(node.args) > 1 else 0
         assert isinstance(parts, Sequence)
-        dims = value_of(node).dim()
-        if axis in (1, 1 - dims):
-            self.channels[node] = np.concatenate([self.channels[part] for part in parts])
-        else:
-            for part in parts[1:]:
-                self.forest.join(self.channels[parts[0]], self.channels[part])
-            self.channels[node] = self.channels[parts[0]]
+        slots = []
+        for part in parts:
+            assert isinstance(part, fx.Node)
+            if part not in self.channels:
+                self.opaque(part, "it is a constant")
+            slots.append(self.channels[part])
+        if axis in (1, 1 - value_of(node).dim()):
+            self.channels[node] = np.concatenate(slots)
+            return
+        for other in slots[1:]:
+            self.forest.join(slots[0], other)
+        self.channels[node] = slots[0]
 
     def visit_pixel_shuffle(self, node: fx.Node) -> None:
-        source, factor = node.args[0], node.args[1]
+        factor = node.args[1]
         assert isinstance(factor, int)
-        blocks = self.channels[source].reshape(-1, factor * factor)
+        blocks = self.slots_of(node.args[0]).reshape(-1, factor * factor)
         for column in range(1, factor * factor):
             self.forest.join(blocks[:, 0], blocks[:, column])
         self.channels[node] = blocks[:, 0]
 
+    def visit_prelu(self, node: fx.Node) -> None:
+        slope = node.args[1]
+        assert isinstance(slope, fx.Node)
+        self.channels[node] = self.slots_of(node.args[0])
+        if value_of(slope).numel() > 1:
+            self.on_axis(self.tensors[slope.name], 0, self.channels[node])
+
     def visit_norm(self, node: fx.Node, name: str) -> None:
-        source = node.args[0]
-        slots = self.channels[source]
-        for parameter in node.args[1:]:
-            if isinstance(parameter, fx.Node) and value_of(parameter).dim() == 1:
+        slots = self.slots_of(node.args[0])
+        parameters = [a for a in node.args[1:] if isinstance(a, fx.Node)]
+        if any(p.name not in self.tensors for p in parameters):
+            self.barrier(node, "its scale or shift is computed in the forward pass")
+            return
+        for parameter in parameters:
+            if value_of(parameter).dim() == 1:
                 self.on_axis(self.tensors[parameter.name], 0, slots)
         if name == "group_norm":
             count = node.args[1]
@@ -239,7 +267,7 @@ class Propagation:
     def grouped(
         self, fqn: str, groups: int, inside: Slots, outside: Slots, transposed: bool
     ) -> None:
-        """Grouped convolution: channel i of every group is one channel; depthwise ties in to out."""
+        """Grouped: channel i of every group is one channel; depthwise ties in to out."""
         inputs, outputs = inside.reshape(groups, -1), outside.reshape(groups, -1)
         if inputs.shape[1] == 1 and outputs.shape[1] == 1:
             self.forest.join(inside, outside)
@@ -256,6 +284,10 @@ class Propagation:
             self.on_axis(fqn, 1, inputs[0])
 
     # -- bookkeeping --------------------------------------------------------------------------
+
+    def slots_of(self, node: object) -> Slots:
+        assert isinstance(node, fx.Node)
+        return self.channels[node]
 
     def on_axis(self, fqn: str, axis: int, slots: Slots) -> None:
         """Tie an axis of a parameter to slots; a layer that is called twice joins both calls."""

@@ -25,7 +25,7 @@ def soft_threshold(gates: Tensor, threshold: Tensor | float) -> Tensor:
 def shrink_gates(
     gates: Sequence[Tensor], thresholds: Sequence[float], floors: Sequence[int]
 ) -> list[Tensor]:
-    """Soft threshold of every group's gates, except that each keeps its `floors` strongest alive."""
+    """Soft threshold of every group's gates, but each keeps its `floors` strongest alive."""
     shrunk = []
     for gate, threshold, floor in zip(gates, thresholds, floors, strict=True):
         new = soft_threshold(gate, threshold)
@@ -72,6 +72,4 @@ def uniform_widths(graph: GroupGraph, measure: Measure, target: float) -> dict[s
 
 def cost_of_widths(graph: GroupGraph, measure: Measure, widths: Mapping[str, int]) -> float:
     """What the student costs with the first `widths[group]` channels of every prunable group."""
-    return measure(
-        {g.name: torch.arange(g.channels) < widths[g.name] for g in graph.prunable}
-    )
+    return measure({g.name: torch.arange(g.channels) < widths[g.name] for g in graph.prunable})

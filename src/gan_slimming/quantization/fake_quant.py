@@ -18,7 +18,7 @@ from gan_slimming.quantization.affine import along, code_range, quantize, weight
 
 
 class _RoundToGrid(torch.autograd.Function):
-    """codes * scale, with the straight-through gradient inside the range and LSQ's for the scale."""
+    """codes * scale; straight-through gradient inside the range, LSQ's for the scale."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
@@ -33,7 +33,8 @@ class _RoundToGrid(torch.autograd.Function):
         (grad,) = grads
         ratio, codes = ctx.saved_tensors
         low, high = ctx.limits
-        passed = grad * ((ratio >= low) & (ratio <= high))
+        # hardtanh's gradient is ours: it passes where low < ratio < high, in one sweep.
+        passed = torch.ops.aten.hardtanh_backward(grad, ratio, low, high)
         if not ctx.needs_input_grad[1]:
             return passed, None, None, None
         slope = _dot(grad, codes) - _dot(passed, ratio)
@@ -75,6 +76,10 @@ class ActivationQuantizer(nn.Module):
         if self.observing:
             self.observe(values)
             return values
+        kind = values.device.type
+        if torch.is_autocast_enabled(kind):
+            # The convolution behind would cast anyway; here the cast halves the work.
+            values = values.to(torch.get_autocast_dtype(kind))
         return _RoundToGrid.apply(values, self.scale, *self.codes)  # pyright: ignore
 
     @torch.no_grad()
@@ -88,6 +93,8 @@ class ActivationQuantizer(nn.Module):
         values = values.detach().float()
         first = not self._seen
         negative = bool((values < 0).any())
+        if not first and negative and not self.signed:
+            self.scale.mul_(self.codes[1] / code_range(self.bits, signed=True)[1])
         self.signed = negative if first else self.signed or negative
         candidate = best_scale(values, *self.codes)
         self.scale.copy_(candidate if first else torch.maximum(self.scale.float(), candidate))
@@ -101,6 +108,12 @@ class ActivationQuantizer(nn.Module):
     def stop_observing(self) -> None:
         """From here on forward passes quantise."""
         self.observing = False
+
+    def get_extra_state(self) -> dict[str, bool]:
+        return {"signed": self.signed}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        self.signed = state["signed"]
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, signed={self.signed}, learnt={self.learnt}"
@@ -139,6 +152,7 @@ class WeightQuantizer(nn.Module):
         super().__init__()
         self.bits = bits
         self.axis = axis
+        self.observing = False
         self.register_buffer("scale", weight_scale(weight, axis, bits))
 
     @property
@@ -149,14 +163,28 @@ class WeightQuantizer(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight on its grid; the gradient passes straight through."""
+        if self.observing:
+            return weight
         if self.training:
-            with torch.no_grad():
-                self.scale.copy_(weight_scale(weight, self.axis, self.bits))
+            self.follow(weight)
         scale = along(self.scale, self.axis, weight.dim())
         rounded = quantize(weight, scale, *self.codes) * scale
         if not self.training:
             return rounded
         return weight + (rounded - weight).detach()
+
+    def start_observing(self) -> None:
+        """Leave the weight as it is while activation ranges are calibrated."""
+        self.observing = True
+
+    def stop_observing(self) -> None:
+        """From here on forward passes quantise."""
+        self.observing = False
+
+    @torch.no_grad()
+    def follow(self, weight: Tensor) -> None:
+        """Take the scale from this weight."""
+        self.scale.copy_(weight_scale(weight, self.axis, self.bits))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, axis={self.axis}"

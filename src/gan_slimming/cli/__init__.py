@@ -1,0 +1,129 @@
+"""The command gan-slimming: one JSON object on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gan_slimming.cli.commands import compress, demo, inspect, translate
+from gan_slimming.cli.parsing import parse, summary_of
+from gan_slimming.config import UserError
+
+__all__ = ["COMMANDS", "main"]
+
+PROGRAM = "gan-slimming"
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "compress": compress,
+    "inspect": inspect,
+    "translate": translate,
+    "demo": demo,
+}
+TRACEBACK = "GAN_SLIMMING_TRACEBACK"
+"""Set to 1, this environment variable shows where in the code an error arose."""
+OK, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0; 2 for a mistake of the user's, which is told in one line on stderr; 130
+        after Ctrl-C; 1 for an error of the program's own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if _answered(arguments):
+            return OK
+        name = arguments[0]
+        with _warnings_in_one_line():
+            values = parse(COMMANDS[name], f"{PROGRAM} {name}", arguments[1:])
+            if values is None:
+                return OK
+            with redirect_stdout(sys.stderr):
+                result = COMMANDS[name](*values[0], **values[1])
+        print(json.dumps(_plain(result), allow_nan=False))
+    except UserError as error:
+        return _fail(str(error), MISTAKE)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", INTERRUPTED)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        hint = f"please report this; run with {TRACEBACK}=1 for the traceback"
+        return _fail(f"{text}; {hint}", BUG)
+    return OK
+
+
+def _answered(arguments: Sequence[str]) -> bool:
+    """Deal with what is no command: help, the version, and mistakes."""
+    first = arguments[0] if arguments else None
+    if first in COMMANDS:
+        return False
+    if first in ("-h", "--help"):
+        print(_overview())
+        return True
+    if first in ("-V", "--version"):
+        print(f"{PROGRAM} {_version()}")
+        return True
+    if first is None:
+        raise UserError(f"name a command: {', '.join(COMMANDS)}; see {PROGRAM} --help")
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(COMMANDS)}"
+    raise UserError(f"{PROGRAM} has no command {first!r}; {hint}")
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:<11}{summary_of(command)}" for name, command in COMMANDS.items())
+    return (
+        f"usage: {PROGRAM} COMMAND [flags]\n\n"
+        "Turns a trained image generator into a small one.\n\n"
+        f"commands:\n{rows}\n\n"
+        f"  {PROGRAM} COMMAND --help    all flags of a command\n"
+        f"  {PROGRAM} --version         the version\n\n"
+        "Every command prints one JSON object as its last line on stdout; the rest is on stderr."
+    )
+
+
+def _version() -> str:
+    try:
+        return version(PROGRAM)
+    except PackageNotFoundError:
+        return "of a source tree that is not installed"
+
+
+def _fail(text: str, status: int) -> int:
+    if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+        traceback.print_exc()
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings as 'warning: ...', without the line of code that a user cannot mend."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types; numbers that JSON cannot write become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)

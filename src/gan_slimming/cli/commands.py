@@ -1,0 +1,213 @@
+"""The commands: typed functions from which flags, their help and their YAML keys are made.
+
+What stands before '/' is positional, the rest are flags. Each imports its workflow only when it
+runs, so that --help does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from gan_slimming.config import Budget, Objective, Optimisation, Run, UserError
+
+
+def compress(
+    *,
+    output: Path,
+    generator: str | None = None,
+    generator_args: dict[str, Any] | None = None,
+    weights: Path | None = None,
+    data: Path | None = None,
+    targets: Path | None = None,
+    bits: int | Literal["none"] | None = 8,
+    size: int = 256,
+    holdout: int = 16,
+    device: str = "auto",
+    precision: str = "auto",
+    seed: int = 0,
+    activation_range: float | None = None,
+    protect: list[str] | None = None,
+    preset: Literal["default", "paper"] = "default",
+    resume: bool = False,
+    overwrite: bool = False,
+    budget: Budget | None = None,
+    objective: Objective | None = None,
+    optimisation: Optimisation | None = None,
+) -> dict[str, Any]:
+    """Make a trained generator small: prune, quantise and distil it in one optimisation.
+
+    For example:
+        gan-slimming compress --generator cartoongan --weights Hayao_net_G_float.pth
+            --data photos/ --output runs/hayao --budget.macs 0.05
+
+    Args:
+        output: Run folder to make: settings, metrics, samples, checkpoints, generator.safetensors.
+        generator: A registered name (cartoongan, cyclegan, cyclegan-6), or your own as
+            package.module:factory.
+        generator_args: Arguments of the generator's factory as JSON, such as '{"width": 32}'.
+        weights: The teacher's trained weights, a .pth or .safetensors file.
+        data: Folder of pictures to train on, of any sizes, at any depth.
+        targets: Folder of real pictures of the output's kind, for the discriminator; without it
+            the teacher's own outputs are its real ones.
+        bits: Bits of weights and activations, 2 to 8, or none for no quantisation.
+        size: Pictures are trained at size x size pixels.
+        holdout: Pictures kept from training, on which quality is tracked.
+        device: auto, cpu, cuda or mps.
+        precision: auto, 32-true or bf16-mixed.
+        seed: Seed of everything that is drawn at random.
+        activation_range: The paper's fixed range [0, p] of activations (4 there); without it each
+            range is calibrated and learnt.
+        protect: Modules whose channels stay, as shell patterns such as 'blocks.*.conv_2'.
+        preset: Where settings start that neither a flag nor --config names; 'paper' has the
+            released hyperparameters of Wang et al. 2020.
+        resume: Go on with the run in --output, with its own settings.
+        overwrite: Replace the run in --output.
+    """
+    budget, objective = budget or Budget(), objective or Objective()
+    if not resume:
+        _check_complete(generator, data, budget, objective)
+    run = Run(
+        budget=budget,
+        objective=objective,
+        optimisation=optimisation or Optimisation(),
+        bits=None if bits == "none" else bits,
+        activation_range=activation_range,
+        size=size,
+        holdout=holdout,
+        device=device,
+        precision=precision,
+        seed=seed,
+    )
+    from gan_slimming.cli.progress import step_bar
+    from gan_slimming.trainer import Interrupted
+    from gan_slimming.workflows.compress import compress_from
+
+    try:
+        with step_bar() as on_step:
+            return compress_from(
+                generator,
+                weights,
+                generator_args or {},
+                data,
+                output,
+                run,
+                targets=targets,
+                protect=protect or [],
+                resume=resume,
+                overwrite=overwrite,
+                on_step=on_step,
+            )
+    except Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from error
+
+
+def inspect(
+    model: str,
+    /,
+    *,
+    size: int = 256,
+    weights: Path | None = None,
+    generator: str | None = None,
+    protect: list[str] | None = None,
+) -> dict[str, Any]:
+    """Show a generator's layers, channel groups, multiply-accumulates, parameters and bytes.
+
+    For example:
+        gan-slimming inspect runs/hayao
+        gan-slimming inspect cartoongan:Hayao_net_G_float.pth --size 512
+
+    Args:
+        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
+            registered NAME alone (random weights).
+        size: Height and width in pixels of the picture for which work is counted.
+        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
+        generator: package.module:factory of a saved generator of your own; a file alone never
+            makes anything be imported.
+        protect: Modules whose channels stay, as shell patterns.
+    """
+    from gan_slimming.workflows.inspect import inspect as report_on
+    from gan_slimming.workflows.inspect import print_report
+
+    report = report_on(model, size, weights=weights, factory=generator, protect=protect or [])
+    print_report(report)
+    return report
+
+
+def translate(
+    model: str,
+    inputs: list[str],
+    /,
+    *,
+    output: Path,
+    match_colours: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    weights: Path | None = None,
+    generator: str | None = None,
+) -> dict[str, Any]:
+    """Send pictures and folders of pictures through a generator, each at its own size.
+
+    For example:
+        gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
+
+    Args:
+        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
+            registered NAME alone (random weights).
+        inputs: Pictures, and folders of pictures at any depth.
+        output: Folder for the results, which keep names and sub-folders; for a single picture
+            also a file name.
+        match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
+        overwrite: Replace results that exist. Inputs are never replaced.
+        device: auto, cpu, cuda or mps.
+        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
+        generator: package.module:factory of a saved generator of your own; a file alone never
+            makes anything be imported.
+    """
+    from gan_slimming.workflows.translate import translate as run
+
+    return run(
+        model,
+        inputs,
+        output,
+        weights=weights,
+        factory=generator,
+        device=device,
+        match_colours=match_colours,
+        overwrite=overwrite,
+    )
+
+
+def demo(*, output: Path = Path("demo-output"), minutes: float = 8.0) -> dict[str, Any]:
+    """Compress a small generator that comes with the package, offline, and show the result.
+
+    For example:
+        gan-slimming demo --output demo-output
+
+    Args:
+        output: Folder for the run and its pictures.
+        minutes: About how long it may take on two CPU cores.
+    """
+    if not minutes > 0:
+        raise UserError(f"minutes must be above 0, got {minutes:g}")
+    from gan_slimming.workflows.demo import demo as run
+
+    return run(output, minutes)
+
+
+def _check_complete(
+    generator: str | None, data: Path | None, budget: Budget, objective: Objective
+) -> None:
+    """Tell what is missing before torch is loaded."""
+    if generator is None:
+        raise UserError(
+            "name the teacher: --generator cartoongan --weights FILE, or your own as --generator "
+            "package.module:factory"
+        )
+    if data is None:
+        raise UserError("name the pictures to train on: --data FOLDER")
+    if budget.kind is None and objective.rho is None:
+        raise UserError(
+            "say how small it shall be: --budget.macs 0.05 for 5 %, --budget.bytes 300k, "
+            "or --rho 0.01"
+        )

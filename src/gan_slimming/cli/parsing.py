@@ -1,0 +1,236 @@
+"""From a typed function to its flags, and from a wrong flag to one line that says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import re
+import typing
+from argparse import SUPPRESS, Action
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+import docstring_parser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+
+from gan_slimming.config import PAPER, UserError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+SHORT = {
+    "rho": "objective.rho",
+    "distill": "objective.distill",
+    "adversarial": "objective.adversarial",
+    "steps": "optimisation.steps",
+    "batch-size": "optimisation.batch_size",
+}
+"""Flags, and YAML keys with '_', that stand for a field of a group; they overrule the long form."""
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "dict": "a JSON object",
+    "tuple": "a list such as [0.5, 0.9]",
+}
+SPELLINGS = {"optimization.": "optimisation.", "match-colors": "match-colours"}
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Help as it was written, then the default, if there is one."""
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        if action.required:
+            return f"{text} Required."
+        silent = any(action.default is value for value in (None, False, SUPPRESS))
+        return text if silent else f"{text} Default: {action.default}."
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text
+
+
+class Parser(ArgumentParser):
+    """Its errors are one line, without the usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        text = one_line(message, self)
+        raise UserError(f"{text}{'' if text.endswith('?') else ';'} see {self.prog} --help") from ex
+
+
+def parse(
+    command: Callable[..., Any], program: str, arguments: Sequence[str]
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """The values that a command line and its --config give to the parameters of `command`.
+
+    What counts, from weak to strong: the function's defaults, --preset, --config, flags.
+
+    Returns:
+        Positional and keyword arguments; None where help was asked for, which is printed.
+    Raises:
+        UserError: a flag is wrong, or a group of settings refuses its values.
+    """
+    parser = build_parser(command, program)
+    arguments = _as_declared(arguments, parser)
+    try:
+        values = parser.parse_args(arguments)
+        if values.get("preset") == "paper":
+            parser.set_defaults({f"{g}.{k}": v for g, own in PAPER.items() for k, v in own.items()})
+            values = parser.parse_args(arguments)
+    except SystemExit:
+        return None
+    for short, field in SHORT.items():
+        given = short.replace("-", "_")
+        if given in values:
+            values[field] = values.pop(given)
+    parameters = inspect.signature(command).parameters
+    groups = _groups(command)
+    named = {
+        name: groups[name](**vars(values[name])) if name in groups else values[name]
+        for name in parameters
+    }
+    positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
+    return positional, named
+
+
+def summary_of(command: Callable[..., Any]) -> str:
+    """The first line of a command's docstring."""
+    return (inspect.getdoc(command) or "").partition("\n")[0]
+
+
+def build_parser(command: Callable[..., Any], program: str) -> Parser:
+    """The parser of a typed function: flags from its parameters, their help from its docstring."""
+    doc = inspect.getdoc(command) or ""
+    texts = {p.arg_name: p.description or "" for p in docstring_parser.parse(doc).params}
+    parameters = inspect.signature(command).parameters.values()
+    places = " ".join(
+        f"{p.name.upper().removesuffix('S')}{'...' if p.name.endswith('s') else ''}"
+        for p in parameters
+        if p.kind is p.POSITIONAL_ONLY
+    )
+    parser = Parser(
+        prog=program,
+        usage=f"{program} {places}{' ' if places else ''}[flags]",
+        description=doc.partition("\nArgs:")[0],
+        formatter_class=HelpFormatter,
+    )
+    text = "YAML file of flags, with '_' for '-'; flags on the command line go before it."
+    parser.add_argument("--config", action="config", help=text)
+    groups, hints = _groups(command), typing.get_type_hints(command)
+    for parameter in parameters:
+        if parameter.name not in groups:
+            help_text = " ".join(texts[parameter.name].split())
+            _add(parser, parameter, hints[parameter.name], help_text)
+    for name, group in groups.items():
+        parser.add_class_arguments(group, name)
+        _add_short_flags(parser, name, group)
+    for action in parser._actions:
+        if action.dest in groups:  # takes a whole group as JSON: of no use on a command line
+            action.help = SUPPRESS
+    return parser
+
+
+def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> None:
+    """One parameter's flag, or its place on the command line."""
+    default: Any = parameter.default
+    options: dict[str, Any] = {"help": text}
+    several = list[str] in (hint, *typing.get_args(hint))
+    if several:
+        options |= {"nargs": "+", "type": str}
+    elif hint is not bool:
+        options["type"] = hint
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        parser.add_argument(parameter.name, **options)
+        return
+    flag = "--" + parameter.name.replace("_", "-")
+    if hint is bool:
+        parser.add_argument(flag, action="store_true", **options)
+    elif default is parameter.empty:
+        parser.add_argument(flag, required=True, **options)
+    else:
+        parser.add_argument(flag, default=default, **options)
+
+
+def _add_short_flags(parser: Parser, name: str, group: type) -> None:
+    """The group's fields that have a flag of their own; the long form works but is not shown."""
+    hints = typing.get_type_hints(group)
+    fields = {f"{name}.{field}": hint for field, hint in hints.items()}
+    for short, field in SHORT.items():
+        if field in fields:
+            long = next(action for action in parser._actions if action.dest == field)
+            known = "" if long.default is None else f" Default: {long.default}."
+            text = " ".join(f"{long.help}{known}".split())
+            parser.add_argument(f"--{short}", type=fields[field], default=SUPPRESS, help=text)
+            long.help = SUPPRESS
+
+
+def _groups(command: Callable[..., Any]) -> dict[str, type]:
+    """Parameters that are dataclasses of settings."""
+    found = {}
+    for name, hint in typing.get_type_hints(command).items():
+        kinds = (hint, *typing.get_args(hint))
+        if classes := [kind for kind in kinds if dataclasses.is_dataclass(kind)]:
+            found[name] = classes[0]
+    return found
+
+
+def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
+    """Flags as the parser has them: '-' and '_' are one, and so are other spellings."""
+    declared = {flag.replace("_", "-"): flag for flag in parser._option_string_actions}
+    aliases = {field.replace("_", "-"): short for short, field in SHORT.items()}
+    result, ended = [], False
+    for argument in arguments:
+        ended = ended or argument == "--"
+        if argument.startswith("--") and not ended:
+            name, equals, value = argument.partition("=")
+            stem = name[2:].replace("_", "-")
+            for other, ours in SPELLINGS.items():
+                stem = stem.replace(other, ours)
+            name = declared.get(f"--{aliases.get(stem, stem)}", name)
+            argument = f"{name}{equals}{value}"
+        result.append(argument)
+    return result
+
+
+def one_line(message: str, parser: Parser) -> str:
+    """jsonargparse's account of a mistake, cut to what is wrong, what came and what is expected."""
+    if unknown := re.match(r"unrecognized arguments: (\S+)", message):
+        word = unknown[1].partition("=")[0]
+        return f"{parser.prog} has no {'flag' if word[0] == '-' else 'place for'} {word}" + (
+            _nearest(word, parser._option_string_actions) if word[0] == "-" else ""
+        )
+    if missing := re.match(r"the following arguments are required: (.*)", message):
+        names = (_flag(key, parser) for key in missing[1].split(", "))
+        return f"{' and '.join(names)} missing"
+    if lone := re.match(r"argument (\S+): expected", message):
+        return f"{lone[1]} needs a value"
+    if unknown := re.search(r"(?:Option|accept option) '([^']+)'", message):
+        keys = [flag[2:] for flag in parser._option_string_actions]
+        near = _nearest(unknown[1], [key.replace("-", "_") for key in keys])
+        return f"{parser.prog} has no setting {unknown[1]!r}, which --config names{near}"
+    if wrong := re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL):
+        return _wrong_value(wrong[1], wrong[2], parser)
+    return " ".join(message.split())
+
+
+def _wrong_value(key: str, reason: str, parser: Parser) -> str:
+    name = _flag(key, parser)
+    value = re.search(r"(?:Got value|Given value): (.*)", reason)
+    kinds = re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", reason)
+    expected: list[str] = [KINDS.get(kind, kind) for kind in kinds if kind != "NoneType"]
+    for listed in re.findall(r"Expected a typing\.Literal\[(.*?)\]", reason):
+        expected += [listed.replace("'", "")]
+    if not value or not expected:
+        return f"{name}: {' '.join(reason.split())}"
+    return f"{name} must be {' or '.join(dict.fromkeys(expected))}; got {value[1]}"
+
+
+def _flag(key: str, parser: Parser) -> str:
+    """What a user calls the setting: its flag, or MODEL and the like."""
+    flags = [flag for flag, action in parser._option_string_actions.items() if action.dest == key]
+    return flags[0] if flags else key.upper()
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

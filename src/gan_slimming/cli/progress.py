@@ -1,0 +1,35 @@
+"""The progress of a training on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+
+
+@contextmanager
+def step_bar(console: Console | None = None) -> Iterator[OnStep]:
+    """A bar of steps, their terms and the time left, on stderr; nothing where that is no terminal.
+
+    Yields:
+        What to call after every step with (step, steps, terms).
+    """
+    console = console or Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[terms]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None, terms="")
+
+        def on_step(step: int, steps: int, terms: dict[str, float]) -> None:
+            shown = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
+            progress.update(task, completed=step, total=steps, terms=shown)
+
+        yield on_step

@@ -1,0 +1,62 @@
+"""The teacher's own first layers as a feature network: a perceptual distance that needs no download.
+
+An image-to-image generator begins with an encoder that was trained, with the rest of it, to see what
+matters in pictures of its domain. Its features stand in for VGG's where no weights are at hand. This
+goes beyond Wang et al. 2020, who take VGG-16 (eq. 4).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class _Enough(Exception):
+    """The last wanted feature map has been seen; the rest of the network need not run."""
+
+
+class EncoderFeatures(nn.Module):
+    """Feature maps of a generator's first convolutions.
+
+    Args:
+        generator: an image-to-image generator; copied and frozen.
+        to_input: pictures RGB in [-1, 1] -> the generator's own convention.
+        depth: how many convolutions, in the order of execution.
+    """
+
+    def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Tensor], depth: int = 5):
+        super().__init__()
+        self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.to_input = to_input
+        self.depth = depth
+        self._maps: dict[str, Tensor] = {}
+        for name, layer in self.generator.named_modules():
+            if isinstance(layer, CONVOLUTIONS):
+                layer.register_forward_hook(self._recorder(name))
+
+    def train(self, mode: bool = True) -> EncoderFeatures:
+        """Always in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Pictures (batch, 3, height, width) RGB in [0, 1] -> `depth` feature maps, shallow first."""
+        self._maps = {}
+        try:
+            self.generator(self.to_input(pictures * 2 - 1))
+        except _Enough:
+            pass
+        maps, self._maps = self._maps, {}
+        return maps
+
+    def _recorder(self, name: str) -> Any:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._maps[name] = output
+            if len(self._maps) == self.depth:
+                raise _Enough
+
+        return record

@@ -1,0 +1,413 @@
+"""The loop: slim until the budget is reached, cut, recover on the small net, one objective throughout.
+
+    slim      W, gamma and ranges take a gradient step, gamma then its proximal step; channels whose
+              gates are zero are cut out physically as soon as enough of them have gathered
+    recover   the same loss without rho, on the extracted net, where a step costs a fraction
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from gan_slimming.budget import BudgetController, parameters_left
+from gan_slimming.config import Run
+from gan_slimming.data.images import PictureSet, Sampler
+from gan_slimming.data.teacher_outputs import TeacherOutputs
+from gan_slimming.losses.adversarial import ReplayBuffer
+from gan_slimming.models.patchgan import PatchDiscriminator
+from gan_slimming.objective import Distance, critic_loss, student_loss
+from gan_slimming.pruning.groups import macs_left
+from gan_slimming.pruning.proximal import soft_threshold
+from gan_slimming.saliency import start_gates
+from gan_slimming.student import Student, calibrate, cut, remove_empty_blocks, set_gates
+
+CUT_AT = 0.9
+"""Channels are cut out when the student has come down to this share of its cost at the last cut."""
+SAVE_EVERY_SECONDS = 240.0
+TRACK_TIMES = 8
+"""How often quality is measured while recovering."""
+
+Border = Callable[[nn.Module], Callable[[Tensor], Tensor]]
+"""Wraps a generator so that it takes and gives RGB pictures in [-1, 1]."""
+Track = Callable[[Callable[[Tensor], Tensor]], dict[str, float]]
+"""Measures a generator (RGB in [-1, 1]) on pictures that training never sees."""
+
+
+class Interrupted(Exception):
+    """The user stopped the run; it has been saved and can be resumed."""
+
+
+@dataclass
+class Setting:
+    """What a run works with, besides its settings: none of it changes."""
+
+    teacher: Callable[[Tensor], Tensor]
+    border: Border
+    pictures: PictureSet
+    targets: PictureSet | None
+    distance: Distance
+    track: Track
+    folder: Path
+    on_step: Callable[[int, dict[str, float]], None]
+
+
+class Trainer:
+    """One run of the objective on one student."""
+
+    def __init__(self, fabric: Fabric, student: Student, run: Run, setting: Setting):
+        self.fabric, self.run, self.setting = fabric, run, setting
+        self.settings = run.optimisation
+        self.student = student.to(fabric.device).train()
+        self.step = 0
+        self.slims = run.budget.kind is not None or run.objective.rho is not None
+        share = self.settings.slim_share if self.slims else 0.0
+        self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
+        self.controller = (
+            BudgetController(
+                student, run.budget, run.bits, self.slim_steps, self.settings.floor
+            )
+            if run.budget.kind
+            else None
+        )
+        self.ema: Student | None = None
+        self.cost_at_cut = macs_left(student.graph, {})
+        self.discriminator = self._discriminator()
+        self.replay = ReplayBuffer(
+            self.settings.replay, torch.Generator().manual_seed(run.seed + 1)
+        )
+        self.sampler = Sampler(len(setting.pictures), self.settings.batch_size, run.seed)
+        self.target_sampler = (
+            Sampler(len(setting.targets), self.settings.batch_size, run.seed + 2)
+            if setting.targets is not None
+            else None
+        )
+        self.outputs = TeacherOutputs(setting.pictures, self._teacher, fabric.device)
+        self._make_optimizers()
+
+    # -- the two stages -----------------------------------------------------------------------
+
+    def fit(self) -> Student:
+        """Train to the last step and return the final student (the moving average, if kept).
+
+        Raises:
+            Interrupted: Ctrl-C; the run has been saved.
+        """
+        started = saved = time.monotonic()
+        total = self.settings.steps
+        track_every = max(1, (total - self.slim_steps) // TRACK_TIMES)
+        with interruptible() as stopped:
+            if self.step == 0:
+                self.begin()
+            while self.step < total:
+                terms = self.train_step()
+                self.step += 1
+                if self.step == self.slim_steps:
+                    self.finish_slimming()
+                terms |= {"step": self.step, "seconds": time.monotonic() - started}
+                if self.step > self.slim_steps and (total - self.step) % track_every == 0:
+                    terms |= self.setting.track(self.setting.border(self.final()))
+                self.log(terms)
+                if stopped() or time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                if stopped():
+                    raise Interrupted
+        return self.final()
+
+    def begin(self) -> None:
+        """Before the first step: calibrate ranges, and start the gates at what channels are worth."""
+        if self.slims and self.settings.gate_start == "saliency":
+            with self.fabric.autocast():
+                start_gates(self.student, self._some_inputs(4, self.run.seed + 3), self.run.seed)
+        self._calibrate()
+        if not self.slims:
+            self.begin_recovery()
+
+    def finish_slimming(self) -> None:
+        """The budget is reached: cut what is dead, fold the gates, and go on as a plain small net."""
+        self._cut()
+        ones = {g.name: torch.ones(g.channels) for g in self.student.graph.prunable}
+        alive = self.student.alive()
+        if all(bool(mask.all()) for mask in alive.values()):
+            set_gates(self.student, ones)
+        self._calibrate()
+        self.begin_recovery()
+
+    def begin_recovery(self) -> None:
+        """Fresh optimisers with the recovery's learning rate, and a moving average from here on."""
+        for gate in self.student.gates:
+            gate.requires_grad_(False)
+        self._make_optimizers()
+        self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
+
+    # -- one step ------------------------------------------------------------------------------
+
+    def train_step(self) -> dict[str, float]:
+        """One step of the student, then one of the discriminator."""
+        self._set_learning_rates()
+        indices, flips = self.sampler.next()
+        pictures, teacher = self.outputs.batch(indices, flips)
+        generate = self.setting.border(self.student)
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(False)
+        with self.fabric.autocast():
+            fake = generate(pictures).float()
+            terms = student_loss(
+                self.run.objective, fake, teacher, self.setting.distance, self.discriminator
+            )
+        self.fabric.backward(terms.total)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        logged = {name: float(value.detach()) for name, value in terms._asdict().items()}
+        if self.step < self.slim_steps:
+            logged |= self._proximal_step()
+        logged["critic"] = self._critic_step(teacher, fake.detach())
+        self._average()
+        return logged
+
+    def _proximal_step(self) -> dict[str, float]:
+        """Shrink the gates with the learning rate that their step has just used; cut if it pays."""
+        eta = self.gate_optimizer.param_groups[0]["lr"]
+        rho = self.run.objective.rho
+        if self.controller is not None:
+            rho = self.controller.shrink(self.student, self.step + 1) / eta
+        else:
+            assert rho is not None
+            with torch.no_grad():
+                for gate in self.student.gates:
+                    gate.copy_(soft_threshold(gate, rho * eta))
+        if remove_empty_blocks(self.student):
+            self._remake_gate_optimizer()
+        alive = self.student.alive()
+        macs = macs_left(self.student.graph, alive)
+        if macs < CUT_AT * self.cost_at_cut and self.controller is not None:
+            self._cut()
+        return {"rho": rho, "macs": macs, "parameters": parameters_left(self.student.graph, alive)}
+
+    def _critic_step(self, teacher: Tensor, fake: Tensor) -> float:
+        if self.discriminator is None:
+            return 0.0
+        real = teacher
+        if self.target_sampler is not None:
+            assert self.setting.targets is not None
+            real = self.setting.targets.batch(*self.target_sampler.next()).to(fake.device)
+        self.discriminator.requires_grad_(True)
+        with self.fabric.autocast():
+            shown = self.replay.exchange(fake)
+            loss = critic_loss(self.run.objective, self.discriminator, real, shown)
+        self.fabric.backward(loss)
+        self.critic_optimizer.step()
+        self.critic_optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the average towards the student; early on it follows more closely."""
+        if self.ema is None:
+            return
+        age = self.step - self.slim_steps
+        decay = min(self.settings.ema, (1 + age) / (10 + age))
+        pairs = zip(self.ema.parameters(), self.student.parameters(), strict=True)
+        for average, current in pairs:
+            average.lerp_(current, 1 - decay)
+        for average, current in zip(self.ema.buffers(), self.student.buffers(), strict=True):
+            average.copy_(current)
+
+    def final(self) -> Student:
+        """The student as it would be handed out now: averaged, in evaluation mode."""
+        chosen = copy.deepcopy(self.ema if self.ema is not None else self.student)
+        with torch.no_grad():
+            for quantizer, weight in chosen.quantized_weights():
+                quantizer.follow(weight)
+        return chosen.eval()
+
+    # -- bookkeeping ---------------------------------------------------------------------------
+
+    def _teacher(self, pictures: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            return self.setting.teacher(pictures).float()
+
+    def _discriminator(self) -> nn.Module | None:
+        if self.run.objective.adversarial == "none" or self.run.objective.adversarial_weight == 0:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.run.seed)
+            return PatchDiscriminator(self.settings.discriminator_width).to(self.fabric.device)
+
+    def _make_optimizers(self) -> None:
+        s = self.settings
+        base = s.lr if self.step < self.slim_steps else s.recover_lr
+        weights = torch.optim.Adam(
+            self.student.weights(), lr=base, betas=s.betas, weight_decay=s.weight_decay
+        )
+        # A step of Adam is about lr long, whatever the gradient: relative to the range it must be.
+        ranges = [
+            {"params": [r], "lr": s.range_lr * float(r.detach())} for r in self.student.ranges()
+        ]
+        self.optimizers: list[torch.optim.Optimizer] = [weights]
+        if ranges:
+            self.optimizers.append(torch.optim.Adam(ranges, betas=s.betas))
+        if self.step < self.slim_steps and len(self.student.gates):
+            self._remake_gate_optimizer()
+        if self.discriminator is not None and not hasattr(self, "critic_optimizer"):
+            self.critic_optimizer = torch.optim.Adam(
+                self.discriminator.parameters(), lr=s.discriminator_lr, betas=s.betas
+            )
+        for optimizer in self._all_optimizers():
+            for group in optimizer.param_groups:
+                group["full_lr"] = group["lr"]
+
+    def _remake_gate_optimizer(self) -> None:
+        """SGD on the gates; after a block was removed, its gates must go from the optimiser too."""
+        old = getattr(self, "gate_optimizer", None)
+        s = self.settings
+        new = torch.optim.SGD(self.student.gates.parameters(), lr=s.gate_lr, momentum=s.gate_momentum)
+        if old is not None:
+            new.state.update({p: old.state[p] for p in self.student.gates if p in old.state})
+            new.param_groups[0]["lr"] = old.param_groups[0]["lr"]
+        new.param_groups[0]["full_lr"] = s.gate_lr
+        self.optimizers = [o for o in self.optimizers if o is not old] + [new]
+        self.gate_optimizer = new
+
+    def _all_optimizers(self) -> list[torch.optim.Optimizer]:
+        critic = [self.critic_optimizer] if self.discriminator is not None else []
+        return [*self.optimizers, *critic]
+
+    def _set_learning_rates(self) -> None:
+        """Cosine decay of everything over the stage, after a short linear rise."""
+        slimming = self.step < self.slim_steps
+        start = 0 if slimming else self.slim_steps
+        length = self.slim_steps if slimming else self.settings.steps - self.slim_steps
+        at = self.step - start
+        # Slimming hands over to recovery: its rates fall to a half, not to nothing.
+        lowest = 0.5 if slimming and self.controller is not None else 0.0
+        factor = lowest + (1 - lowest) * (1 + math.cos(math.pi * at / max(length, 1))) / 2
+        factor *= min(1.0, (at + 1) / max(self.settings.warmup, 1))
+        for optimizer in self._all_optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = group["full_lr"] * factor
+
+    def _cut(self) -> None:
+        cut(self.student, self.student.alive(), self.optimizers)
+        self.cost_at_cut = macs_left(self.student.graph, {})
+
+    def _calibrate(self) -> None:
+        if self.run.bits is None:
+            return
+        self.student.eval()
+        with self.fabric.autocast():
+            calibrate(self.student, self._some_inputs(4, self.run.seed + 4))
+        self.student.train()
+
+    def _some_inputs(self, count: int, seed: int) -> Iterator[tuple[Tensor]]:
+        """Pictures in the generator's own convention, one at a time."""
+        sampler = Sampler(len(self.setting.pictures), 1, seed)
+        taken: list[Tensor] = []
+
+        class Taker(nn.Module):
+            def forward(self, values: Tensor) -> Tensor:
+                taken.append(values)
+                return values
+
+        for _ in range(count):
+            self.setting.border(Taker())(
+                self.setting.pictures.batch(*sampler.next()).to(self.fabric.device)
+            )
+            yield (taken.pop(),)
+
+    def log(self, terms: dict[str, float]) -> None:
+        """Append to metrics.jsonl and tell whoever draws the progress."""
+        with (self.setting.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({k: _short(v) for k, v in terms.items()}) + "\n")
+        self.setting.on_step(self.step, terms)
+
+    # -- resume --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "step": self.step,
+            "kept": self.student.kept,
+            "identities": self.student.identities,
+            "student": self.student.state_dict(),
+            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "optimizers": [optimizer.state_dict() for optimizer in self._all_optimizers()],
+            "discriminator": self.discriminator.state_dict() if self.discriminator else None,
+            "replay": self.replay.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "target_sampler": self.target_sampler and self.target_sampler.state_dict(),
+            "cost_at_cut": self.cost_at_cut,
+            "random": torch.get_rng_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, bit for bit. The student must be as prepared from the same teacher."""
+        self.step = state["step"]
+        self.student.restore(state["kept"], state["identities"])
+        self._make_optimizers()
+        self.student.load_state_dict(state["student"])
+        if self.step >= self.slim_steps:
+            for gate in self.student.gates:
+                gate.requires_grad_(False)
+        if state["ema"] is not None:
+            self.ema = copy.deepcopy(self.student)
+            self.ema.load_state_dict(state["ema"])
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
+        for optimizer, saved in zip(self._all_optimizers(), state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.replay.load_state_dict(state["replay"])
+        self.sampler.load_state_dict(state["sampler"])
+        if self.target_sampler is not None:
+            self.target_sampler.load_state_dict(state["target_sampler"])
+        self.cost_at_cut = state["cost_at_cut"]
+        torch.set_rng_state(state["random"])
+
+    def save(self) -> None:
+        """Write the newest checkpoint, whole or not at all."""
+        folder = self.setting.folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        unfinished = folder / "last.pt.part"
+        torch.save(self.state(), unfinished)
+        unfinished.replace(folder / "last.pt")
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask the loop to stop after its step; a second one stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask)
+    except ValueError:  # not in the main thread: leave signals to whoever runs us
+        pass
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _short(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.6g}")

@@ -1,0 +1,254 @@
+"""compress: a trained generator and a folder of pictures in, a small generator in a run folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from gan_slimming.budget import parameters_left
+from gan_slimming.checkpoint import save_generator
+from gan_slimming.config import InputContract, Run, UserError
+from gan_slimming.data.images import open_folder
+from gan_slimming.data.pictures import write_picture
+from gan_slimming.metrics.complexity import count
+from gan_slimming.models.registry import load_generator, spec_of
+from gan_slimming.pruning.groups import macs_left
+from gan_slimming.student import Student, extract, prepare
+from gan_slimming.trainer import Setting, Trainer
+from gan_slimming.workflows.quality import Tracker, border, distance_of
+from gan_slimming.workflows.run_folder import (
+    CHECKPOINT,
+    environment,
+    fingerprint,
+    open_run_folder,
+    read_run,
+    write_config,
+)
+
+FLOAT_BYTES = 4
+SAMPLES = 6
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+"""Called after every step with (step, steps, terms)."""
+
+
+@dataclass
+class Compressed:
+    """What compress returns."""
+
+    generator: nn.Module
+    """The small generator, a plain module in its own convention, in evaluation mode."""
+    summary: dict[str, Any]
+    """The JSON of the command."""
+
+
+def compress(
+    teacher: nn.Module,
+    data: str | Path,
+    output: str | Path,
+    run: Run | None = None,
+    *,
+    targets: str | Path | None = None,
+    student: nn.Module | None = None,
+    protect: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> Compressed:
+    """Make a trained generator small: one objective, then an exact extraction.
+
+    Args:
+        teacher: a trained image-to-image generator, from `load_generator` or any nn.Module; its
+            pictures are (batch, 3, height, width) in the convention of its `.spec.contract`.
+        data: folder of pictures to train on; some are held out to track quality.
+        output: the run folder that is made.
+        run: settings; the defaults fit a laptop.
+        targets: folder of real pictures of the teacher's output domain, for the discriminator;
+            without it the teacher's own outputs are the real ones.
+        student: where to start from instead of a copy of the teacher, for comparisons.
+        protect: shell patterns of modules whose channels stay.
+        resume: go on with the run in `output`.
+        overwrite: replace a run folder that exists.
+
+    Raises:
+        UserError: anything that the user can mend, in one line.
+        Interrupted: Ctrl-C; the run is saved and can be resumed.
+    """
+    run = run or Run()
+    started = time.monotonic()
+    folder = Path(output)
+    contract = spec_of(teacher).contract
+    _check_size(run.size, contract)
+    fabric = make_fabric(run.device, run.precision)
+    torch.manual_seed(run.seed)
+    teacher = teacher.eval().requires_grad_(False).to(fabric.device)
+    example = (torch.zeros(1, contract.channels, run.size, run.size, device=fabric.device),)
+    start = teacher if student is None else student
+    prepared = prepare(
+        start, example, bits=run.bits, activation_range=run.activation_range, protect=protect
+    )
+    pictures, held = open_folder(data, run.size, holdout=run.holdout)
+    real = open_folder(targets, run.size, holdout=0)[0] if targets is not None else None
+    distance_name, distance = distance_of(run.objective, teacher, contract, fabric.device)
+    wrap = border(contract)
+    tracker = Tracker(held, wrap(teacher), fabric.device)
+    total = run.optimisation.steps
+    setting = Setting(
+        teacher=wrap(teacher),
+        border=wrap,
+        pictures=pictures,
+        targets=real,
+        distance=distance,
+        track=tracker,
+        folder=folder,
+        on_step=lambda step, terms: on_step(step, total, terms) if on_step else None,
+    )
+    trainer = Trainer(fabric, prepared, run, setting)
+    open_run_folder(folder, resume=resume, overwrite=overwrite)
+    if resume:
+        trainer.load_state(torch.load(folder / CHECKPOINT, weights_only=True))
+    else:
+        write_config(
+            folder, run, teacher, data=data, targets=targets, protect=protect,
+            distance=distance_name,
+        )  # fmt: skip
+    final = trainer.fit()
+    generator = extract(final)
+    summary = _cost(run, teacher, final, example)
+    summary |= {"steps": trainer.step, "seconds": round(time.monotonic() - started, 1)}
+    summary |= _deliver(folder, run, start, final, generator, tracker, wrap)
+    summary["quality"]["distill"] = distance_name
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return Compressed(generator, summary)
+
+
+def compress_from(
+    generator: str | None,
+    weights: Path | None,
+    arguments: Mapping[str, Any],
+    data: Path | None,
+    output: Path,
+    run: Run,
+    *,
+    targets: Path | None = None,
+    protect: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> dict[str, Any]:
+    """The command: load the teacher by its name and compress it; returns the summary.
+
+    With `resume` the settings, and the pictures unless named, come from the run folder.
+    """
+    record: dict[str, Any] = {}
+    if resume:
+        run, record = read_run(output)
+        data = data or Path(record["data"])
+        targets = targets or (Path(record["targets"]) if record["targets"] else None)
+        protect = record["protect"]
+    if generator is None or data is None:
+        raise UserError("name the teacher with --generator and the pictures with --data")
+    teacher = load_generator(generator, weights, **arguments)
+    if resume and fingerprint(teacher) != record["generator"]["sha256"]:
+        raise UserError(f"{output} was started with another teacher; give the same --weights")
+    return compress(
+        teacher, data, output, run, targets=targets, protect=protect, resume=resume,
+        overwrite=overwrite, on_step=on_step,
+    ).summary  # fmt: skip
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Lightning Fabric on one device. Raises UserError for what this machine does not have."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device must be auto, cpu, cuda or mps, got {device}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda was asked for, but no CUDA device is here; use --device cpu")
+    chosen: Any = precision
+    if precision == "auto":
+        chosen = "bf16-mixed" if fast_bfloat16(device) else "32-true"
+    try:
+        fabric = Fabric(accelerator=device, devices=1, precision=chosen)
+    except ValueError as error:
+        raise UserError(
+            f"precision must be auto, 32-true or bf16-mixed, got {precision}"
+        ) from error
+    fabric.launch()
+    return fabric
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether bfloat16 pays on this device: CPUs with the instructions for it, newer GPUs."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _check_size(size: int, contract: InputContract) -> None:
+    if size % contract.multiple_of or size < contract.min_size:
+        raise UserError(
+            f"size must be a multiple of {contract.multiple_of} and at least {contract.min_size} "
+            f"for this generator, got {size}"
+        )
+
+
+def _cost(
+    run: Run, teacher: nn.Module, final: Student, example: tuple[Tensor, ...]
+) -> dict[str, Any]:
+    dense = count(teacher, example)
+    alive = final.alive()
+    return {
+        "teacher_macs": dense.macs,
+        "macs": macs_left(final.graph, alive),
+        "teacher_parameters": dense.parameters,
+        "parameters": parameters_left(final.graph, alive),
+        "teacher_size_bytes": dense.parameters * FLOAT_BYTES,
+        "bits": run.bits,
+        "size": run.size,
+    }
+
+
+def _deliver(
+    folder: Path,
+    run: Run,
+    start: nn.Module,
+    final: Student,
+    generator: nn.Module,
+    tracker: Tracker,
+    wrap: Callable[[nn.Module], Callable[[Tensor], Tensor]],
+) -> dict[str, Any]:
+    """Write the artifact and the samples; measure what has been written."""
+    path = folder / "generator.safetensors"
+    provenance = {
+        "teacher_sha256": fingerprint(start),
+        "seed": run.seed,
+        "budget": dataclasses.asdict(run.budget),
+        "steps": run.optimisation.steps,
+        "versions": environment()["versions"],
+    }
+    size = save_generator(
+        generator,
+        path,
+        spec_of(start),
+        identities=final.identities,
+        channel_map={name: kept.tolist() for name, kept in final.kept.items()},
+        provenance=provenance,
+    )
+    (folder / "samples").mkdir(exist_ok=True)
+    with torch.no_grad():
+        for i, (picture, reference) in enumerate(tracker.pairs()[:SAMPLES]):
+            row = torch.cat([picture, reference, wrap(generator)(picture)], dim=3)[0]
+            name = f"{i:02d}_input_teacher_student.png"
+            write_picture(folder / "samples" / name, row.float().cpu())
+    quality = {"pictures": len(tracker.held), "against": "teacher", **tracker(wrap(generator))}
+    return {"generator": str(path), "size_bytes": size, "quality": quality}

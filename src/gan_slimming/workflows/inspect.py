@@ -1,0 +1,212 @@
+"""inspect: what a generator is made of, what each part costs, and which channels can go."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.layers import SLIM, SlimConvolution, to_plain
+from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost, count
+from gan_slimming.models import spec_of
+from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, elements_left, macs_left
+from gan_slimming.pruning.groups import describe as describe_groups
+from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
+from gan_slimming.student import replace_module
+from gan_slimming.workflows.models import model_file, resolve_model
+
+TABLE_WIDTH = 110
+"""Characters, where stderr is no terminal."""
+
+
+class GroupsWarning(UserWarning):
+    """Channel groups could not be found; layers and totals are still right."""
+
+
+def inspect(
+    model: str | Path | nn.Module,
+    size: int = 256,
+    *,
+    weights: str | Path | None = None,
+    factory: str | None = None,
+    protect: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Layers, channel groups and totals of a generator.
+
+    Args:
+        model: as for resolve_model, or a generator itself.
+        size: height and width in pixels of the picture for which work is counted.
+        weights, factory: as for resolve_model.
+        protect: shell patterns of modules whose channels stay.
+
+    Returns:
+        model, size, macs (true multiply-accumulates), paper_convention_macs (transposed
+        convolutions at output resolution: the '56.8 G' of CycleGAN's papers), parameters,
+        size_bytes (of the file; None without one), layers and groups, a dict each.
+    Raises:
+        UserError: there is no such model, or the size is wrong for it.
+    """
+    file = None if isinstance(model, nn.Module) else model_file(model)
+    generator = (
+        model if isinstance(model, nn.Module) else resolve_model(model, weights, "cpu", factory)
+    )
+    if file is None and weights is not None:
+        file = Path(weights)
+    contract = spec_of(generator).contract
+    check_size(size, contract)
+    example = (torch.zeros(1, contract.channels, size, size).to(next(generator.parameters())),)
+    complexity = count(generator, example)
+    return {
+        "model": str(spec_of(generator)),
+        "size": size,
+        "macs": complexity.macs,
+        "paper_convention_macs": complexity.paper_convention_macs,
+        "parameters": complexity.parameters,
+        "size_bytes": file.stat().st_size if file is not None else None,
+        "layers": layer_rows(generator, complexity),
+        "groups": _group_rows_or_warning(generator, example, list(protect)),
+    }
+
+
+def check_size(size: int, contract: InputContract) -> None:
+    """Refuse a picture size that the generator cannot take, with the nearest that it can."""
+    step = contract.multiple_of
+    if size % step or size < contract.min_size:
+        nearest = -(-max(size, contract.min_size) // step) * step
+        raise UserError(
+            f"size must be a multiple of {step} and at least {contract.min_size} for this "
+            f"generator, got {size}; take {nearest}"
+        )
+
+
+def layer_rows(generator: nn.Module, complexity: Complexity) -> list[dict[str, Any]]:
+    """One row per module with parameters of its own, in the order of the module tree."""
+    costs = {cost.name: cost for cost in complexity.layers}
+    rows = []
+    for name, layer in generator.named_modules():
+        own = dict(layer.named_parameters(recurse=False))
+        if own and not isinstance(layer, WeightQuantizer | ActivationQuantizer):
+            rows.append(_layer_row(name, layer, own, costs.get(name)))
+    if FUNCTIONAL in costs:
+        rest = costs[FUNCTIONAL]
+        rows.append(_row(FUNCTIONAL, rest.kind, [], rest, 0, None))
+    return rows
+
+
+def _layer_row(
+    name: str, layer: nn.Module, own: Mapping[str, nn.Parameter], cost: LayerCost | None
+) -> dict[str, Any]:
+    first = own.get("weight", next(iter(own.values())))
+    kind = type(layer)
+    bits = first.element_size() * 8
+    parameters = sum(parameter.numel() for parameter in own.values())
+    if kind in SLIM.values():
+        kind = kind.__bases__[1]
+    if isinstance(layer, SlimConvolution):
+        for quantizer in (layer.weight_quantizer, layer.input_quantizer):
+            if quantizer is not None:
+                parameters += sum(p.numel() for p in quantizer.parameters())
+        bits = layer.weight_quantizer.bits if layer.weight_quantizer is not None else bits
+    return _row(name, kind.__name__, list(first.shape), cost, parameters, bits)
+
+
+def _row(
+    name: str,
+    kind: str,
+    shape: list[int],
+    cost: LayerCost | None,
+    parameters: int,
+    bits: int | None,
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": kind,
+        "shape": shape,
+        "output": list(cost.output_shape[1:]) if cost is not None else [],
+        "macs": cost.macs if cost is not None else 0,
+        "parameters": parameters,
+        "bits": bits,
+    }
+
+
+def group_rows(graph: GroupGraph) -> list[dict[str, Any]]:
+    """Every channel group, with what the loss of one of its channels saves."""
+    rows = describe_groups(graph.groups)
+    whole = _cost(graph, {})
+    for row, group in zip(rows, graph.groups, strict=True):
+        fewer = _cost(graph, _one_less(group))
+        row["macs_per_channel"] = whole[0] - fewer[0]
+        row["parameters_per_channel"] = whole[1] - fewer[1]
+    return rows
+
+
+def _one_less(group: ChannelGroup) -> dict[str, torch.Tensor]:
+    mask = torch.ones(group.channels, dtype=torch.bool)
+    mask[-1] = False
+    return {group.name: mask}
+
+
+def _cost(graph: GroupGraph, alive: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    return macs_left(graph, alive), sum(elements_left(graph, alive).values())
+
+
+def _group_rows_or_warning(
+    generator: nn.Module, example: tuple[torch.Tensor, ...], protect: list[str]
+) -> list[dict[str, Any]]:
+    try:
+        return group_rows(find_groups(_without_quantizers(generator), example, protect))
+    except UserError as error:
+        warnings.warn(f"no channel groups: {error}", GroupsWarning, stacklevel=3)
+        return []
+
+
+def _without_quantizers(generator: nn.Module) -> nn.Module:
+    """A copy of standard layers only, which is what channels are followed through."""
+    plain = copy.deepcopy(generator).eval()
+    for name, layer in list(plain.named_modules()):
+        if isinstance(layer, tuple(SLIM.values())):
+            replace_module(plain, name, to_plain(layer))
+    return plain
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """The report as tables, on stderr."""
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else TABLE_WIDTH)
+    layers = Table("layer", "type", title=report["model"], title_justify="left")
+    for heading in ("weight", "output", "MACs", "parameters", "bits"):
+        layers.add_column(heading, justify="right")
+    for row in report["layers"]:
+        shapes = ("×".join(map(str, row[key])) for key in ("shape", "output"))
+        amounts = (f"{row[key]:,}" for key in ("macs", "parameters"))
+        layers.add_row(row["name"], row["type"], *shapes, *amounts, str(row["bits"] or ""))
+    console.print(layers)
+    groups = Table(
+        "channel group", title="Channels that live or die together", title_justify="left"
+    )
+    for heading in ("channels", "tensors", "MACs each", "parameters each"):
+        groups.add_column(heading, justify="right")
+    groups.add_column("stays because")
+    for row in report["groups"]:
+        amounts = (f"{row[key]:,}" for key in ("macs_per_channel", "parameters_per_channel"))
+        counts = (str(row["channels"]), str(len(row["members"])))
+        groups.add_row(row["name"], *counts, *amounts, row["protected"])
+    if report["groups"]:
+        console.print(groups)
+    size = report["size"]
+    console.print(
+        f"{report['macs']:,} MACs at {size}×{size} "
+        f"({report['paper_convention_macs']:,} as papers count transposed convolutions), "
+        f"{report['parameters']:,} parameters"
+        + (f", {report['size_bytes']:,} bytes on disk" if report["size_bytes"] else ""),
+        highlight=False,
+    )

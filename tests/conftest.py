@@ -1,0 +1,40 @@
+"""What all tests share: the seed, the folder of real data, two tiny generators."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_slimming.models import CartoonGenerator, ResnetGenerator
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with the real pictures and published weights."""
+    folder = os.environ.get("GAN_SLIMMING_DATA")
+    if not folder:
+        pytest.skip("GAN_SLIMMING_DATA is unset: it names the folder with real data")
+    if not Path(folder).is_dir():
+        pytest.skip(f"GAN_SLIMMING_DATA names {folder}, which is no folder")
+    return Path(folder)
+
+
+@pytest.fixture
+def tiny_cartoongan() -> CartoonGenerator:
+    """CartoonGAN's generator of width 4 with 2 blocks, random weights, evaluation mode."""
+    return CartoonGenerator(width=4, blocks=2).eval()
+
+
+@pytest.fixture
+def tiny_cyclegan() -> ResnetGenerator:
+    """CycleGAN's generator of width 4 with 2 blocks, random weights, evaluation mode."""
+    return ResnetGenerator(width=4, blocks=2).eval()

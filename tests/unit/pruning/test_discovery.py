@@ -1,0 +1,89 @@
+"""Where gates stand, and which residual blocks can become the identity."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.pruning.discovery import find_groups
+
+EXAMPLE = (torch.zeros(1, 3, 8, 8),)
+
+
+def gates(module: nn.Module) -> set[str]:
+    graph = find_groups(module, EXAMPLE)
+    return {m.tensor.removesuffix(".gate") for g in graph.prunable for m in g.gated}
+
+
+def test_a_convolution_without_norm_carries_the_gate_itself() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    assert gates(module) == {"0"}
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.InstanceNorm2d(4, affine=True)])
+def test_a_convolution_before_a_norm_leaves_the_gate_to_it(norm: nn.Module) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), norm, nn.ReLU(), nn.Conv2d(4, 3, 1))
+    assert gates(module) == {"1"}
+
+
+def test_a_convolution_read_past_its_norm_needs_its_own_gate() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+            self.last = nn.Conv2d(4, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            return self.last(x + self.norm(x))
+
+    assert gates(Both()) == {"first", "norm"}
+
+
+def test_group_norm_takes_no_gate_and_protects_its_channels() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 3, 1))
+    assert gates(module) == set()
+
+
+@pytest.mark.parametrize(("bias", "expected"), [(False, {"0"}), (True, {"0", "1"})])
+def test_a_depthwise_convolution_needs_a_gate_only_for_its_bias(
+    bias: bool, expected: set[str]
+) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4, bias=bias), nn.ReLU(), nn.Conv2d(4, 3, 1)
+    )
+    assert gates(module) == expected
+
+
+def test_a_layer_of_an_unknown_subclass_is_protected() -> None:
+    class Halved(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) / 2
+
+    module = nn.Sequential(Halved(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    assert gates(module) == set()
+    reasons = {g.protected for g in find_groups(module, EXAMPLE).groups}
+    assert any("Halved" in reason for reason in reasons)
+
+
+def test_a_grouped_transposed_convolution_is_protected() -> None:
+    module = nn.Sequential(nn.ConvTranspose2d(3, 6, 2, groups=3), nn.ReLU(), nn.Conv2d(6, 3, 1))
+    assert gates(module) == set()
+
+
+def test_a_block_with_an_activation_after_the_sum_is_no_removable_block() -> None:
+    class Block(nn.Module):
+        def __init__(self, activation: bool) -> None:
+            super().__init__()
+            self.branch = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+            self.activation = activation
+
+        def forward(self, x: Tensor) -> Tensor:
+            total = x + self.branch(x)
+            return total.relu() if self.activation else total
+
+    def blocks(activation: bool) -> list[str]:
+        module = nn.Sequential(nn.Conv2d(3, 3, 1), Block(activation), nn.Conv2d(3, 3, 1))
+        return [b.module for b in find_groups(module, EXAMPLE).blocks]
+
+    assert blocks(activation=False) == ["1"]
+    assert blocks(activation=True) == []

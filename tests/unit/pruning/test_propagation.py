@@ -1,0 +1,141 @@
+"""The operator table: what is known is followed, what is unknown is refused by name."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_slimming.config import UserError
+from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.groups import ChannelGroup
+from gan_slimming.pruning.propagation import Forest
+
+EXAMPLE = (torch.zeros(1, 3, 8, 8),)
+
+
+class Between(nn.Module):
+    """Two convolutions with something between them."""
+
+    def __init__(self, operation: Callable[[Tensor], Tensor], channels: int = 4):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.middle = operation
+        self.last = nn.Conv2d(channels, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(x)))
+
+
+def group_with(module: nn.Module, tensor: str, axis: int = 0) -> ChannelGroup:
+    found = [
+        group
+        for group in find_groups(module, EXAMPLE).groups
+        if any((m.tensor, m.axis) == (tensor, axis) for m in group.members)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_joined_slots_are_found_as_one() -> None:
+    forest = Forest()
+    left, right = forest.fresh(3), forest.fresh(3)
+    forest.join(left, right)
+    assert [forest.find(s) for s in right.tolist()] == left.tolist()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [F.relu, torch.tanh, F.gelu, F.silu, lambda x: -x, lambda x: 2 * x, lambda x: x + x,
+     lambda x: F.pad(x, (1, 1, 1, 1)), lambda x: F.pad(x, (1, 1, 1, 1), "reflect"),
+     lambda x: F.interpolate(x, scale_factor=2), lambda x: F.max_pool2d(x, 2), lambda x: x / 3],
+)  # fmt: skip
+def test_operators_that_keep_zero_leave_channels_prunable(
+    operation: Callable[[Tensor], Tensor],
+) -> None:
+    group = group_with(Between(operation), "first.weight")
+    assert (group.protected, group.channels) == ("", 4)
+    assert {(m.tensor, m.axis) for m in group.members} == {
+        ("first.weight", 0), ("first.bias", 0), ("last.weight", 1)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [(lambda x: x + 1, "is added"), (lambda x: F.pad(x, (1, 1, 1, 1), value=0.5), "padded"),
+     (lambda x: F.hardtanh(x, 0.5, 1.0), "clamped above zero"), (lambda x: x / x, "divided by"),
+     (lambda x: x * torch.ones(1, 4, 1, 1), "no feature map"),
+     (lambda x: x * torch.ones(4, 1, 1), "no feature map")],
+)  # fmt: skip
+def test_operators_that_do_not_keep_zero_protect_their_channels(
+    operation: Callable[[Tensor], Tensor], reason: str
+) -> None:
+    assert reason in group_with(Between(operation), "first.weight").protected
+
+
+def test_padded_channels_are_protected() -> None:
+    module = Between(lambda x: F.pad(x, (0, 0, 0, 0, 1, 1)), channels=6)
+    assert group_with(module, "first.weight").protected == "its channels are padded"
+
+
+def test_an_unknown_operator_is_refused_by_name_and_place() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LayerNorm(8), nn.Conv2d(4, 3, 1))
+    with pytest.raises(UserError, match=r"operator 'layer_norm' in module '1'.*--protect '1'"):
+        find_groups(module, EXAMPLE)
+    graph = find_groups(module, EXAMPLE, protect=["1"])
+    assert all(g.protected for g in graph.groups)
+
+
+def test_protected_modules_keep_their_channels() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1))
+    graph = find_groups(module, EXAMPLE, protect=["2"])
+    assert graph.prunable == []
+    assert {g.protected for g in graph.groups} >= {"the user protects it"}
+
+
+def test_what_cannot_be_traced_is_a_users_error() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if float(x.sum()) > 0 else -x
+
+    with pytest.raises(UserError, match=r"cannot be traced"):
+        find_groups(Branching(), EXAMPLE)
+
+
+def test_depthwise_ties_input_to_output() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 3, 1)
+    )
+    assert group_with(module, "0.weight").name == group_with(module, "3.weight", 1).name
+
+
+def test_pixel_shuffle_ties_what_becomes_one_channel() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 3, 1))
+    group = group_with(module, "0.weight")
+    assert group.channels == 2
+    weight = next(m for m in group.members if m.tensor == "0.weight")
+    assert weight.channels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_channels_of_a_concatenation_stand_behind_each_other() -> None:
+    class Cat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 4, 1)
+            self.last = nn.Conv2d(6, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.cat([self.a(x), self.b(x)], dim=1))
+
+    group = group_with(Cat(), "b.weight")
+    last = next(m for m in group.members if m.tensor == "last.weight")
+    assert last.positions.tolist() == [2, 3, 4, 5]
+    assert group_with(Cat(), "a.weight").name != group.name
+
+
+def test_transposed_convolutions_count_input_positions() -> None:
+    module = nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2), nn.Conv2d(4, 3, 1))
+    graph = find_groups(module, EXAMPLE)
+    assert graph.macs_per_element == {"0.weight": 64, "1.weight": 17 * 17}
+    assert graph.quantized_layers == ["0", "1"]

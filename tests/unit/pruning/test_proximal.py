@@ -1,0 +1,67 @@
+"""The proximal step against brute force, and prices and widths against counting."""
+
+import pytest
+import torch
+from torch import nn
+
+from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.groups import macs_left
+from gan_slimming.pruning.proximal import (
+    channel_prices,
+    cost_of_widths,
+    shrink_gates,
+    soft_threshold,
+    uniform_widths,
+)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 1.7])
+@pytest.mark.parametrize("gate", [-2.0, -0.3, -0.1, 0.0, 0.2, 0.30001, 1.9])
+def test_soft_threshold_is_the_argmin(gate: float, threshold: float) -> None:
+    candidates = torch.linspace(-3, 3, 600_001, dtype=torch.float64)
+    values = (candidates - gate).square() / 2 + threshold * candidates.abs()
+    best = float(candidates[values.argmin()])
+    ours = float(soft_threshold(torch.tensor(gate, dtype=torch.float64), threshold))
+    assert ours == pytest.approx(best, abs=1.01e-5)
+
+
+def test_soft_threshold_reaches_exact_zero_and_keeps_signs() -> None:
+    gates = torch.tensor([-0.5, -0.1, 0.1, 0.1000001, 0.5])
+    new = soft_threshold(gates, 0.1)
+    assert (new == 0).tolist() == [False, True, True, False, False]
+    assert torch.equal(new[[0, 4]].sign(), gates[[0, 4]].sign())
+
+
+def test_shrink_gates_keeps_the_strongest_alive_as_they_were() -> None:
+    gates = [torch.tensor([0.1, -0.4, 0.2]), torch.tensor([0.1, 3.0])]
+    first, second = shrink_gates(gates, [1.0, 1.0], [2, 1])
+    assert torch.equal(first, torch.tensor([0.0, -0.4, 0.2]))
+    assert torch.equal(second, torch.tensor([0.0, 2.0]))
+
+
+def net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1)
+    )
+
+
+def test_a_price_is_what_one_channel_costs_relative_to_the_mean() -> None:
+    graph = find_groups(net(), (torch.zeros(1, 3, 8, 8),))
+    prices = channel_prices(graph.prunable, lambda alive: float(macs_left(graph, alive)))
+    units = [64 * (27 + 4), 64 * (8 + 3)]
+    mean = (8 * units[0] + 4 * units[1]) / 12
+    assert prices == pytest.approx([u / mean for u in units])
+
+
+def test_uniform_widths_fit_the_target_and_one_more_step_does_not() -> None:
+    graph = find_groups(net(), (torch.zeros(1, 3, 8, 8),))
+
+    def measure(alive: dict[str, torch.Tensor]) -> float:
+        return float(macs_left(graph, alive))
+
+    target = 0.5 * measure({})
+    widths = uniform_widths(graph, measure, target)
+    assert cost_of_widths(graph, measure, widths) <= target
+    wider = {g.name: min(g.channels, widths[g.name] + 2) for g in graph.prunable}
+    assert cost_of_widths(graph, measure, wider) > target
+    assert uniform_widths(graph, measure, 1e12) == {g.name: g.channels for g in graph.prunable}
