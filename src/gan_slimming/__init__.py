@@ -1,1 +1,60 @@
-"""Turns a trained image generator into a small one, in one optimisation."""
+"""GAN Slimming: make a trained GAN generator small, exactly, and quantised.
+
+    import gan_slimming as gs
+
+    teacher = gs.load_generator("cartoongan", "Hayao_net_G_float.pth")
+    run = gs.compress(teacher, "photos/", "runs/hayao", gs.Run(budget=gs.Budget(macs=0.05)))
+    run.generator(images)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run, UserError
+
+if TYPE_CHECKING:
+    from gan_slimming.checkpoint import load_generator_file
+    from gan_slimming.models.registry import load_generator
+    from gan_slimming.student import Student, calibrate, cut, extract, prepare
+    from gan_slimming.trainer import Interrupted
+    from gan_slimming.workflows.compress import Compressed, compress
+
+_HOMES = {
+    "Compressed": "workflows.compress",
+    "Interrupted": "trainer",
+    "Student": "student",
+    "calibrate": "student",
+    "compress": "workflows.compress",
+    "cut": "student",
+    "extract": "student",
+    "load_generator": "models.registry",
+    "load_generator_file": "checkpoint",
+    "prepare": "student",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that --help and the settings need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gan_slimming' has no attribute '{name}'")
+    return getattr(import_module(f"gan_slimming.{_HOMES[name]}"), name)
+
+
+__all__ = [
+    "Budget",
+    "Compressed",
+    "InputContract",
+    "Interrupted",
+    "Objective",
+    "Optimisation",
+    "Run",
+    "Student",
+    "UserError",
+    "calibrate",
+    "compress",
+    "cut",
+    "extract",
+    "load_generator",
+    "load_generator_file",
+    "prepare",
+]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_slimming.config import Budget, UserError
-from gan_slimming.pruning.groups import GroupGraph, elements_left, macs_left
+from gan_slimming.pruning.groups import GroupGraph, activations_left, elements_left, macs_left
 from gan_slimming.pruning.proximal import (
     Measure,
     channel_prices,
@@ -39,7 +39,8 @@ def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None)
     quantized = {path + ".weight" for path in graph.quantized_layers} if bits else set()
     elements = elements_left(graph, alive)
     body = sum(n * (1 if name in quantized else 4) for name, n in elements.items())
-    return body + 3000 + 130 * len(elements)
+    tensors = sum(len(shape) > 1 for shape in graph.shapes.values())
+    return body + 4 * len(quantized) + 1000 + 200 * tensors
 
 
 def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:
@@ -52,14 +53,13 @@ def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:
 
 
 def price_of(graph: GroupGraph) -> Measure:
-    """What a channel is charged for: the mean of its shares of MACs and of parameters.
+    """What a channel is charged for: its shares of MACs, of parameters and of activations.
 
-    Either alone would spend the other freely; a phone pays for both.
+    MACs are work, parameters are bytes to ship, activations are memory traffic, which is what slow
+    high-resolution layers wait for. Any one alone would spend the others freely.
     """
-    macs, parameters = macs_left(graph, {}), parameters_left(graph, {})
-    return lambda alive: (
-        macs_left(graph, alive) / max(macs, 1) + parameters_left(graph, alive) / parameters
-    )
+    shares = [(f, f(graph, {})) for f in (macs_left, parameters_left, activations_left)]
+    return lambda alive: sum(f(graph, alive) / max(whole, 1) for f, whole in shares)
 
 
 class BudgetController:

@@ -155,7 +155,7 @@ class Optimisation:
     """Decay of the moving average that becomes the final generator; 0 for none."""
     gate_start: Literal["saliency", "one"] = "saliency"
     """Gates start at what their channel contributes to the output, or all at 1."""
-    floor: float = 0.5
+    floor: float = 0.75
     """No group falls below this share of the width that a uniformly narrow net would have."""
 
     def __post_init__(self) -> None:

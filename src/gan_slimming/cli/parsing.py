@@ -217,7 +217,7 @@ def _wrong_value(key: str, reason: str, parser: Parser) -> str:
     name = _flag(key, parser)
     value = re.search(r"(?:Got value|Given value): (.*)", reason)
     kinds = re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", reason)
-    expected: list[str] = [KINDS.get(kind, kind) for kind in kinds if kind != "NoneType"]
+    expected = [str(KINDS.get(kind, kind)) for kind in kinds if kind != "NoneType"]
     for listed in re.findall(r"Expected a typing\.Literal\[(.*?)\]", reason):
         expected += [listed.replace("'", "")]
     if not value or not expected:

@@ -52,7 +52,7 @@ def find_groups(
     rows = _rows(walk, gated)
     groups = _groups(rows, _reasons(walk))
     blocks = _residual_blocks(walk, gated, groups)
-    return GroupGraph(groups, shapes, dict(walk.macs), blocks, walk.quantized)
+    return GroupGraph(groups, shapes, dict(walk.macs), dict(walk.positions), blocks, walk.quantized)
 
 
 def needs_gate(writer: Writer) -> bool:

@@ -10,7 +10,7 @@ in `propagation`; this module holds what comes out of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -69,6 +69,8 @@ class GroupGraph:
     shapes: dict[str, tuple[int, ...]]
     """Of every parameter and buffer, and of the gate of every gated layer, '<module>.gate'."""
     macs_per_element: dict[str, int]
+    output_positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    """(weight, its axis of output channels) -> positions of the output, for one sample."""
     blocks: list[ResidualBlock] = field(default_factory=list)
     quantized_layers: list[str] = field(default_factory=list)
     """Convolutions and linear layers that can be quantised, in the order of execution."""
@@ -109,6 +111,15 @@ def macs_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
     """True multiply-accumulates of one sample when only the channels in `alive` are kept."""
     elements = elements_left(graph, alive)
     return sum(factor * elements[name] for name, factor in graph.macs_per_element.items())
+
+
+def activations_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
+    """Numbers that all convolutions write for one sample: what memory traffic grows with."""
+    counts = alive_counts(graph, alive)
+    return sum(
+        positions * counts.get(key, graph.shapes[key[0]][key[1]])
+        for key, positions in graph.output_positions.items()
+    )
 
 
 def restrict(graph: GroupGraph, keep: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
@@ -162,7 +173,7 @@ def shrink_graph(graph: GroupGraph, keep: Mapping[str, Tensor]) -> GroupGraph:
         )
         for name, shape in graph.shapes.items()
     }
-    return GroupGraph(groups, shapes, graph.macs_per_element, graph.blocks, graph.quantized_layers)
+    return replace(graph, groups=groups, shapes=shapes)
 
 
 def _moved(member: Member, renumber: Renumber, new_channel: Tensor) -> Member:
@@ -187,6 +198,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         groups,
         {name: shape for name, shape in graph.shapes.items() if not gone(name)},
         {name: macs for name, macs in graph.macs_per_element.items() if not gone(name)},
+        {key: size for key, size in graph.output_positions.items() if not gone(key[0])},
         [block for block in graph.blocks if not gone(block.gated)],
         [layer for layer in graph.quantized_layers if not gone(layer)],
     )

@@ -79,6 +79,7 @@ class Propagation:
         self.writers: list[Writer] = []
         self.guarded: dict[int, str] = {}
         self.macs: dict[str, int] = defaultdict(int)
+        self.positions: dict[tuple[str, int], int] = defaultdict(int)
         self.quantized: list[str] = []
         try:
             program = torch.export.export(module, example, strict=False)
@@ -258,6 +259,7 @@ class Propagation:
             self.on_axis(self.tensors[bias.name], 0, outside)
         spot = source if transposed else node
         self.macs[fqn] += prod(value_of(spot).shape[2:])
+        self.positions[(fqn, out_axis)] += prod(value_of(node).shape[2:])
         self.channels[node] = outside
         owner = fqn.rpartition(".")[0]
         if module_path(node) == owner and owner not in self.quantized:

@@ -38,7 +38,7 @@ class _RoundToGrid(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return passed, None, None, None
         slope = _dot(grad, codes) - _dot(passed, ratio)
-        return passed, slope / math.sqrt(grad.numel() * high), None, None
+        return passed, slope / math.sqrt(grad.numel() * (high - 0.5)), None, None
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:

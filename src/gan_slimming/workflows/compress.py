@@ -36,6 +36,8 @@ from gan_slimming.workflows.run_folder import (
 
 FLOAT_BYTES = 4
 SAMPLES = 6
+TRACKED = 16
+"""Held out pictures that are looked at while training; the final figures are on all of them."""
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (step, steps, terms)."""
@@ -108,7 +110,7 @@ def compress(
         pictures=pictures,
         targets=real,
         distance=distance,
-        track=tracker,
+        track=lambda generate: tracker(generate, most=TRACKED),
         folder=folder,
         on_step=lambda step, terms: on_step(step, total, terms) if on_step else None,
     )
@@ -246,7 +248,7 @@ def _deliver(
     )
     (folder / "samples").mkdir(exist_ok=True)
     with torch.no_grad():
-        for i, (picture, reference) in enumerate(tracker.pairs()[:SAMPLES]):
+        for i, (picture, reference) in enumerate(tracker.pairs(SAMPLES)):
             row = torch.cat([picture, reference, wrap(generator)(picture)], dim=3)[0]
             name = f"{i:02d}_input_teacher_student.png"
             write_picture(folder / "samples" / name, row.float().cpu())

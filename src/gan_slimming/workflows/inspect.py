@@ -111,7 +111,7 @@ def _layer_row(
     bits = first.element_size() * 8
     parameters = sum(parameter.numel() for parameter in own.values())
     if kind in SLIM.values():
-        kind = kind.__bases__[1]
+        kind = kind.__bases__[-1]
     if isinstance(layer, SlimConvolution):
         for quantizer in (layer.weight_quantizer, layer.input_quantizer):
             if quantizer is not None:
@@ -209,4 +209,5 @@ def print_report(report: Mapping[str, Any]) -> None:
         f"{report['parameters']:,} parameters"
         + (f", {report['size_bytes']:,} bytes on disk" if report["size_bytes"] else ""),
         highlight=False,
+        soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from gan_slimming.data.colours import match_colours
 
 

@@ -64,14 +64,25 @@ def test_operators_that_keep_zero_leave_channels_prunable(
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [(lambda x: x + 1, "is added"), (lambda x: F.pad(x, (1, 1, 1, 1), value=0.5), "padded"),
-     (lambda x: F.hardtanh(x, 0.5, 1.0), "clamped above zero"), (lambda x: x / x, "divided by"),
-     (lambda x: x * torch.ones(1, 4, 1, 1), "no feature map"),
-     (lambda x: x * torch.ones(4, 1, 1), "no feature map")],
+     (lambda x: F.hardtanh(x, 0.5, 1.0), "clamped above zero"), (lambda x: x / x, "divided by")],
 )  # fmt: skip
 def test_operators_that_do_not_keep_zero_protect_their_channels(
     operation: Callable[[Tensor], Tensor], reason: str
 ) -> None:
     assert reason in group_with(Between(operation), "first.weight").protected
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1)])
+def test_channels_that_meet_a_parameter_of_their_own_are_protected(shape: tuple[int, ...]) -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(shape))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.scale
+
+    assert "no feature map" in group_with(Between(Scale()), "first.weight").protected
 
 
 def test_padded_channels_are_protected() -> None:

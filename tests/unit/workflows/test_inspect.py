@@ -1,16 +1,17 @@
-"""inspect: rows that add up to the totals, quantised generators, and generators it cannot follow."""
+"""inspect: rows add up to totals; quantised generators; generators that it cannot follow."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import UserError
 from gan_slimming.models import load_generator, spec_of
 from gan_slimming.student import calibrate, extract, prepare
 from gan_slimming.workflows.inspect import GroupsWarning, inspect, print_report
-from torch import nn
 
 TEACHER = load_generator("cartoongan", width=4, blocks=2)
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models import build_generator, load_generator, spec_of
@@ -15,7 +17,6 @@ from gan_slimming.workflows.models import (
     model_file,
     resolve_model,
 )
-from torch import nn
 
 
 @pytest.fixture
@@ -91,11 +92,10 @@ def test_what_is_no_model_is_refused_in_one_line(model: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("a.onnx", "exported file"), ("a.xml", "run folder"), ("a.pth", "cartoongan:")]
+    ("name", "text"),
+    [("a.onnx", "exported file"), ("a.xml", "run folder"), ("a.pth", "cartoongan:")],
 )
-def test_files_of_other_kinds_are_told_what_is_taken(
-    tmp_path: Path, name: str, text: str
-) -> None:
+def test_files_of_other_kinds_are_told_what_is_taken(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=text):
         resolve_model(tmp_path / name)

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
+
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models import load_generator
 from gan_slimming.workflows.models import CanonicalGenerator
 from gan_slimming.workflows.translate import TranslationWarning, plan, run_padded, translate
-from PIL import Image
-from torch import nn
 
 
 class Identity(nn.Module):

@@ -1,0 +1,126 @@
+"""Compress the released CartoonGAN (Hayao) and its baselines: the rows of the README's table.
+
+    python benchmarks/hayao.py --weights Hayao_net_G_float.pth --photos photos/ --output results/
+
+Variants, all with the same pictures, steps, batches and code:
+    joint    the default: GAN term, distillation, pruning and 8-bit training in one optimisation
+    no-gan   the same without the adversarial term
+    narrow   a uniformly narrow generator of the same MACs, from random weights, the same loss
+Finished variants are kept, an interrupted one is resumed. LPIPS-squeeze is the training distance
+too; the second judge, relative L1 of normalised VGG-19 features, is not trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import gan_slimming as gs
+from gan_slimming.config import parse_amount
+from gan_slimming.losses.perceptual import content_and_gram
+from gan_slimming.metrics.complexity import count
+from gan_slimming.metrics.features import load_features
+from gan_slimming.models.registry import build_generator, spec_of
+from gan_slimming.workflows.quality import Tracker, border
+from gan_slimming.workflows.run_folder import CHECKPOINT, environment
+from gan_slimming.data.images import open_folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--variants", default="joint,narrow,no-gan")
+    parser.add_argument("--macs", default="0.05")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for variant in arguments.variants.split(","):
+        row = run_variant(variant, arguments)
+        print(json.dumps(row), flush=True)
+
+
+def run_variant(variant: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """Train one variant, or take it as it lies there, and measure it on the held out photos."""
+    folder = arguments.output / f"{variant}-{arguments.macs}"
+    result = folder / "result.json"
+    if result.is_file():
+        return json.loads(result.read_text())
+    teacher = gs.load_generator("cartoongan", arguments.weights)
+    narrow = variant == "narrow"
+    run = gs.Run(
+        budget=gs.Budget(macs=None if narrow else arguments.macs),
+        objective=gs.Objective(adversarial="none" if variant == "no-gan" else "lsgan"),
+        optimisation=gs.Optimisation(steps=arguments.steps),
+        size=arguments.size,
+        holdout=120,
+        seed=arguments.seed,
+    )
+    student = narrow_generator(teacher, arguments) if narrow else None
+    started = time.monotonic()
+    done = gs.compress(
+        teacher,
+        arguments.photos,
+        folder,
+        run,
+        student=student,
+        resume=(folder / CHECKPOINT).is_file(),
+        on_step=lambda step, total, terms: show(variant, step, total, terms, started),
+    )
+    row = {
+        "variant": variant,
+        "macs_budget": arguments.macs,
+        **done.summary,
+        "vgg19": second_judge(teacher, done.generator, arguments),
+        "settings": dataclasses.asdict(run),
+        "environment": environment(),
+    }
+    result.write_text(json.dumps(row, indent=2) + "\n")
+    return row
+
+
+def narrow_generator(teacher: nn.Module, arguments: argparse.Namespace) -> nn.Module:
+    """The widest uniformly narrow CartoonGAN whose MACs do not exceed the budget."""
+    example = (torch.zeros(1, 3, arguments.size, arguments.size),)
+    limit = parse_amount("macs", arguments.macs) * count(teacher, example).macs
+    torch.manual_seed(arguments.seed)
+    width = 64
+    while count(build_generator("cartoongan", width=width), example).macs > limit:
+        width -= 1
+    return build_generator("cartoongan", width=width)
+
+
+@torch.no_grad()
+def second_judge(
+    teacher: nn.Module, generator: nn.Module, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Relative feature and Gram distance on VGG-19 (normalised, to relu3_1), which nobody trained on."""
+    features = load_features("vgg19")
+    wrap = border(spec_of(teacher).contract)
+    _, held = open_folder(arguments.photos, arguments.size, holdout=120)
+    pairs = Tracker(held, wrap(teacher), torch.device("cpu")).pairs()
+    content, style = [], []
+    for picture, reference in pairs:
+        made = wrap(generator)(picture)
+        content.append(float(content_and_gram(made, reference, features, 1.0, 0.0)))
+        style.append(float(content_and_gram(made, reference, features, 0.0, 1.0)))
+    return {"content": sum(content) / len(content), "gram": sum(style) / len(style)}
+
+
+def show(variant: str, step: int, total: int, terms: dict[str, float], started: float) -> None:
+    """A line now and then: benchmarks run unattended."""
+    if step % 50 == 0 or "psnr" in terms:
+        figures = {k: round(v, 4) for k, v in terms.items() if k not in ("step", "seconds")}
+        print(f"{time.monotonic() - started:6.0f} s  {variant} {step}/{total} {figures}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

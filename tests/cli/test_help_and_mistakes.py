@@ -1,0 +1,169 @@
+"""Help, exit statuses, and one clear line for every mistake."""
+
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gan_slimming.cli import COMMANDS, main
+from gan_slimming.cli.parsing import SHORT
+from gan_slimming.config import Budget, Objective, Optimisation, UserError
+
+Capture = pytest.CaptureFixture[str]
+GROUPS = {"budget": Budget, "objective": Objective, "optimisation": Optimisation}
+
+
+def mistake(capsys: Capture, *argv: str, status: int = 2) -> str:
+    """The one line on stderr that the command line ends with."""
+    assert main(list(argv)) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_flag_and_says_what_it_does(name: str, capsys: Capture) -> None:
+    assert main([name, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    parameters = inspect.signature(COMMANDS[name]).parameters.values()
+    for parameter in parameters:
+        if parameter.name not in GROUPS:
+            flag = parameter.name.replace("_", "-")
+            positional = parameter.kind is parameter.POSITIONAL_ONLY
+            assert (flag if positional else f"--{flag} ") in out
+    assert f"gan-slimming {name}" in out
+    assert "--config" in out
+
+
+def test_help_of_compress_names_every_setting_once(capsys: Capture) -> None:
+    main(["compress", "--help"])
+    out = capsys.readouterr().out
+    short = {field: flag for flag, field in SHORT.items()}
+    for group, kind in GROUPS.items():
+        for field in dataclasses.fields(kind):
+            name = f"{group}.{field.name}"
+            assert out.count(f"  --{short.get(name, name)} ") == 1
+    assert "the paper's beta, 20 in the released" in " ".join(out.split())
+    assert "Default: 4000." in " ".join(out.split())
+
+
+def test_overview_and_version(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert all(f"\n  {name} " in overview for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("gan-slimming ")
+
+
+def test_help_does_not_load_torch() -> None:
+    code = (
+        "import sys; from gan_slimming.cli import main; main(['compress', '--help']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_python_dash_m_is_the_command() -> None:
+    command = [sys.executable, "-m", "gan_slimming", "compres"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == ("error: gan-slimming has no command 'compres'; did you mean compress?\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("", "name a command: compress, inspect"),
+        ("frobnicate", "take one of compress"),
+        ("compress", "--output missing"),
+        ("compress --output o", "name the teacher: --generator"),
+        ("compress --output o --generator cartoongan", "--data FOLDER"),
+        ("compress --output o --generator cartoongan --data .", "--budget.macs 0.05"),
+        ("compress --output o --budget.macs 5", "write 0.05 for 5 %"),
+        ("compress --output o --budget.macs 0.1 --budget.bytes 3k", "name one budget"),
+        ("compress --output o --stps 3", "no flag --stps; did you mean --steps? see"),
+        ("compress --output o --batchsize 3", "did you mean --batch-size?"),
+        ("compress --output o --steps x", "--steps must be a whole number; got x"),
+        ("compress --output o --steps 0", "steps must be at least 1, got 0"),
+        ("compress --output o --bits x", "--bits must be a whole number or none; got x"),
+        ("compress --output o --distill x", "must be auto, lpips, paper, vgg19, encoder, l1; got"),
+        ("compress --output o --preset x", "--preset must be default, paper; got x"),
+        ("compress --output o --generator-args {a", "--generator-args must be a JSON object"),
+        ("compress --output o --optimisation.betas 3", "a list such as [0.5, 0.9]"),
+        ("compress --output", "--output needs a value"),
+        ("compress --output o extra", "no place for extra"),
+        ("compress --output o --config absent.yaml", "--config: File does not exist"),
+        ("inspect", "MODEL missing; see gan-slimming inspect --help"),
+        ("inspect Nothing", "no such model: Nothing"),
+        ("translate cartoongan absent.jpg --output o", "no such file or folder: absent.jpg"),
+        ("translate cartoongan absent.jpg", "--output missing"),
+        ("demo --minutes 0", "minutes must be above 0"),
+    ],
+)
+def test_a_mistake_is_one_line(line: str, text: str, capsys: Capture) -> None:
+    assert text in mistake(capsys, *line.split())
+
+
+def test_bits_out_of_range(capsys: Capture) -> None:
+    line = "compress --output o --generator cartoongan --data . --budget.macs 0.1 --bits 9"
+    assert "bits must be 2 to 8, or none, got 9" in mistake(capsys, *line.split())
+
+
+def test_wrong_keys_in_the_config_file(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "run.yaml"
+    for content, text in (
+        ("stps: 3", "no setting 'stps', which --config names; did you mean steps?"),
+        ("optimisation: {slimshare: 3}", "no setting 'slimshare'"),
+        ("steps: [", "config"),
+        ("size: big", "--size must be a whole number; got big"),
+    ):
+        file.write_text(content)
+        assert text in mistake(capsys, "compress", "--output", "o", "--config", str(file))
+
+
+def fails_with(error: BaseException) -> object:
+    def command() -> dict[str, object]:
+        """Fails."""
+        raise error
+
+    return command
+
+
+def test_exit_statuses(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    for error, status, text in (
+        (UserError("wrong\nthing"), 2, "error: wrong thing\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (ZeroDivisionError("x"), 1, "error: ZeroDivisionError: x; please report this; run with"),
+    ):
+        monkeypatch.setitem(COMMANDS, "fail", fails_with(error))
+        assert text in mistake(capsys, "fail", status=status)
+
+
+def test_the_traceback_is_there_when_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(COMMANDS, "fail", fails_with(ZeroDivisionError("x")))
+    monkeypatch.setenv("GAN_SLIMMING_TRACEBACK", "1")
+    assert main(["fail"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_stdout_holds_the_json_alone(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def chatty() -> dict[str, object]:
+        """Prints."""
+        print("from some library")
+        return {"path": Path("a"), "nan": float("nan"), "list": (1, None, True)}
+
+    monkeypatch.setitem(COMMANDS, "chatty", chatty)
+    assert main(["chatty"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"path": "a", "nan": None, "list": [1, None, True]}
+    assert err == "from some library\n"

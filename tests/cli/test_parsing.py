@@ -1,0 +1,97 @@
+"""What counts when a preset, a config file and flags speak of the same setting."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan_slimming.cli.commands import compress, translate
+from gan_slimming.cli.parsing import parse
+from gan_slimming.config import PAPER, Objective, Optimisation
+
+
+def values(*argv: str) -> dict[str, Any]:
+    parsed = parse(compress, "gan-slimming compress", ["--output", "o", *argv])
+    assert parsed is not None
+    return parsed[1]
+
+
+def test_defaults_are_those_of_the_dataclasses() -> None:
+    given = values()
+    assert given["objective"] == Objective()
+    assert given["optimisation"] == Optimisation()
+    assert given["output"] == Path("o")
+    assert given["bits"] == 8
+
+
+def test_the_papers_preset_is_the_released_setting() -> None:
+    given = values("--preset", "paper")
+    assert given["objective"] == Objective(**PAPER["objective"])
+    assert given["optimisation"] == Optimisation(**PAPER["optimisation"])
+
+
+def test_flags_overrule_the_config_file_which_overrules_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "preset: paper\nsteps: 7\nbatch_size: 3\nbits: none\nprotect: [a.*]\n"
+        "optimisation: {lr: 0.5, recover_lr: 0.25}\nbudget: {macs: 0.05}\n"
+    )
+    given = values("--config", str(file), "--steps", "9", "--optimisation.lr", "0.125")
+    settings = given["optimisation"]
+    assert (settings.steps, settings.batch_size) == (9, 3)
+    assert (settings.lr, settings.recover_lr) == (0.125, 0.25)
+    assert settings.ema == PAPER["optimisation"]["ema"]
+    assert given["objective"].distill_weight == 20.0
+    assert given["bits"] == "none"
+    assert given["protect"] == ["a.*"]
+    assert given["budget"].amount(100) == pytest.approx(5.0)
+
+
+def test_a_flag_given_as_a_default_value_still_overrules_the_preset() -> None:
+    given = values("--preset", "paper", "--batch-size", str(Optimisation().batch_size))
+    assert given["optimisation"].batch_size == Optimisation().batch_size
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--batch-size", "5"),
+        ("--batch_size", "5"),
+        ("--batch_size=5",),
+        ("--optimisation.batch_size", "5"),
+        ("--optimisation.batch-size=5",),
+        ("--optimization.batch_size", "5"),
+    ],
+)
+def test_spellings_of_a_flag(flags: tuple[str, ...]) -> None:
+    assert values(*flags)["optimisation"].batch_size == 5
+
+
+def test_the_long_form_on_the_command_line_overrules_the_short_one_in_the_file(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("steps: 7\n")
+    given = values("--config", str(file), "--optimisation.steps", "8")
+    assert given["optimisation"].steps == 8
+
+
+def test_values_of_every_shape() -> None:
+    given = values(
+        *("--generator-args", '{"width": 32}', "--protect", "a", "b.*", "--resume"),
+        *("--optimisation.betas", "[0.1, 0.2]", "--rho", "0.01", "--bits", "4", "--overwrite"),
+    )
+    assert given["generator_args"] == {"width": 32}
+    assert given["protect"] == ["a", "b.*"]
+    assert given["resume"] is given["overwrite"] is True
+    assert given["optimisation"].betas == (0.1, 0.2)
+    assert given["objective"].rho == 0.01
+    assert given["bits"] == 4
+
+
+def test_positional_arguments_and_the_other_spelling_of_colours() -> None:
+    line = ["m", "a.jpg", "b", "--output", "o", "--match-colors"]
+    parsed = parse(translate, "gan-slimming translate", line)
+    assert parsed is not None
+    assert parsed[0] == ["m", ["a.jpg", "b"]]
+    assert parsed[1]["match_colours"] is True

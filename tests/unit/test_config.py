@@ -1,0 +1,115 @@
+"""Settings: checked where they are made, and every refusal is one line that says what to do."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from gan_slimming.config import (
+    PAPER,
+    Budget,
+    InputContract,
+    Objective,
+    Optimisation,
+    Run,
+    UserError,
+    parse_amount,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.05, 0.05), (1, 1.0), ("0.1", 0.1), ("300k", 3e5), ("2.5M", 2.5e6), ("1G", 1e9),
+     ("300kB", 3e5), (250_000, 2.5e5), ("1e-2", 0.01)],
+)  # fmt: skip
+def test_amounts_are_read(value: str | float, expected: float) -> None:
+    assert parse_amount("budget.macs", value) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 5, 99, 500, "5%", "lots", "", "nan", "1e", True])
+def test_amounts_that_make_no_sense_are_refused(value: str | float) -> None:
+    with pytest.raises(UserError, match=r"^budget\.macs must be in \(0, 1\]"):
+        Budget(macs=value)
+
+
+def test_a_percentage_is_refused_with_the_fraction_to_write() -> None:
+    with pytest.raises(UserError) as caught:
+        Budget(5)
+    assert str(caught.value) == (
+        "budget.macs must be in (0, 1] or an amount such as 300k, got 5; write 0.05 for 5 %"
+    )
+
+
+def test_zero_is_refused_with_an_example() -> None:
+    with pytest.raises(UserError) as caught:
+        Budget(bytes=0)
+    assert str(caught.value) == (
+        "budget.bytes must be in (0, 1] or an amount such as 300k, got 0; write 0.05 for 5 %"
+    )
+
+
+def test_two_budgets_are_refused() -> None:
+    with pytest.raises(UserError, match=r"got budget\.macs and budget\.bytes"):
+        Budget(macs=0.1, bytes=0.1)
+
+
+def test_a_fraction_is_of_the_whole_and_an_amount_is_itself() -> None:
+    assert Budget(macs=0.25).amount(1000) == 250
+    assert Budget(bytes="300k").amount(1000) == 300_000
+    assert (Budget().kind, Budget(parameters=0.5).kind) == (None, "parameters")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Optimisation(steps=0), "steps must be at least 1, got 0"),
+        (lambda: Optimisation(slim_share=1.0), "slim_share must be between 0 and 1, got 1.0"),
+        (lambda: Optimisation(lr=0.0), "lr must be above 0, got 0.0"),
+        (lambda: Optimisation(ema=1.0), "ema must be in [0, 1), got 1.0"),
+        (lambda: Optimisation(batch_size=0), "batch_size must be at least 1, got 0"),
+        (
+            lambda: Objective(distill_weight=-1),
+            "objective.distill_weight must be 0 or more, got -1",
+        ),
+        (lambda: Objective(rho=0.0), "rho must be above 0, such as 0.01, got 0.0"),
+        (lambda: Run(bits=1), "bits must be 2 to 8, or none, got 1"),
+        (lambda: Run(size=8), "size must be at least 16 pixels, got 8"),
+        (lambda: InputContract(colour_order="GBR"), "must be 'RGB' or 'BGR', got 'GBR'"),
+        (lambda: InputContract(low=1.0, high=0.0), "low must be below high"),
+    ],
+)
+def test_refusals_name_the_setting_what_came_and_what_to_write(
+    make: Callable[[], object], text: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        make()
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_budget_and_rho_exclude_each_other() -> None:
+    with pytest.raises(UserError, match="name a budget or rho, not both"):
+        Run(budget=Budget(macs=0.1), objective=Objective(rho=0.01))
+
+
+def test_settings_cannot_change_after_they_were_checked() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Run().size = 8  # pyright: ignore
+
+
+def test_the_papers_values_are_settings_and_pass_the_checks() -> None:
+    run = Run(
+        objective=Objective(**PAPER["objective"]),
+        optimisation=Optimisation(**PAPER["optimisation"]),
+    )
+    assert (run.objective.distill_weight, run.optimisation.gate_lr) == (20.0, 0.1)
+
+
+def test_settings_load_without_torch() -> None:
+    program = "import sys, gan_slimming.config; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
