@@ -84,16 +84,17 @@ class BudgetController:
         measure = measure_of(self.kind, graph, bits)
         self.start = measure({})
         whole = self.start if self.kind != "bytes" else float(bytes_left(graph, {}, None))
+        self.whole = whole
         self.budget = budget.amount(whole)
         self.floors = self._floors(graph, measure, floor)
 
     def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
         least = cost_of_widths(graph, measure, {g.name: 1 for g in graph.prunable})
         if least > self.budget * (1 - MARGIN):
-            share = least / self.start
+            share = math.ceil(least / self.whole * 1.01e4) / 1e4  # rounded up, so that it is met
             raise UserError(
                 f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with one channel left in "
-                f"every group the generator costs {least:,.0f}; ask for at least {share * 1.01:.4f}"
+                f"every group the generator costs {least:,.0f}; ask for at least {share:.4f}"
             )
         uniform = uniform_widths(graph, measure, self.budget)
         while True:

@@ -144,8 +144,9 @@ SLIM: dict[type[nn.Module], type[nn.Module]] = {
         *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d),
     )
     for base in (slim.__bases__[1],)
-} | {nn.ReflectionPad2d: SlimReflectionPad2d}
+}
 """Layer type -> its student. Only exact types: a subclass may compute something else."""
+SLIM[nn.ReflectionPad2d] = SlimReflectionPad2d
 
 
 def output_axis(layer: object) -> int:

@@ -160,7 +160,7 @@ def prepare(
     if bits is not None:
         for path in graph.quantized_layers:
             _quantize_layer(student, path, bits, activation_range)
-    return student
+    return student.eval()
 
 
 def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:

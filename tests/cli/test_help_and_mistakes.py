@@ -105,7 +105,7 @@ def test_python_dash_m_is_the_command() -> None:
         ("inspect Nothing", "no such model: Nothing"),
         ("translate cartoongan absent.jpg --output o", "no such file or folder: absent.jpg"),
         ("translate cartoongan absent.jpg", "--output missing"),
-        ("demo --minutes 0", "minutes must be above 0"),
+        ("demo --steps 0", "steps must be at least 1"),
     ],
 )
 def test_a_mistake_is_one_line(line: str, text: str, capsys: Capture) -> None:

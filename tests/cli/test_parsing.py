@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gan_slimming.cli.commands import compress, translate
+from gan_slimming.cli.commands import compress, demo, translate
 from gan_slimming.cli.parsing import parse
 from gan_slimming.config import PAPER, Objective, Optimisation
 
@@ -95,3 +95,9 @@ def test_positional_arguments_and_the_other_spelling_of_colours() -> None:
     assert parsed is not None
     assert parsed[0] == ["m", ["a.jpg", "b"]]
     assert parsed[1]["match_colours"] is True
+
+
+def test_a_command_without_groups_keeps_a_flag_of_the_same_name_as_a_short_one() -> None:
+    parsed = parse(demo, "gan-slimming demo", ["--steps", "3"])
+    assert parsed is not None
+    assert parsed[1]["steps"] == 3

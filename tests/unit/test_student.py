@@ -75,13 +75,15 @@ def test_weights_ranges_and_gates_are_all_parameters_and_share_none(quantised: S
     parts = [*quantised.weights(), *quantised.ranges(), *quantised.gates]
     assert len({id(p) for p in parts}) == len(parts)
     assert {id(p) for p in parts} == {id(p) for p in quantised.parameters()}
-    assert len(quantised.ranges()) == len(quantised.graph.quantized_layers) == 12
+    assert len(quantised.ranges()) == len(quantised.graph.quantized_layers) == 14
 
 
 def test_calibration_quantises_nothing_and_ends(teacher: nn.Module) -> None:
     student = prepare(teacher, (PICTURE,), bits=2).train()
     seen: list[Tensor] = []
-    hook = student.module.register_forward_hook(lambda _m, _i, out: seen.append(out))
+    hook = student.module.register_forward_hook(
+        lambda _m, _i, out: seen.append(out)  # pyright: ignore
+    )
     calibrate(student, [(PICTURE,)])
     hook.remove()
     assert torch.equal(seen[0], output(teacher))
@@ -191,13 +193,14 @@ def test_an_emptied_group_keeps_one_channel_that_carries_nothing(student: Studen
 
 def test_an_empty_block_becomes_the_identity(student: Student) -> None:
     block: ResidualBlock = student.graph.blocks[0]
+    groups = len(student.graph.prunable)
     zero(student, block.inner[0])
     assert remove_empty_blocks(student) == ["blocks.0"]
     values = torch.randn(1, 16, 4, 4, dtype=torch.float64)
     assert torch.equal(student.module.get_submodule("blocks.0")(values), values)
     assert remove_empty_blocks(student) == []
     assert student.identities == ["blocks.0"]
-    assert len(student.gates) == len(student.graph.prunable) == 8
+    assert len(student.gates) == len(student.graph.prunable) == groups - 1
     torch.testing.assert_close(output(extract(student)), output(student), rtol=0, atol=1e-10)
 
 

@@ -178,21 +178,26 @@ def translate(
     )
 
 
-def demo(*, output: Path = Path("demo-output"), minutes: float = 8.0) -> dict[str, Any]:
+def demo(*, output: Path = Path("demo-output"), steps: int = 500) -> dict[str, Any]:
     """Compress a small generator that comes with the package, offline, and show the result.
 
     For example:
         gan-slimming demo --output demo-output
 
     Args:
-        output: Folder for the run and its pictures.
-        minutes: About how long it may take on two CPU cores.
+        output: Folder for the page, the pictures and the run.
+        steps: Generator steps; 500 take some minutes on two CPU cores.
     """
-    if not minutes > 0:
-        raise UserError(f"minutes must be above 0, got {minutes:g}")
+    Optimisation(steps=steps)  # refuses a wrong number before anything is written
+    from gan_slimming.cli.progress import step_bar
+    from gan_slimming.trainer import Interrupted
     from gan_slimming.workflows.demo import demo as run
 
-    return run(output, minutes)
+    try:
+        with step_bar() as on_step:
+            return run(output, steps, on_step)
+    except Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from error
 
 
 def _check_complete(

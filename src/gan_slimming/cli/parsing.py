@@ -79,12 +79,11 @@ def parse(
             values = parser.parse_args(arguments)
     except SystemExit:
         return None
+    parameters, groups = inspect.signature(command).parameters, _groups(command)
     for short, field in SHORT.items():
         given = short.replace("-", "_")
-        if given in values:
+        if field.partition(".")[0] in groups and given in values:
             values[field] = values.pop(given)
-    parameters = inspect.signature(command).parameters
-    groups = _groups(command)
     named = {
         name: groups[name](**vars(values[name])) if name in groups else values[name]
         for name in parameters

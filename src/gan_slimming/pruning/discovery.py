@@ -44,9 +44,11 @@ def find_groups(
         kind = type(module.get_submodule(writer.module))
         if kind not in GATEABLE:
             walk.guard(writer.slots, f"its writer, in {kind.__name__}, is no layer of a known type")
-        elif operator_name(writer.node).startswith("conv_transpose"):
-            if convolution_groups(writer.node) > 1:  # its weight has no axis of all outputs
-                walk.guard(writer.slots, "a grouped transposed convolution writes it")
+        elif (
+            operator_name(writer.node).startswith("conv_transpose")
+            and convolution_groups(writer.node) > 1  # its weight has no axis of all outputs
+        ):
+            walk.guard(writer.slots, "a grouped transposed convolution writes it")
     shapes = {name: tuple(t.shape) for name, t in module.state_dict(keep_vars=True).items()}
     shapes |= {writer.module + GATE: (len(writer.slots),) for writer in gated}
     rows = _rows(walk, gated)

@@ -65,8 +65,11 @@ def compress(
     resume: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
+    **settings: Any,
 ) -> Compressed:
     """Make a trained generator small: one objective, then an exact extraction.
+
+    compress(teacher, "photos/", "runs/small", budget=Budget(macs=0.05), bits=8)
 
     Args:
         teacher: a trained image-to-image generator, from `load_generator` or any nn.Module; its
@@ -80,12 +83,14 @@ def compress(
         protect: shell patterns of modules whose channels stay.
         resume: go on with the run in `output`.
         overwrite: replace a run folder that exists.
+        on_step: called after every step with (step, steps, terms).
+        settings: fields of `Run`, over those of `run`: budget, bits, size, seed and so on.
 
     Raises:
         UserError: anything that the user can mend, in one line.
         Interrupted: Ctrl-C; the run is saved and can be resumed.
     """
-    run = run or Run()
+    run = dataclasses.replace(run or Run(), **_known(settings))
     started = time.monotonic()
     folder = Path(output)
     contract = spec_of(teacher).contract
@@ -194,6 +199,14 @@ def fast_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = [field.name for field in dataclasses.fields(Run)]
+    unknown = [name for name in settings if name not in names]
+    if unknown:
+        raise UserError(f"compress takes no '{unknown[0]}'; settings are {', '.join(names)}")
+    return settings
 
 
 def _check_size(size: int, contract: InputContract) -> None:

@@ -1,5 +1,7 @@
 """The proximal step against brute force, and prices and widths against counting."""
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import nn
@@ -56,7 +58,7 @@ def test_a_price_is_what_one_channel_costs_relative_to_the_mean() -> None:
 def test_uniform_widths_fit_the_target_and_one_more_step_does_not() -> None:
     graph = find_groups(net(), (torch.zeros(1, 3, 8, 8),))
 
-    def measure(alive: dict[str, torch.Tensor]) -> float:
+    def measure(alive: Mapping[str, torch.Tensor]) -> float:
         return float(macs_left(graph, alive))
 
     target = 0.5 * measure({})

@@ -1,0 +1,153 @@
+"""compress as a whole, on a tiny generator: budget, artifact, resume, interruption, mistakes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import gan_slimming as gs
+from gan_slimming.config import Budget, Objective, Optimisation, Run
+from gan_slimming.models.registry import build_generator
+from gan_slimming.workflows.run_folder import read_run
+
+STEPS = 14
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(8):
+        coarse = random.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((40, 36)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def teacher() -> nn.Module:
+    torch.manual_seed(1)
+    return build_generator("cartoongan", width=8, blocks=2)
+
+
+def settings(**changes: object) -> Run:
+    values: dict[str, object] = {
+        "budget": Budget(macs=0.3),
+        "objective": Objective(distill="encoder"),
+        "optimisation": Optimisation(
+            steps=STEPS, slim_share=0.5, batch_size=2, discriminator_width=4, replay=3
+        ),
+        "size": 32,
+        "holdout": 2,
+        "precision": "32-true",
+        "device": "cpu",
+    }
+    return Run(**(values | changes))  # pyright: ignore[reportArgumentType]
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return gs.load_generator_file(folder / "generator.safetensors").state_dict()
+
+
+def test_the_budget_is_met_and_the_file_is_what_was_trained(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    done = gs.compress(teacher, photos, tmp_path / "run", settings())
+    summary = done.summary
+    share = summary["macs"] / summary["teacher_macs"]
+    assert 0.27 < share <= 0.3
+    loaded = gs.load_generator_file(summary["generator"])
+    picture = torch.rand(1, 3, 36, 44) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(loaded(picture), done.generator(picture))
+    assert Path(summary["generator"]).stat().st_size == summary["size_bytes"]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 2
+    assert read_run(tmp_path / "run")[0] == settings()
+
+
+@pytest.mark.parametrize("stop_at", [3, 10])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    teacher: nn.Module, photos: Path, tmp_path: Path, stop_at: int
+) -> None:
+    gs.compress(teacher, photos, tmp_path / "whole", settings())
+
+    def interrupt(step: int, total: int, terms: dict[str, float]) -> None:
+        if step == stop_at:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(gs.Interrupted):
+        gs.compress(teacher, photos, tmp_path / "parts", settings(), on_step=interrupt)
+    gs.compress(teacher, photos, tmp_path / "parts", settings(), resume=True)
+    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name, tensor in whole.items():
+        if isinstance(tensor, torch.Tensor):
+            assert torch.equal(tensor, parts[name]), name
+    rows = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+
+
+def test_the_paper_objective_with_rho_and_without_a_budget(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    run = settings(
+        budget=Budget(),
+        objective=Objective(distill="l1", rho=0.5),
+        optimisation=Optimisation(
+            steps=STEPS, slim_share=0.5, batch_size=2, gate_start="one", ema=0.0, floor=0.0
+        ),
+        activation_range=4.0,
+    )
+    summary = gs.compress(teacher, photos, tmp_path / "run", run).summary
+    assert summary["macs"] < summary["teacher_macs"]
+
+
+def test_without_budget_nothing_is_pruned_but_all_is_quantised(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    summary = gs.compress(teacher, photos, tmp_path / "run", settings(budget=Budget())).summary
+    assert summary["macs"] == summary["teacher_macs"]
+    assert summary["size_bytes"] < summary["teacher_size_bytes"] / 2
+
+
+def test_an_existing_folder_is_not_touched(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "run" / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(gs.UserError, match="not overwritten|exists and is not empty"):
+            gs.compress(teacher, photos, tmp_path / "run", settings(), overwrite=overwrite)
+    assert precious.read_text() == "mine"
+
+
+def test_an_impossible_budget_is_refused_before_anything_is_made(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(gs.UserError, match="cannot be met.*at least"):
+        gs.compress(teacher, photos, tmp_path / "run", settings(budget=Budget(macs=0.001)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_hinge_and_real_targets(teacher: nn.Module, photos: Path, tmp_path: Path) -> None:
+    run = settings(objective=Objective(distill="l1", adversarial="hinge"))
+    summary = gs.compress(teacher, photos, tmp_path / "run", run, targets=photos).summary
+    assert summary["quality"]["pictures"] == 2
+
+
+def test_resume_with_another_size_of_set_is_refused(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    gs.compress(teacher, photos, tmp_path / "run", settings())
+    with pytest.raises(gs.UserError, match="no checkpoint"):
+        gs.compress(teacher, photos, tmp_path / "other", settings(), resume=True)
