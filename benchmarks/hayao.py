@@ -23,17 +23,19 @@ from torch import nn
 
 import gan_slimming as gs
 from gan_slimming.config import parse_amount
+from gan_slimming.data.images import open_folder
 from gan_slimming.losses.perceptual import content_and_gram
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.features import load_features
 from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.workflows.quality import Tracker, border
 from gan_slimming.workflows.run_folder import CHECKPOINT, environment
-from gan_slimming.data.images import open_folder
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -102,7 +104,7 @@ def narrow_generator(teacher: nn.Module, arguments: argparse.Namespace) -> nn.Mo
 def second_judge(
     teacher: nn.Module, generator: nn.Module, arguments: argparse.Namespace
 ) -> dict[str, float]:
-    """Relative feature and Gram distance on VGG-19 (normalised, to relu3_1), which nobody trained on."""
+    """Relative feature and Gram distance on VGG-19 to relu3_1, which nobody trained on."""
     features = load_features("vgg19")
     wrap = border(spec_of(teacher).contract)
     _, held = open_folder(arguments.photos, arguments.size, holdout=120)
@@ -119,7 +121,9 @@ def show(variant: str, step: int, total: int, terms: dict[str, float], started: 
     """A line now and then: benchmarks run unattended."""
     if step % 50 == 0 or "psnr" in terms:
         figures = {k: round(v, 4) for k, v in terms.items() if k not in ("step", "seconds")}
-        print(f"{time.monotonic() - started:6.0f} s  {variant} {step}/{total} {figures}", flush=True)
+        print(
+            f"{time.monotonic() - started:6.0f} s  {variant} {step}/{total} {figures}", flush=True
+        )
 
 
 if __name__ == "__main__":

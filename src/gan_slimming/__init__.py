@@ -1,10 +1,10 @@
 """GAN Slimming: make a trained GAN generator small, exactly, and quantised.
 
-    import gan_slimming as gs
+import gan_slimming as gs
 
-    teacher = gs.load_generator("cartoongan", "Hayao_net_G_float.pth")
-    run = gs.compress(teacher, "photos/", "runs/hayao", gs.Run(budget=gs.Budget(macs=0.05)))
-    run.generator(images)
+teacher = gs.load_generator("cartoongan", "Hayao_net_G_float.pth")
+run = gs.compress(teacher, "photos/", "runs/hayao", gs.Run(budget=gs.Budget(macs=0.05)))
+run.generator(images)
 """
 
 from importlib import import_module
@@ -15,7 +15,8 @@ from gan_slimming.config import Budget, InputContract, Objective, Optimisation, 
 if TYPE_CHECKING:
     from gan_slimming.checkpoint import load_generator_file
     from gan_slimming.models.registry import load_generator
-    from gan_slimming.student import Student, calibrate, cut, extract, prepare
+    from gan_slimming.student import Student, calibrate, prepare
+    from gan_slimming.surgery import cut, extract
     from gan_slimming.trainer import Interrupted
     from gan_slimming.workflows.compress import Compressed, compress
 
@@ -25,8 +26,8 @@ _HOMES = {
     "Student": "student",
     "calibrate": "student",
     "compress": "workflows.compress",
-    "cut": "student",
-    "extract": "student",
+    "cut": "surgery",
+    "extract": "surgery",
     "load_generator": "models.registry",
     "load_generator_file": "checkpoint",
     "prepare": "student",

@@ -31,9 +31,11 @@ PAGE = """<!doctype html>
 <h1>{{ title }}</h1><p class="lead">{{ lead }}</p>
 <div class="row head">{% for name in columns %}<div>{{ name }}</div>{% endfor %}</div>
 {% for row in rows %}<div class="row">{% for uri in row.pictures %}<img src="{{ uri }}"
- alt="{{ row.name }}: {{ columns[loop.index0] }}" title="{{ row.name }}">{% endfor %}</div>{% endfor %}
+ alt="{{ row.name }}: {{ columns[loop.index0] }}" title="{{ row.name }}">{% endfor %}</div>
+{% endfor %}
 <table><tr>{% for cell in table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for line in table[1:] %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
+{% for line in table[1:] %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
 </table>
 {% for note in notes %}<p><small>{{ note }}</small></p>{% endfor %}
 </body></html>
@@ -74,8 +76,10 @@ def write_page(
     drawn: list[Mapping[str, object]] = [
         {"name": row.name, "pictures": [data_uri(p) for p in row.pictures]} for row in rows
     ]
-    page = Environment(autoescape=True).from_string(PAGE).render(
-        title=title, lead=lead, columns=columns, rows=drawn, table=table, notes=notes
+    page = (
+        Environment(autoescape=True)
+        .from_string(PAGE)
+        .render(title=title, lead=lead, columns=columns, rows=drawn, table=table, notes=notes)
     )
     unfinished = path.with_suffix(path.suffix + ".part")
     unfinished.write_text(page, encoding="utf-8")

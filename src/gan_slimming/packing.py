@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from gan_slimming.config import UserError
 from gan_slimming.layers import SLIM, SlimConvolution, output_axis, to_slim
-from gan_slimming.pruning.extract import update_attributes
 from gan_slimming.pruning.groups import owner_of
+from gan_slimming.pruning.slicing import update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 from gan_slimming.student import replace_module

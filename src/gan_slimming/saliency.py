@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_slimming.student import Student, set_gates
+from gan_slimming.student import Student
+from gan_slimming.surgery import set_gates
 
 DRAWS = 2
 """Random directions per picture."""

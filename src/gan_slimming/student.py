@@ -1,14 +1,13 @@
 """The student: a copy of the teacher with gates on its channel groups and quantisers on its layers.
 
 With quantisers off and gates at their start, student(x) == teacher(x). A channel whose gate is zero
-is gone: `cut` takes it out physically, at any moment of the training, and `extract` ends a
-student's life as a plain module. Both leave the function as it was.
+is gone; `surgery` takes it out physically.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,23 +17,17 @@ from gan_slimming.layers import (
     SLIM,
     LayerGate,
     SlimConvolution,
-    fold_gate,
     output_axis,
-    to_plain,
     to_slim,
 )
 from gan_slimming.pruning.discovery import find_groups
-from gan_slimming.pruning.extract import slice_tensors
 from gan_slimming.pruning.groups import (
     GATE,
     GroupGraph,
     Member,
     drop_modules,
     owner_of,
-    restrict,
-    shrink_graph,
 )
-from gan_slimming.quantization.affine import along
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 
 SCALE = ".weight_quantizer.scale"
@@ -60,7 +53,7 @@ class Student(nn.Module):
         )
         self.identities: list[str] = []
         self.kept = {group.name: torch.arange(group.channels) for group in graph.groups}
-        self._connect()
+        self.connect()
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """What the generator computes, quantised and gated."""
@@ -96,25 +89,17 @@ class Student(nn.Module):
         layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]
         return [(m.weight_quantizer, m.weight) for m in layers if m.weight_quantizer is not None]
 
-    def restore(self, kept: Mapping[str, Tensor], identities: Sequence[str]) -> None:
-        """Bring a freshly prepared student to the size that another one had, by its channel map."""
-        self._remove_blocks([path for path in identities if path not in self.identities])
-        masks = {}
-        for group in self.graph.groups:
-            masks[group.name] = torch.zeros(group.channels, dtype=torch.bool)
-            masks[group.name][kept[group.name]] = True
-        cut(self, masks)
-
-    def _remove_blocks(self, paths: Sequence[str]) -> None:
+    def remove_blocks(self, paths: Sequence[str]) -> None:
+        """Replace residual blocks by the identity, groups and gates included."""
         for path in paths:
             replace_module(self.module, path, nn.Identity())
         gates = dict(zip((g.name for g in self.graph.prunable), self.gates, strict=True))
         self.graph = drop_modules(self.graph, paths)
         self.gates = nn.ParameterList(gates[g.name] for g in self.graph.prunable)
         self.identities += paths
-        self._connect()
+        self.connect()
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
         """Give every gated layer its view of the gates."""
         parts: dict[str, list[tuple[nn.Parameter, Tensor, Tensor]]] = {}
         for group, gate in zip(self.graph.prunable, self.gates, strict=True):
@@ -182,102 +167,6 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
         module.training = mode
 
 
-def cut(
-    student: Student,
-    keep: Mapping[str, Tensor],
-    optimizers: Iterable[torch.optim.Optimizer] = (),
-) -> None:
-    """Take every channel outside `keep` out of the student, in place, optimiser state and all.
-
-    Args:
-        keep: group name -> (channels,) bool. A group that would be left empty keeps one channel.
-    """
-    keep = {name: _at_least_one(mask.cpu()) for name, mask in keep.items()}
-    keep = {name: mask for name, mask in keep.items() if not bool(mask.all())}
-    if not keep:
-        return
-    indices = restrict(student.graph, keep)
-    slice_tensors(student.module, indices, optimizers)
-    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
-        if group.name in keep:
-            index = {("gate", 0): keep[group.name].nonzero().flatten()}
-            slice_tensors({"gate": gate}, index, optimizers)
-            student.kept[group.name] = student.kept[group.name][keep[group.name]]
-    student.graph = shrink_graph(student.graph, keep)
-    student._connect()
-
-
-def remove_empty_blocks(student: Student) -> list[str]:
-    """Turn residual blocks through which nothing flows any more into the identity, in place.
-
-    Such a block would still add the shift of its last normalisation to every pixel.
-
-    Returns:
-        The modules that were removed now.
-    """
-    alive = student.alive()
-    paths = [
-        block.module
-        for block in student.graph.blocks
-        if any(not bool(alive[name].any()) for name in block.inner if name in alive)
-    ]
-    if paths:
-        student._remove_blocks(paths)
-    return paths
-
-
-@torch.no_grad()
-def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
-    """Move the gates to `values` (not zero) and the layers the other way: the function stays.
-
-    Args:
-        values: group name -> (channels,) new gates.
-    """
-    old = {name: gate for name, gate in _layer_gates(student)}
-    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
-        if group.name in values:
-            gate.copy_(values[group.name])
-    for path, gate in _layer_gates(student):
-        layer: Any = student.module.get_submodule(path)
-        factor = old[path] / gate
-        axis = output_axis(layer) if isinstance(layer, SlimConvolution) else 0
-        layer.weight.mul_(along(factor, axis, layer.weight.dim()))
-        if layer.bias is not None:
-            layer.bias.mul_(factor)
-        if isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None:
-            tiny = torch.finfo(factor.dtype).tiny
-            layer.weight_quantizer.scale.mul_(factor.abs()).clamp_(min=tiny)
-
-
-def _layer_gates(student: Student) -> list[tuple[str, Tensor]]:
-    layers = [(n, getattr(m, "gate", None)) for n, m in student.module.named_modules()]
-    return [(n, gate().detach().clone()) for n, gate in layers if isinstance(gate, LayerGate)]
-
-
-@torch.no_grad()
-def extract(student: Student) -> nn.Module:
-    """The student without its zeros: physically small, computing what the student computes.
-
-    Dead channels are cut out, gates folded away, residual blocks whose last gates are all zero
-    become the identity. extract(student)(x) equals student(x) for any weights, shifts, masks and
-    input sizes.
-    """
-    small = copy.deepcopy(student).eval()
-    cut(small, small.alive())
-    for block in small.graph.blocks:
-        gate = getattr(small.module.get_submodule(block.gated), "gate", None)
-        if isinstance(gate, LayerGate) and not bool((gate() != 0).any()):
-            small.identities.append(block.module)
-            replace_module(small.module, block.module, nn.Identity())
-    for name, layer in list(small.module.named_modules()):
-        if isinstance(layer, tuple(SLIM.values())):
-            fold_gate(layer)
-            quantized = isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None
-            if not quantized:
-                replace_module(small.module, name, to_plain(layer))
-    return small.module
-
-
 def _give_norms_a_scale(module: nn.Module) -> None:
     """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
     for layer in module.modules():
@@ -310,15 +199,8 @@ def _quantize_layer(student: Student, path: str, bits: int, activation_range: fl
         ]
 
 
-def _at_least_one(mask: Tensor) -> Tensor:
-    if bool(mask.any()):
-        return mask
-    first = torch.zeros_like(mask)
-    first[0] = True
-    return first
-
-
 def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put another module in a module's place, by its qualified name."""
     parent, attribute = owner_of(root, path)
     setattr(parent, attribute, layer)
 

@@ -1,8 +1,8 @@
-"""The loop: slim until the budget is reached, cut, recover on the small net, one objective throughout.
+"""The loop: slim until the budget is reached, cut, recover; one objective throughout.
 
-    slim      W, gamma and ranges take a gradient step, gamma then its proximal step; channels whose
-              gates are zero are cut out physically as soon as enough of them have gathered
-    recover   the same loss without rho, on the extracted net, where a step costs a fraction
+slim      W, gamma and ranges take a gradient step, gamma then its proximal step; channels whose
+          gates are zero are cut out physically as soon as enough of them have gathered
+recover   the same loss without rho, on the extracted net, where a step costs a fraction
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from gan_slimming.objective import Distance, critic_loss, student_loss
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.saliency import start_gates
-from gan_slimming.student import Student, calibrate, cut, remove_empty_blocks, set_gates
+from gan_slimming.student import Student, calibrate
+from gan_slimming.surgery import cut, remove_empty_blocks, restore, set_gates
 
 CUT_AT = 0.9
 """Channels are cut out when the student has come down to this share of its cost at the last cut."""
@@ -76,9 +77,7 @@ class Trainer:
         share = self.settings.slim_share if self.slims else 0.0
         self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
         self.controller = (
-            BudgetController(
-                student, run.budget, run.bits, self.slim_steps, self.settings.floor
-            )
+            BudgetController(student, run.budget, run.bits, self.slim_steps, self.settings.floor)
             if run.budget.kind
             else None
         )
@@ -128,7 +127,7 @@ class Trainer:
         return self.final()
 
     def begin(self) -> None:
-        """Before the first step: calibrate ranges, and start the gates at what channels are worth."""
+        """Before the first step: calibrate ranges, start the gates at what channels are worth."""
         if self.slims and self.settings.gate_start == "saliency":
             with self.fabric.autocast():
                 start_gates(self.student, self._some_inputs(4, self.run.seed + 3), self.run.seed)
@@ -137,7 +136,7 @@ class Trainer:
             self.begin_recovery()
 
     def finish_slimming(self) -> None:
-        """The budget is reached: cut what is dead, fold the gates, and go on as a plain small net."""
+        """The budget is reached: cut what is dead, fold the gates, go on as a plain small net."""
         self._cut()
         ones = {g.name: torch.ones(g.channels) for g in self.student.graph.prunable}
         alive = self.student.alive()
@@ -275,7 +274,9 @@ class Trainer:
         """SGD on the gates; after a block was removed, its gates must go from the optimiser too."""
         old = getattr(self, "gate_optimizer", None)
         s = self.settings
-        new = torch.optim.SGD(self.student.gates.parameters(), lr=s.gate_lr, momentum=s.gate_momentum)
+        new = torch.optim.SGD(
+            self.student.gates.parameters(), lr=s.gate_lr, momentum=s.gate_momentum
+        )
         if old is not None:
             new.state.update({p: old.state[p] for p in self.student.gates if p in old.state})
             new.param_groups[0]["lr"] = old.param_groups[0]["lr"]
@@ -355,9 +356,9 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`, bit for bit. The student must be as prepared from the same teacher."""
+        """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
         self.step = state["step"]
-        self.student.restore(state["kept"], state["identities"])
+        restore(self.student, state["kept"], state["identities"])
         self._make_optimizers()
         self.student.load_state_dict(state["student"])
         if self.step >= self.slim_steps:

@@ -126,7 +126,7 @@ def test_an_existing_folder_is_not_touched(
     precious.parent.mkdir()
     precious.write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(gs.UserError, match="not overwritten|exists and is not empty"):
+        with pytest.raises(gs.UserError, match=r"not overwritten|exists and is not empty"):
             gs.compress(teacher, photos, tmp_path / "run", settings(), overwrite=overwrite)
     assert precious.read_text() == "mine"
 
@@ -134,7 +134,7 @@ def test_an_existing_folder_is_not_touched(
 def test_an_impossible_budget_is_refused_before_anything_is_made(
     teacher: nn.Module, photos: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(gs.UserError, match="cannot be met.*at least"):
+    with pytest.raises(gs.UserError, match=r"cannot be met.*at least"):
         gs.compress(teacher, photos, tmp_path / "run", settings(budget=Budget(macs=0.001)))
     assert not (tmp_path / "run").exists()
 

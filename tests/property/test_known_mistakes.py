@@ -21,15 +21,8 @@ from gan_slimming.models import CartoonGenerator, build_generator, spec_of
 from gan_slimming.pruning.proximal import shrink_gates, soft_threshold
 from gan_slimming.quantization.affine import along, code_range, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer
-from gan_slimming.student import (
-    Student,
-    calibrate,
-    cut,
-    extract,
-    prepare,
-    remove_empty_blocks,
-    set_gates,
-)
+from gan_slimming.student import Student, calibrate, prepare
+from gan_slimming.surgery import cut, extract, remove_empty_blocks, set_gates
 
 PICTURE = torch.rand(1, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 

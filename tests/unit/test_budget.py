@@ -12,7 +12,8 @@ from gan_slimming.budget import BudgetController, bytes_left, measure_of, parame
 from gan_slimming.config import Budget, UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import CartoonGenerator
-from gan_slimming.student import Student, cut, extract, prepare, set_gates
+from gan_slimming.student import Student, prepare
+from gan_slimming.surgery import cut, extract, set_gates
 
 EXAMPLE = (torch.zeros(1, 3, 32, 32),)
 STEPS = 4

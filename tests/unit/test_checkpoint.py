@@ -19,7 +19,8 @@ from gan_slimming.layers import SlimConv2d
 from gan_slimming.models.registry import build_generator, registered, spec_of
 from gan_slimming.packing import PACKED
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
-from gan_slimming.student import Student, calibrate, extract, prepare, remove_empty_blocks
+from gan_slimming.student import Student, calibrate, prepare
+from gan_slimming.surgery import extract, remove_empty_blocks
 
 PICTURE = (1, 3, 16, 16)
 OWN = """

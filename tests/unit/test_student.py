@@ -10,15 +10,8 @@ from torch import Tensor, nn
 from gan_slimming.layers import SlimConvolution
 from gan_slimming.models import CartoonGenerator
 from gan_slimming.pruning.groups import ResidualBlock
-from gan_slimming.student import (
-    Student,
-    calibrate,
-    cut,
-    extract,
-    prepare,
-    remove_empty_blocks,
-    set_gates,
-)
+from gan_slimming.student import Student, calibrate, prepare
+from gan_slimming.surgery import cut, extract, remove_empty_blocks, restore, set_gates
 
 PICTURE = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
@@ -177,7 +170,7 @@ def test_a_student_is_restored_by_its_channel_map(student: Student, teacher: nn.
     remove_empty_blocks(student)
     cut(student, student.alive())
     fresh = prepare(teacher, (PICTURE,), bits=None)
-    fresh.restore(student.kept, student.identities)
+    restore(fresh, student.kept, student.identities)
     fresh.load_state_dict(student.state_dict())
     assert torch.equal(output(fresh), output(student))
 

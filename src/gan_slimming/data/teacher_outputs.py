@@ -1,4 +1,4 @@
-"""The teacher's pictures, made on the fly and kept: exactly what the teacher says, never 8-bit files."""
+"""The teacher's pictures, made on the fly and kept as the teacher gave them, not as 8-bit files."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from gan_slimming.config import UserError
 
 KINDS = ("lsgan", "hinge", "minimax")
 """lsgan: least squares, Mao et al. 2017, as the paper's released setting has it; hinge: Miyato et
-al. 2018 (SNGAN); minimax: Goodfellow et al. 2014, as the paper's objective is written, with the non-saturating
-generator."""
+al. 2018 (SNGAN); minimax: Goodfellow et al. 2014, as the paper's objective is written, with the
+non-saturating generator."""
 
 
 def generator_loss(kind: str, fake_logits: Tensor) -> Tensor:

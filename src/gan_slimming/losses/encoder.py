@@ -1,14 +1,15 @@
-"""The teacher's own first layers as a feature network: a perceptual distance that needs no download.
+"""The teacher's own first layers as a feature network: perceptual, and nothing to download.
 
-An image-to-image generator begins with an encoder that was trained, with the rest of it, to see what
-matters in pictures of its domain. Its features stand in for VGG's where no weights are at hand. This
-goes beyond Wang et al. 2020, who take VGG-16 (eq. 4).
+An image-to-image generator begins with an encoder that was trained, with the rest of it, to see
+what matters in pictures of its domain. Its features stand in for VGG's where no weights are at
+hand. This goes beyond Wang et al. 2020, who take VGG-16 (eq. 4).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,12 +45,10 @@ class EncoderFeatures(nn.Module):
         return super().train(False)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Pictures (batch, 3, height, width) RGB in [0, 1] -> `depth` feature maps, shallow first."""
+        """Pictures (batch, 3, height, width) RGB in [0, 1] -> `depth` maps, shallow first."""
         self._maps = {}
-        try:
+        with suppress(_Enough):
             self.generator(self.to_input(pictures * 2 - 1))
-        except _Enough:
-            pass
         maps, self._maps = self._maps, {}
         return maps
 

@@ -20,8 +20,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from gan_slimming.config import UserError
-
-Slots = np.ndarray
+from gan_slimming.pruning.nodes import (
+    Forest,
+    Slots,
+    convolution_groups,
+    module_path,
+    operator_name,
+    value_of,
+)
 
 KEEPS_ZERO = frozenset(
     "relu relu_ leaky_relu leaky_relu_ relu6 hardtanh hardtanh_ tanh elu elu_ selu gelu silu silu_ "  # noqa: SIM905
@@ -33,28 +39,6 @@ NORMS = frozenset({"instance_norm", "batch_norm", "group_norm"})
 CONVOLUTIONS = frozenset(
     {f"conv{d}d" for d in (1, 2, 3)} | {f"conv_transpose{d}d" for d in (1, 2, 3)} | {"linear"}
 )
-
-
-class Forest:
-    """Union-find over slots."""
-
-    def __init__(self) -> None:
-        self.parent: list[int] = []
-
-    def fresh(self, count: int) -> Slots:
-        start = len(self.parent)
-        self.parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
-
-    def find(self, slot: int) -> int:
-        while self.parent[slot] != slot:
-            self.parent[slot] = slot = self.parent[self.parent[slot]]
-        return slot
-
-    def join(self, left: Slots, right: Slots) -> None:
-        for a, b in zip(left.tolist(), right.tolist(), strict=True):
-            low, high = sorted((self.find(a), self.find(b)))
-            self.parent[high] = low
 
 
 @dataclass
@@ -315,26 +299,3 @@ class Propagation:
         for source in node.all_input_nodes:
             self.guard(self.channels.get(source), reason)
         self.opaque(node, reason)
-
-
-def operator_name(node: fx.Node) -> str:
-    """'conv2d' for aten.conv2d.default."""
-    return str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
-
-
-def value_of(node: object) -> Tensor:
-    assert isinstance(node, fx.Node)
-    return node.meta["val"]
-
-
-def module_path(node: fx.Node) -> str:
-    """Qualified name of the innermost module that the call stands in ('' for the root)."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return stack[-1][0].partition("@")[0] if stack else ""
-
-
-def convolution_groups(node: fx.Node) -> int:
-    """`groups` is the seventh argument of every aten convolution, transposed or not."""
-    groups = node.args[6] if len(node.args) > 6 else 1
-    assert isinstance(groups, int)
-    return groups

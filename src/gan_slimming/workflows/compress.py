@@ -1,4 +1,4 @@
-"""compress: a trained generator and a folder of pictures in, a small generator in a run folder out."""
+"""compress: a trained generator and a folder of pictures in, a small generator out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from gan_slimming.data.pictures import write_picture
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import load_generator, spec_of
 from gan_slimming.pruning.groups import macs_left
-from gan_slimming.student import Student, extract, prepare
+from gan_slimming.student import Student, prepare
+from gan_slimming.surgery import extract
 from gan_slimming.trainer import Setting, Trainer
 from gan_slimming.workflows.quality import Tracker, border, distance_of
 from gan_slimming.workflows.run_folder import (

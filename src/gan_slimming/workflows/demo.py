@@ -54,9 +54,7 @@ def demo(output: str | Path, steps: int = 500, on_step: OnStep | None = None) ->
         size=128,
         holdout=4,
     )
-    result = compress(
-        teacher, tiles, folder / "run", run, overwrite=True, on_step=on_step
-    )
+    result = compress(teacher, tiles, folder / "run", run, overwrite=True, on_step=on_step)
     rows, quality = _compare(teacher, result.generator, photos)
     page = folder / "index.html"
     _write(page, teacher, rows, quality, result.summary)
@@ -130,16 +128,20 @@ def _compare(
 
 
 def _write(
-    page: Path, teacher: nn.Module, rows: list[Row], quality: dict[str, float], summary: dict[str, Any]
+    page: Path,
+    teacher: nn.Module,
+    rows: list[Row],
+    quality: dict[str, float],
+    summary: dict[str, Any],
 ) -> None:
     at_256 = count(teacher, (torch.zeros(1, 3, 256, 256),)).macs
     share = summary["macs"] / summary["teacher_macs"]
+    smaller = summary["teacher_size_bytes"] / summary["size_bytes"]
     figures = ", ".join(f"{key} {value:.3g}" for key, value in quality.items() if key != "pictures")
     write_page(
         page,
         title="A generator made small",
-        lead=f"{1 / share:.0f} times less work, {summary['teacher_size_bytes'] / summary['size_bytes']:.0f} "
-        f"times fewer bytes, in int8.",
+        lead=f"{1 / share:.0f} times less work, {smaller:.0f} times fewer bytes, in int8.",
         columns=["photo (never trained on)", "teacher", "student"],
         rows=rows,
         table=[

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_slimming.pruning.extract import slice_tensors, update_attributes
+from gan_slimming.pruning.slicing import slice_tensors, update_attributes
 
 KEEP = torch.tensor([0, 2])
 

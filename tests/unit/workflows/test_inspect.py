@@ -10,7 +10,8 @@ from torch import nn
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import UserError
 from gan_slimming.models import load_generator, spec_of
-from gan_slimming.student import calibrate, extract, prepare
+from gan_slimming.student import calibrate, prepare
+from gan_slimming.surgery import extract
 from gan_slimming.workflows.inspect import GroupsWarning, inspect, print_report
 
 TEACHER = load_generator("cartoongan", width=4, blocks=2)

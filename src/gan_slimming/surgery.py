@@ -1,0 +1,134 @@
+"""Exact operations on a student: each changes its size or its parameters, none its function.
+
+`cut` takes dead channels out at any moment of the training, `extract` ends a student's life as a
+plain module, `set_gates` moves a factor between gates and weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.layers import SLIM, LayerGate, SlimConvolution, fold_gate, output_axis, to_plain
+from gan_slimming.pruning.groups import restrict, shrink_graph
+from gan_slimming.pruning.slicing import slice_tensors
+from gan_slimming.quantization.affine import along
+from gan_slimming.student import Student, replace_module
+
+
+def cut(
+    student: Student,
+    keep: Mapping[str, Tensor],
+    optimizers: Iterable[torch.optim.Optimizer] = (),
+) -> None:
+    """Take every channel outside `keep` out of the student, in place, optimiser state and all.
+
+    Args:
+        keep: group name -> (channels,) bool. A group that would be left empty keeps one channel.
+    """
+    keep = {name: _at_least_one(mask.cpu()) for name, mask in keep.items()}
+    keep = {name: mask for name, mask in keep.items() if not bool(mask.all())}
+    if not keep:
+        return
+    indices = restrict(student.graph, keep)
+    slice_tensors(student.module, indices, optimizers)
+    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
+        if group.name in keep:
+            index = {("gate", 0): keep[group.name].nonzero().flatten()}
+            slice_tensors({"gate": gate}, index, optimizers)
+            student.kept[group.name] = student.kept[group.name][keep[group.name]]
+    student.graph = shrink_graph(student.graph, keep)
+    student.connect()
+
+
+def remove_empty_blocks(student: Student) -> list[str]:
+    """Turn residual blocks through which nothing flows any more into the identity, in place.
+
+    Such a block would still add the shift of its last normalisation to every pixel.
+
+    Returns:
+        The modules that were removed now.
+    """
+    alive = student.alive()
+    paths = [
+        block.module
+        for block in student.graph.blocks
+        if any(not bool(alive[name].any()) for name in block.inner if name in alive)
+    ]
+    if paths:
+        student.remove_blocks(paths)
+    return paths
+
+
+@torch.no_grad()
+def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
+    """Move the gates to `values` (not zero) and the layers the other way: the function stays.
+
+    Args:
+        values: group name -> (channels,) new gates.
+    """
+    old = {name: gate for name, gate in _layer_gates(student)}
+    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
+        if group.name in values:
+            gate.copy_(values[group.name])
+    for path, gate in _layer_gates(student):
+        layer: Any = student.module.get_submodule(path)
+        factor = old[path] / gate
+        axis = output_axis(layer) if isinstance(layer, SlimConvolution) else 0
+        layer.weight.mul_(along(factor, axis, layer.weight.dim()))
+        if layer.bias is not None:
+            layer.bias.mul_(factor)
+        if isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None:
+            tiny = torch.finfo(factor.dtype).tiny
+            layer.weight_quantizer.scale.mul_(factor.abs()).clamp_(min=tiny)
+
+
+def _layer_gates(student: Student) -> list[tuple[str, Tensor]]:
+    layers = [(n, getattr(m, "gate", None)) for n, m in student.module.named_modules()]
+    return [(n, gate().detach().clone()) for n, gate in layers if isinstance(gate, LayerGate)]
+
+
+@torch.no_grad()
+def extract(student: Student) -> nn.Module:
+    """The student without its zeros: physically small, computing what the student computes.
+
+    Dead channels are cut out, gates folded away, residual blocks whose last gates are all zero
+    become the identity. extract(student)(x) equals student(x) for any weights, shifts, masks and
+    input sizes.
+    """
+    small = copy.deepcopy(student).eval()
+    cut(small, small.alive())
+    for block in small.graph.blocks:
+        gate = getattr(small.module.get_submodule(block.gated), "gate", None)
+        if isinstance(gate, LayerGate) and not bool((gate() != 0).any()):
+            small.identities.append(block.module)
+            replace_module(small.module, block.module, nn.Identity())
+    for name, layer in list(small.module.named_modules()):
+        if isinstance(layer, tuple(SLIM.values())):
+            fold_gate(layer)
+            quantized = isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None
+            if not quantized:
+                replace_module(small.module, name, to_plain(layer))
+    return small.module
+
+
+def restore(student: Student, kept: Mapping[str, Tensor], identities: Sequence[str]) -> None:
+    """Bring a freshly prepared student to the size that another one had, by its channel map."""
+    student.remove_blocks([path for path in identities if path not in student.identities])
+    masks = {}
+    for group in student.graph.groups:
+        masks[group.name] = torch.zeros(group.channels, dtype=torch.bool)
+        masks[group.name][kept[group.name]] = True
+    cut(student, masks)
+
+
+def _at_least_one(mask: Tensor) -> Tensor:
+    if bool(mask.any()):
+        return mask
+    first = torch.zeros_like(mask)
+    first[0] = True
+    return first
