@@ -184,13 +184,18 @@ class Run:
     holdout: int = 16
     """Pictures kept from training, on which quality is tracked."""
     device: str = "auto"
+    """auto, cpu, cuda or mps."""
     precision: str = "auto"
+    """auto, 32-true or bf16-mixed."""
+    threads: int | None = None
+    """CPU threads; None measures whether one or all are faster, and keeps to it on resuming."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
         _check(self.size >= 16, "size", self.size, "at least 16 pixels")
         _check(self.holdout >= 1, "holdout", self.holdout, "at least 1")
+        _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         if self.budget.kind is not None and self.objective.rho is not None:
             raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
 

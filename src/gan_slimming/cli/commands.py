@@ -25,6 +25,7 @@ def compress(
     holdout: int = 16,
     device: str = "auto",
     precision: str = "auto",
+    threads: int | None = None,
     seed: int = 0,
     activation_range: float | None = None,
     protect: list[str] | None = None,
@@ -55,6 +56,7 @@ def compress(
         holdout: Pictures kept from training, on which quality is tracked.
         device: auto, cpu, cuda or mps.
         precision: auto, 32-true or bf16-mixed.
+        threads: CPU threads; without it, one or all, whichever is measured to be faster.
         seed: Seed of everything that is drawn at random.
         activation_range: The paper's fixed range [0, p] of activations (4 there); without it each
             range is calibrated and learnt.
@@ -77,6 +79,7 @@ def compress(
         holdout=holdout,
         device=device,
         precision=precision,
+        threads=threads,
         seed=seed,
     )
     from gan_slimming.cli.progress import step_bar

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.budget import parameters_left
@@ -25,6 +24,7 @@ from gan_slimming.pruning.groups import macs_left
 from gan_slimming.student import Student, prepare
 from gan_slimming.surgery import extract
 from gan_slimming.trainer import Setting, Trainer
+from gan_slimming.workflows.machine import best_threads, make_fabric
 from gan_slimming.workflows.quality import Tracker, border, distance_of
 from gan_slimming.workflows.run_folder import (
     CHECKPOINT,
@@ -66,6 +66,7 @@ def compress(
     resume: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
+    weights: Path | None = None,
     **settings: Any,
 ) -> Compressed:
     """Make a trained generator small: one objective, then an exact extraction.
@@ -85,6 +86,7 @@ def compress(
         resume: go on with the run in `output`.
         overwrite: replace a run folder that exists.
         on_step: called after every step with (step, steps, terms).
+        weights: the teacher's file, noted down for whoever resumes the run.
         settings: fields of `Run`, over those of `run`: budget, bits, size, seed and so on.
 
     Raises:
@@ -96,7 +98,8 @@ def compress(
     folder = Path(output)
     contract = spec_of(teacher).contract
     _check_size(run.size, contract)
-    fabric = make_fabric(run.device, run.precision)
+    run = dataclasses.replace(run, threads=run.threads or best_threads())
+    fabric = make_fabric(run)
     torch.manual_seed(run.seed)
     teacher = teacher.eval().requires_grad_(False).to(fabric.device)
     example = (torch.zeros(1, contract.channels, run.size, run.size, device=fabric.device),)
@@ -127,7 +130,7 @@ def compress(
     else:
         write_config(
             folder, run, teacher, data=data, targets=targets, protect=protect,
-            distance=distance_name,
+            distance=distance_name, weights=weights,
         )  # fmt: skip
     final = trainer.fit()
     generator = extract(final)
@@ -155,7 +158,8 @@ def compress_from(
 ) -> dict[str, Any]:
     """The command: load the teacher by its name and compress it; returns the summary.
 
-    With `resume` the settings, and the pictures unless named, come from the run folder.
+    With `resume` the settings come from the run folder, and so do teacher and pictures unless
+    they are named.
     """
     record: dict[str, Any] = {}
     if resume:
@@ -163,43 +167,34 @@ def compress_from(
         data = data or Path(record["data"])
         targets = targets or (Path(record["targets"]) if record["targets"] else None)
         protect = record["protect"]
+        generator, weights, arguments = _teacher_of(record, generator, weights, arguments)
     if generator is None or data is None:
         raise UserError("name the teacher with --generator and the pictures with --data")
+    weights = Path(weights) if weights else None
     teacher = load_generator(generator, weights, **arguments)
     if resume and fingerprint(teacher) != record["generator"]["sha256"]:
         raise UserError(f"{output} was started with another teacher; give the same --weights")
     return compress(
         teacher, data, output, run, targets=targets, protect=protect, resume=resume,
-        overwrite=overwrite, on_step=on_step,
+        overwrite=overwrite, on_step=on_step, weights=weights,
     ).summary  # fmt: skip
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Lightning Fabric on one device. Raises UserError for what this machine does not have."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda", "mps"):
-        raise UserError(f"device must be auto, cpu, cuda or mps, got {device}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda was asked for, but no CUDA device is here; use --device cpu")
-    chosen: Any = precision
-    if precision == "auto":
-        chosen = "bf16-mixed" if fast_bfloat16(device) else "32-true"
-    try:
-        fabric = Fabric(accelerator=device, devices=1, precision=chosen)
-    except ValueError as error:
+def _teacher_of(
+    record: Mapping[str, Any],
+    generator: str | None,
+    weights: Path | None,
+    arguments: Mapping[str, Any],
+) -> tuple[str, Path | None, Mapping[str, Any]]:
+    """The teacher that a run was started with, as far as the user does not name it."""
+    saved = record["generator"]
+    if generator is None and ":" in saved["name"]:
         raise UserError(
-            f"precision must be auto, 32-true or bf16-mixed, got {precision}"
-        ) from error
-    fabric.launch()
-    return fabric
-
-
-def fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 pays on this device: CPUs with the instructions for it, newer GPUs."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+            f"the run's generator is code of your own, and a file alone imports nothing; add "
+            f"--generator {saved['name']}"
+        )
+    weights = weights or (Path(saved["weights"]) if saved["weights"] else None)
+    return generator or saved["name"], weights, arguments or saved["arguments"]
 
 
 def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:

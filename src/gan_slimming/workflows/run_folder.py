@@ -56,6 +56,7 @@ def write_config(
     targets: str | Path | None,
     protect: Sequence[str],
     distance: str,
+    weights: Path | None,
 ) -> None:
     """Save all resolved settings, the teacher's fingerprint and the environment."""
     spec = spec_of(teacher)
@@ -63,6 +64,7 @@ def write_config(
         "generator": {
             "name": spec.name,
             "arguments": spec.arguments,
+            "weights": str(weights.resolve()) if weights else None,
             "sha256": fingerprint(teacher),
         },
         "data": str(Path(data).resolve()),

@@ -1,0 +1,77 @@
+"""What the machine can do: its device, its fast number format, the number of threads that pays."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from gan_slimming.config import Run, UserError
+
+
+def make_fabric(run: Run) -> Fabric:
+    """Lightning Fabric on one device. Raises UserError for what this machine does not have."""
+    device = run.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device must be auto, cpu, cuda or mps, got {device}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda was asked for, but no CUDA device is here; use --device cpu")
+    precision: Any = run.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        fabric = Fabric(accelerator=device, devices=1, precision=precision)
+    except ValueError as error:
+        raise UserError(
+            f"precision must be auto, 32-true or bf16-mixed, got {run.precision}"
+        ) from error
+    fabric.launch()
+    return fabric
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether bfloat16 pays on this device: CPUs with the instructions for it, newer GPUs."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def best_threads() -> int:
+    """One thread or all of them, whichever trains a small convolutional net faster just now.
+
+    On a machine that others share, threads that wait for each other at the end of every operator
+    can make two cores ten times slower than one. OMP_NUM_THREADS, where set, is obeyed.
+    """
+    most = torch.get_num_threads()
+    if most == 1 or "OMP_NUM_THREADS" in os.environ:
+        return most
+    seconds = {threads: _seconds_of_a_step(threads) for threads in (1, most)}
+    torch.set_num_threads(most)
+    return min(seconds, key=lambda threads: seconds[threads])
+
+
+def _seconds_of_a_step(threads: int, steps: int = 5) -> float:
+    torch.set_num_threads(threads)
+    layers = [
+        nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.InstanceNorm2d(16), nn.ReLU())
+        for _ in range(4)
+    ]
+    net = nn.Sequential(*layers)
+    pictures = torch.zeros(2, 16, 96, 96)
+    net(pictures).sum().backward()
+    taken = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        net(pictures).sum().backward()
+        taken.append(time.perf_counter() - start)
+    return sorted(taken)[steps // 2]
