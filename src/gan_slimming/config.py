@@ -123,11 +123,14 @@ class Objective:
 class Optimisation:
     """Optimisers, schedule and batches."""
 
-    steps: int = 4000
+    steps: int = 6000
     """Generator steps in all, slimming and recovery together."""
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""
-    batch_size: int = 4
+    half_size_share: float = 0.8
+    """Share of the steps that are made at half the size, where a step costs a quarter; the rest
+    are made at full size. Whole pictures are made smaller, never cropped."""
+    batch_size: int = 2
     """Pictures a step."""
     lr: float = 2e-4
     """Adam's learning rate for weights while slimming; cosine decay over all steps of the stage."""
@@ -161,6 +164,8 @@ class Optimisation:
     def __post_init__(self) -> None:
         _check(self.steps >= 1, "steps", self.steps, "at least 1")
         _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
+        share = self.half_size_share
+        _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         for name in ("lr", "recover_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
@@ -193,7 +198,7 @@ class Run:
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
-        _check(self.size >= 16, "size", self.size, "at least 16 pixels")
+        _check(self.size >= 32, "size", self.size, "at least 32 pixels")
         _check(self.holdout >= 1, "holdout", self.holdout, "at least 1")
         _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         if self.budget.kind is not None and self.objective.rho is not None:
@@ -210,6 +215,7 @@ PAPER: dict[str, dict[str, Any]] = {
     },
     "optimisation": {
         "batch_size": 8,
+        "half_size_share": 0.0,
         "slim_share": 0.5,
         "lr": 1e-5,
         "recover_lr": 1e-4,

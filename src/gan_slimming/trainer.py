@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from gan_slimming.budget import BudgetController, parameters_left
 from gan_slimming.config import Run
 from gan_slimming.data.images import PictureSet, Sampler
-from gan_slimming.data.teacher_outputs import TeacherOutputs
+from gan_slimming.data.teacher_outputs import TeacherOutputs, shrunk
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.objective import Distance, critic_loss, student_loss
@@ -37,6 +37,8 @@ from gan_slimming.surgery import cut, remove_empty_blocks, restore, set_gates
 
 CUT_AT = 0.9
 """Channels are cut out when the student has come down to this share of its cost at the last cut."""
+LEAST_HALF = 64
+"""Pictures are not made smaller than this, in pixels a side: a discriminator's patch needs room."""
 SAVE_EVERY_SECONDS = 240.0
 TRACK_TIMES = 8
 """How often quality is measured while recovering."""
@@ -62,6 +64,8 @@ class Setting:
     distance: Distance
     track: Track
     folder: Path
+    takes: Callable[[int], bool]
+    """Whether the generator takes pictures of this many pixels a side."""
     on_step: Callable[[int, dict[str, float]], None]
 
 
@@ -158,7 +162,7 @@ class Trainer:
         """One step of the student, then one of the discriminator."""
         self._set_learning_rates()
         indices, flips = self.sampler.next()
-        pictures, teacher = self.outputs.batch(indices, flips)
+        pictures, teacher = self.outputs.batch(indices, flips, self.shrink)
         generate = self.setting.border(self.student)
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
@@ -177,6 +181,14 @@ class Trainer:
         logged["critic"] = self._critic_step(teacher, fake.detach())
         self._average()
         return logged
+
+    @property
+    def shrink(self) -> int:
+        """By how much pictures are made smaller in this step: 2 early on, 1 in the end."""
+        half = self.run.size // 2
+        fits = self.run.size % 2 == 0 and half >= LEAST_HALF and self.setting.takes(half)
+        early = self.step < self.settings.half_size_share * self.settings.steps
+        return 2 if early and fits else 1
 
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""
@@ -204,6 +216,7 @@ class Trainer:
         if self.target_sampler is not None:
             assert self.setting.targets is not None
             real = self.setting.targets.batch(*self.target_sampler.next()).to(fake.device)
+            real = shrunk(real, self.shrink)
         self.discriminator.requires_grad_(True)
         with self.fabric.autocast():
             shown = self.replay.exchange(fake)

@@ -75,7 +75,7 @@ def test_a_fraction_is_of_the_whole_and_an_amount_is_itself() -> None:
         ),
         (lambda: Objective(rho=0.0), "rho must be above 0, such as 0.01, got 0.0"),
         (lambda: Run(bits=1), "bits must be 2 to 8, or none, got 1"),
-        (lambda: Run(size=8), "size must be at least 16 pixels, got 8"),
+        (lambda: Run(size=8), "size must be at least 32 pixels, got 8"),
         (lambda: InputContract(colour_order="GBR"), "must be 'RGB' or 'BGR', got 'GBR'"),
         (lambda: InputContract(low=1.0, high=0.0), "low must be below high"),
     ],

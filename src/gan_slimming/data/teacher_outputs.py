@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gan_slimming.data.images import PictureSet
@@ -32,20 +33,23 @@ class TeacherOutputs:
         self.teacher = teacher
         self.device = device
         self.memory_limit = memory_limit
-        self.kept: dict[tuple[int, bool], Tensor] = {}
+        self.kept: dict[tuple[int, bool, int], Tensor] = {}
         self.bytes = 0
 
-    def batch(self, indices: Tensor, flips: Tensor) -> tuple[Tensor, Tensor]:
-        """(pictures, teacher's pictures), both (batch, 3, size, size) float32 RGB in [-1, 1]."""
-        pictures = self.pictures.batch(indices, flips).to(self.device)
+    def batch(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> tuple[Tensor, Tensor]:
+        """(pictures, teacher's pictures), both (batch, 3, side, side) float32 RGB in [-1, 1].
+
+        side = size / shrink: the whole pictures made smaller, and what the teacher says to those.
+        """
+        pictures = shrunk(self.pictures.batch(indices, flips).to(self.device), shrink)
         answers = [
-            self._answer((int(i), bool(f)), pictures[k : k + 1])
+            self._answer((int(i), bool(f), shrink), pictures[k : k + 1])
             for k, (i, f) in enumerate(zip(indices, flips, strict=True))
         ]
         return pictures, torch.cat(answers).float()
 
     @torch.no_grad()
-    def _answer(self, key: tuple[int, bool], picture: Tensor) -> Tensor:
+    def _answer(self, key: tuple[int, bool, int], picture: Tensor) -> Tensor:
         if key in self.kept:
             return self.kept[key]
         answer = self.teacher(picture).to(torch.float16)
@@ -53,3 +57,8 @@ class TeacherOutputs:
             self.kept[key] = answer
             self.bytes += answer.nbytes
         return answer
+
+
+def shrunk(pictures: Tensor, factor: int) -> Tensor:
+    """Pictures (batch, 3, height, width) made smaller by a whole factor, each pixel a mean."""
+    return F.avg_pool2d(pictures, factor) if factor > 1 else pictures

@@ -121,6 +121,7 @@ def compress(
         distance=distance,
         track=lambda generate: tracker(generate, most=TRACKED),
         folder=folder,
+        takes=lambda side: _fits(side, contract),
         on_step=lambda step, terms: on_step(step, total, terms) if on_step else None,
     )
     trainer = Trainer(fabric, prepared, run, setting)
@@ -206,11 +207,15 @@ def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_size(size: int, contract: InputContract) -> None:
-    if size % contract.multiple_of or size < contract.min_size:
+    if not _fits(size, contract):
         raise UserError(
             f"size must be a multiple of {contract.multiple_of} and at least {contract.min_size} "
             f"for this generator, got {size}"
         )
+
+
+def _fits(size: int, contract: InputContract) -> bool:
+    return size % contract.multiple_of == 0 and size >= contract.min_size
 
 
 def _cost(
