@@ -127,7 +127,11 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                 if stopped():
-                    raise Interrupted
+                    folder = self.setting.folder
+                    raise Interrupted(
+                        f"stopped after step {self.step} of {total}, nothing is lost; go on with "
+                        f"gan-slimming compress --resume --output {folder}"
+                    )
         return self.final()
 
     def begin(self) -> None:

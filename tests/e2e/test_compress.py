@@ -143,10 +143,34 @@ def test_an_impossible_budget_is_refused_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_half_of_the_steps_at_half_the_size_and_resume_across_the_change(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    run = settings(
+        size=128,
+        optimisation=Optimisation(
+            steps=6, slim_share=0.5, half_size_share=0.7, batch_size=1, discriminator_width=4
+        ),
+    )
+    gs.compress(teacher, photos, tmp_path / "whole", run)
+
+    def interrupt(step: int, total: int, terms: dict[str, float]) -> None:
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(gs.Interrupted, match=r"stopped after step 4 of 6.*--resume"):
+        gs.compress(teacher, photos, tmp_path / "parts", run, on_step=interrupt)
+    gs.compress(teacher, photos, tmp_path / "parts", run, resume=True)
+    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    for name, tensor in whole.items():
+        if isinstance(tensor, torch.Tensor):
+            assert torch.equal(tensor, parts[name]), name
+
+
 def test_hinge_and_real_targets(teacher: nn.Module, photos: Path, tmp_path: Path) -> None:
     run = settings(objective=Objective(distill="l1", adversarial="hinge"))
     summary = gs.compress(teacher, photos, tmp_path / "run", run, targets=photos).summary
-    assert summary["quality"]["pictures"] == 2
+    assert summary["protocol"]["pictures"] == 2
 
 
 def test_resume_with_another_size_of_set_is_refused(

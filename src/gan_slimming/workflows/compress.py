@@ -138,7 +138,7 @@ def compress(
     summary = _cost(run, teacher, final, example)
     summary |= {"steps": trainer.step, "seconds": round(time.monotonic() - started, 1)}
     summary |= _deliver(folder, run, start, final, generator, tracker, wrap)
-    summary["quality"]["distill"] = distance_name
+    summary["protocol"]["distance_trained_on"] = distance_name
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return Compressed(generator, summary)
 
@@ -266,5 +266,11 @@ def _deliver(
             row = torch.cat([picture, reference, wrap(generator)(picture)], dim=3)[0]
             name = f"{i:02d}_input_teacher_student.png"
             write_picture(folder / "samples" / name, row.float().cpu())
-    quality = {"pictures": len(tracker.held), "against": "teacher", **tracker(wrap(generator))}
-    return {"generator": str(path), "size_bytes": size, "quality": quality}
+    protocol = {
+        "pictures": len(tracker.held),
+        "size": run.size,
+        "resize": "central square, Lanczos",
+        "against": "the teacher's output in float32",
+    }
+    measures = tracker(wrap(generator))
+    return {"generator": str(path), "size_bytes": size, **measures, "protocol": protocol}

@@ -1,0 +1,35 @@
+"""Every published configuration is one that the command understands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gan_slimming.cli.commands import compress
+from gan_slimming.cli.parsing import parse
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_the_configuration_parses(config: Path) -> None:
+    argv = ["--config", str(config), "--data", "photos", "--output", "run"]
+    values = parse(compress, "gan-slimming compress", argv)
+    assert values is not None
+    keyword = values[1]
+    assert keyword["generator"] in ("cartoongan", "cyclegan")
+    assert keyword["budget"].kind == "macs" or keyword["objective"].rho == 0.01
+
+
+def test_the_paper_preset_reaches_the_settings() -> None:
+    config = next(path for path in CONFIGS if path.stem == "paper")
+    argv = ["--config", str(config), "--data", "photos", "--output", "run"]
+    values = parse(compress, "gan-slimming compress", argv)
+    assert values is not None
+    keyword = values[1]
+    assert keyword["objective"].distill_weight == 20
+    assert keyword["optimisation"].lr == 1e-5
+    assert keyword["optimisation"].recover_lr == 1e-4
+    assert keyword["optimisation"].weight_decay == 1e-3
+    assert keyword["activation_range"] == 4.0
