@@ -1,0 +1,224 @@
+"""Convolutions, transposed ones and linear layers, in float or in int8.
+
+Quantisers stand on convolution inputs and weights alone. A quantiser moves in front of the pad that
+feeds its convolution: padding copies values, or adds zeros, whose code is zero, so that is exact,
+and the pad then moves bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from gan_slimming.config import UserError
+from gan_slimming.exporters.emitter import Emitter
+from gan_slimming.exporters.graph import InputCodes, QuantizedLayer, arguments_of, unknown
+from gan_slimming.exporters.rewrites import fits_subpixel, subpixel_convolution
+from gan_slimming.pruning.nodes import module_path, operator_name, value_of
+
+ONNX_MODES = {"reflect": "reflect", "replicate": "edge", "constant": "constant"}
+
+
+def convolution(emitter: Emitter, node: fx.Node) -> str:
+    """aten.conv1d, conv2d, conv3d with numbers or 'same' and 'valid' for padding."""
+    values = arguments_of(node)
+    dims = value_of(node).dim() - 2
+    stride, dilation = (_spread(values[name], dims) for name in ("stride", "dilation"))
+    kernel = value_of(values["weight"]).shape[2:]
+    padding = values["padding"]
+    if padding == "valid":
+        pads = [0] * (2 * dims)
+    elif padding == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        pads = [t // 2 for t in total] + [t - t // 2 for t in total]
+    else:
+        pads = _spread(padding, dims) * 2
+    window = {
+        "strides": stride, "dilations": dilation, "pads": pads, "group": values["groups"],
+        "kernel_shape": list(kernel),
+    }  # fmt: skip
+    return _write(emitter, node, values, "Conv", window)
+
+
+def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
+    """aten.conv_transpose2d; where the runtime has none in int8, as convolution and shuffle."""
+    values = arguments_of(node)
+    dims = value_of(node).dim() - 2
+    names = ("stride", "padding", "output_padding", "dilation")
+    stride, padding, extra, dilation = (_spread(values[name], dims) for name in names)
+    window = {
+        "strides": stride, "dilations": dilation, "pads": padding * 2,
+        "output_padding": extra, "group": values["groups"],
+        "kernel_shape": list(value_of(values["weight"]).shape[2:]),
+    }  # fmt: skip
+    return _write(emitter, node, values, "ConvTranspose", window)
+
+
+def linear(emitter: Emitter, node: fx.Node) -> str:
+    """aten.linear on vectors."""
+    values = arguments_of(node)
+    if value_of(values["input"]).dim() != 2:
+        raise unknown(node)
+    return _write(emitter, node, values, "Gemm", {"transB": 1})
+
+
+def _write(
+    emitter: Emitter, node: fx.Node, values: dict[str, Any], operator: str, window: dict[str, Any]
+) -> str:
+    """The layer in the form that the file has."""
+    path = module_path(node)
+    layer = emitter.traced.layers.get(path)
+    bias = emitter.array(values["bias"])
+    if layer is None:
+        parts = [emitter.value(values["input"]), emitter.value(values["weight"])]
+        parts += [] if bias is None else [emitter.constant(bias, "bias")]
+        return emitter.emit(operator, parts, path, **window)
+    whole = layer.codes is not None and layer.inputs is not None
+    if whole and emitter.form == "integer" and _has_integers(operator, window):
+        return _integer(emitter, values, layer, bias, operator, window, path)
+    if emitter.form == "integer":
+        emitter.float_layers.append(path)
+    return _dequantized(emitter, values, layer, bias, operator, window, path)
+
+
+def _dequantized(
+    emitter: Emitter, values: dict[str, Any], layer: QuantizedLayer, bias: np.ndarray | None,
+    operator: str, window: dict[str, Any], path: str,
+) -> str:  # fmt: skip
+    """DequantizeLinear on both inputs of a float operator; the runtime makes it int8."""
+    source = values["input"]
+    if layer.inputs is None:
+        read = emitter.value(source)
+    else:
+        base, pads = _behind_pads(emitter, source)
+        codes = quantize_input(emitter, emitter.value(base), layer.inputs)
+        scale = emitter.scalar(layer.inputs.scale)
+        read = emitter.emit("DequantizeLinear", [codes, scale, _zero(emitter, layer.inputs)])
+        for pad in pads:
+            read = write_pad(emitter, read, pad)
+    weight = emitter.value(values["weight"])
+    if layer.codes is not None and layer.scale is not None:
+        axis = layer.axis if operator != "Gemm" else 0
+        parts = [emitter.constant(layer.codes, "codes"), emitter.constant(layer.scale, "scale")]
+        parts.append(emitter.constant(np.zeros(layer.scale.shape, np.int8), "zero"))
+        weight = emitter.emit("DequantizeLinear", parts, axis=axis)
+    parts = [read, weight] + ([] if bias is None else [emitter.constant(bias, "bias")])
+    return emitter.emit(operator, parts, path, **window)
+
+
+def _integer(
+    emitter: Emitter, values: dict[str, Any], layer: QuantizedLayer, bias: np.ndarray | None,
+    operator: str, window: dict[str, Any], path: str,
+) -> str:  # fmt: skip
+    """Integer sums of products of codes, exact; then one scale and one shift per channel."""
+    assert layer.codes is not None
+    assert layer.scale is not None
+    assert layer.inputs is not None
+    base, pads = _behind_pads(emitter, values["input"])
+    read = quantize_input(emitter, emitter.value(base), layer.inputs)
+    for pad in pads:
+        read = write_pad(emitter, read, pad, codes=True)
+    scale = layer.scale * np.float32(layer.inputs.scale)
+    codes, dims, shuffle = layer.codes, layer.codes.ndim - 2, 0
+    if operator == "Gemm":
+        parts = [read, emitter.constant(codes.T, "codes")]
+        sums = emitter.emit("MatMulInteger", parts, path)
+    else:
+        if operator == "ConvTranspose":
+            shuffle, padding = window["strides"][0], tuple(window["pads"][:2])
+            codes, ends = subpixel_convolution(codes, shuffle, padding)
+            window = {"pads": list(ends), "kernel_shape": list(codes.shape[2:])}
+            scale = np.tile(scale, shuffle**2)
+            bias = None if bias is None else np.tile(bias, shuffle**2)
+        parts = [read, emitter.constant(codes, "codes")]
+        sums = emitter.emit("ConvInteger", parts, path, **window)
+    result = emitter.emit("Cast", [sums], to=1)
+    result = emitter.emit("Mul", [result, _per_channel(emitter, scale, dims)])
+    if bias is not None:
+        result = emitter.emit("Add", [result, _per_channel(emitter, bias, dims)])
+    if shuffle:
+        result = emitter.emit("DepthToSpace", [result], blocksize=shuffle, mode="DCR")
+    return result
+
+
+def _has_integers(operator: str, window: dict[str, Any]) -> bool:
+    """Whether ONNX has the operator on integers, or a rewrite to one."""
+    if operator != "ConvTranspose":
+        return operator == "Gemm" or len(window["kernel_shape"]) == 2
+    sides = [window[n] for n in ("kernel_shape", "strides", "pads", "output_padding")]
+    plain = window["group"] == 1 and len(sides[0]) == 2 and set(window["dilations"]) == {1}
+    pairs = [(int(side[0]), int(side[1])) for side in sides] if plain else []
+    return plain and fits_subpixel(*pairs)
+
+
+def quantize_input(emitter: Emitter, name: str, inputs: InputCodes) -> str:
+    """Codes of a value, uint8 or int8; fewer than 8 bits are clipped first, where they saturate."""
+    full = (-128, 127) if inputs.signed else (0, 255)
+    if (inputs.low, inputs.high) != full:
+        limits = [emitter.scalar(code * inputs.scale) for code in (inputs.low, inputs.high)]
+        name = emitter.emit("Clip", [name, *limits])
+    parts = [name, emitter.scalar(inputs.scale), _zero(emitter, inputs)]
+    return emitter.emit("QuantizeLinear", parts)
+
+
+def write_pad(emitter: Emitter, name: str, node: fx.Node, *, codes: bool = False) -> str:
+    """Pad the last axes of a value, as aten gives them: from the last axis backwards."""
+    mode, fill, pads = pad_of(node)
+    dims = value_of(node).dim()
+    begin, end = [0] * dims, [0] * dims
+    for place in range(len(pads) // 2):
+        begin[-1 - place], end[-1 - place] = pads[2 * place], pads[2 * place + 1]
+    parts = [name, emitter.integers(begin + end)]
+    if mode == "constant" and not codes:
+        parts.append(emitter.scalar(fill))
+    return emitter.emit("Pad", parts, mode=ONNX_MODES[mode])
+
+
+def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
+    """Mode, value and amounts of any of aten's padding operators."""
+    values, name = arguments_of(node), operator_name(node)
+    if name in ("pad", "constant_pad_nd"):
+        mode, fill, pads = values.get("mode", "constant"), values["value"] or 0.0, values["pad"]
+    else:
+        mode, fill = ("reflect" if name.startswith("reflection") else "replicate"), 0.0
+        pads = values["padding"]
+    if mode not in ONNX_MODES:
+        raise UserError(f"padding mode '{mode}' cannot be exported; take reflect or constant")
+    if min(pads) < 0:
+        raise unknown(node)
+    return mode, float(fill), list(pads)
+
+
+PADS = frozenset({"pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d"})
+
+
+def _behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
+    """Where a quantiser may stand: in front of pads that copy values or add zeros."""
+    pads: list[fx.Node] = []
+    start = emitter.traced.source
+    while source is not start and source.op == "call_function" and operator_name(source) in PADS:
+        if pad_of(source)[1] != 0.0:
+            break
+        pads.insert(0, source)
+        inner = source.args[0]
+        assert isinstance(inner, fx.Node)
+        source = inner
+    return source, pads
+
+
+def _zero(emitter: Emitter, inputs: InputCodes) -> str:
+    return emitter.constant(np.array(0, np.int8 if inputs.signed else np.uint8), "zero")
+
+
+def _per_channel(emitter: Emitter, vector: np.ndarray, dims: int) -> str:
+    """A vector that broadcasts along axis 1 of a tensor with `dims` spatial axes."""
+    return emitter.constant(vector.astype(np.float32).reshape(-1, *[1] * dims), "channel")
+
+
+def _spread(value: Any, dims: int) -> list[int]:
+    """One number or a list of them, as a list of `dims`."""
+    found: Sequence[int] = value if isinstance(value, Sequence) else [value]
+    return list(found) * dims if len(found) == 1 else list(found)

@@ -1,0 +1,91 @@
+"""The ONNX graph while it is written: nodes, constants, and the name of every traced value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from torch import fx
+
+from gan_slimming.exporters.graph import TracedGenerator
+
+Form = Literal["float", "qdq", "integer"]
+"""float: no quantisers. qdq: quantise and dequantise in front of convolutions, which OpenVINO runs
+in int8. integer: ConvInteger and a scale per channel, which ONNX Runtime runs in int8."""
+
+
+class Emitter:
+    """Collects the ONNX counterpart of a traced generator.
+
+    Args:
+        traced: what is written.
+        form: how quantised layers are written.
+    """
+
+    def __init__(self, traced: TracedGenerator, form: Form) -> None:
+        self.traced = traced
+        self.form: Form = form
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.names: dict[fx.Node, str] = {traced.source: "input"}
+        self.float_layers: list[str] = []
+        self._known: dict[tuple[Any, ...], str] = {}
+        self._count = 0
+
+    def emit(self, operator: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:
+        """One node with one output; an empty name in `inputs` is an input left out.
+
+        Returns:
+            The name of its output.
+        """
+        self._count += 1
+        output = f"{name or operator}_{self._count}"
+        node = helper.make_node(operator, list(inputs), [output], name=output, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def constant(self, value: np.ndarray, name: str = "constant") -> str:
+        """An initialiser; equal ones are stored once.
+
+        Returns:
+            Its name.
+        """
+        value = np.ascontiguousarray(value) if value.ndim else value
+        key = (value.dtype.str, value.shape, value.tobytes())
+        if key not in self._known:
+            unique = f"{name}_{len(self.constants)}"
+            self._known[key] = unique
+            self.constants[unique] = numpy_helper.from_array(value, unique)
+        return self._known[key]
+
+    def scalar(self, value: float) -> str:
+        """A float32 constant without axes."""
+        return self.constant(np.array(value, np.float32))
+
+    def integers(self, values: Sequence[int]) -> str:
+        """An int64 constant of one axis, as shapes and pads are given."""
+        return self.constant(np.array(values, np.int64), "shape")
+
+    def value(self, argument: Any) -> str:
+        """The name of an argument of a call: a value already written, a parameter, or a number."""
+        if not isinstance(argument, fx.Node):
+            return self.scalar(float(argument))
+        if argument in self.traced.tensors:
+            return self.constant(self.traced.tensors[argument], argument.name)
+        return self.names[argument]
+
+    def array(self, argument: Any) -> np.ndarray | None:
+        """The numbers of an argument that is a parameter or buffer; None for None."""
+        return None if argument is None else self.traced.tensors[argument]
+
+    def needed(self, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """Nodes and constants that the output depends on, in order."""
+        wanted, kept = {output}, []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                kept.append(node)
+                wanted.update(node.input)
+        return kept[::-1], [t for name, t in self.constants.items() if name in wanted]

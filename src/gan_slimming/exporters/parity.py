@@ -1,0 +1,192 @@
+"""Does the file compute what was trained? Asked layer by layer, in every runtime offered.
+
+Rounding flips grow from layer to layer, so a whole int8 network says little about its layers. Each
+quantised layer is therefore run alone, on the input that the student itself feeds it, and compared
+with the fake-quantised layer. The float form is compared as a whole.
+
+A value that lies between two codes to the last bits of float32 may go to either, and runtimes
+divide or multiply by the scale: such inputs, closer than TIE to a border, are moved to the code
+that torch takes, and how many there were is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.exporters.emitter import Form
+from gan_slimming.exporters.graph import (
+    InputCodes,
+    TracedGenerator,
+    quantized_layers,
+    without_quantizers,
+)
+from gan_slimming.exporters.onnx import layer_model
+from gan_slimming.pruning.nodes import module_path
+from gan_slimming.runtimes import start_onnxruntime, start_openvino
+
+LAYER_TOLERANCE = 1e-5
+"""Greatest difference of a quantised layer, relative to the range of its output."""
+FLOAT_TOLERANCE = 1e-4
+"""Greatest difference of the float form's picture, in its own units."""
+TIE = 1e-4
+"""Distance from the border of two codes, in codes, within which float32 decides nothing."""
+LAYER_KINDS = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear")
+START: dict[str, Callable[..., Any]] = {
+    "onnxruntime": start_onnxruntime,
+    "openvino": start_openvino,
+}
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """One quantised layer in one runtime.
+
+    Attributes:
+        error: greatest difference, over the range of the layer's output.
+        ties: share of inputs that lay on the border of two codes.
+    """
+
+    layer: str
+    runtime: str
+    error: float
+    ties: float
+
+
+def check_layers(
+    module: nn.Module, traced: TracedGenerator, form: Form, opset: int, picture: Tensor,
+    runtimes: Sequence[str],
+) -> list[LayerParity]:  # fmt: skip
+    """Every quantised layer alone, in every runtime.
+
+    Args:
+        module: the student; picture: (1, channels, height, width) as it takes it.
+    Raises:
+        UserError: a layer differs by more than LAYER_TOLERANCE, by name.
+    """
+    inputs = layer_inputs(module, picture)
+    nodes = {module_path(n): n for n in traced.nodes if _is_layer(n)}
+    rows = []
+    for path, layer in quantized_layers(module).items():
+        if path not in inputs or path not in nodes:
+            continue
+        rows += list(_check_layer(path, layer, inputs[path], traced, nodes[path], form, opset,
+                                  runtimes))  # fmt: skip
+    missed = [row for row in rows if not row.error <= LAYER_TOLERANCE]
+    if missed:
+        worst = max(missed, key=lambda row: row.error)
+        raise UserError(
+            f"{len(missed)} of {len(rows)} int8 layers differ from what was trained: "
+            f"{worst.layer} in {worst.runtime} by {worst.error:.2g} of its range, at most "
+            f"{LAYER_TOLERANCE:g}; nothing is written"
+        )
+    return rows
+
+
+def _check_layer(
+    path: str, layer: nn.Module, values: Tensor, traced: TracedGenerator, node: fx.Node,
+    form: Form, opset: int, runtimes: Sequence[str],
+) -> Iterator[LayerParity]:  # fmt: skip
+    codes, ties = traced.layers[path].inputs, 0.0
+    if codes is not None:
+        values, ties = off_the_borders(values, codes)
+    with torch.no_grad():
+        expected = layer(values).numpy()
+    content = layer_model(traced, node, form, opset).SerializeToString()
+    extent = max(float(expected.max() - expected.min()), np.finfo(np.float32).tiny)
+    for runtime in runtimes:
+        made = START[runtime](content, 1)[0](values.numpy())
+        yield LayerParity(path, runtime, float(np.abs(made - expected).max()) / extent, ties)
+
+
+def check_float(
+    module: nn.Module, content: bytes, pictures: Sequence[Tensor], runtimes: Sequence[str]
+) -> dict[str, float]:
+    """The whole generator without activation quantisers, at several sizes.
+
+    Returns:
+        Runtime -> greatest difference.
+    Raises:
+        UserError: it exceeds FLOAT_TOLERANCE.
+    """
+    plain = without_quantizers(module)
+    errors = differences(plain, content, pictures, runtimes)
+    for runtime, error in errors.items():
+        if not error <= FLOAT_TOLERANCE:
+            raise UserError(
+                f"the float export differs from torch by {error:.2g} in {runtime}, at most "
+                f"{FLOAT_TOLERANCE:g}; nothing is written"
+            )
+    return errors
+
+
+@torch.no_grad()
+def differences(
+    module: nn.Module, content: bytes, pictures: Sequence[Tensor], runtimes: Sequence[str]
+) -> dict[str, float]:
+    """Runtime -> greatest difference between torch's pictures and the runtime's."""
+    expected = [module(picture).numpy() for picture in pictures]
+    errors = {}
+    for runtime in runtimes:
+        run = START[runtime](content, 1)[0]
+        pairs = zip(pictures, expected, strict=True)
+        errors[runtime] = max(float(np.abs(run(p.numpy()) - e).max()) for p, e in pairs)
+    return errors
+
+
+def off_the_borders(values: Tensor, codes: InputCodes) -> tuple[Tensor, float]:
+    """Values that torch and a runtime surely round alike, and the share that was moved."""
+    ratio = values / codes.scale
+    border = (ratio - ratio.floor() - 0.5).abs() < TIE
+    border &= (ratio > codes.low - 1) & (ratio < codes.high + 1)
+    return torch.where(border, ratio.round() * codes.scale, values), float(border.float().mean())
+
+
+@torch.no_grad()
+def layer_inputs(module: nn.Module, picture: Tensor) -> dict[str, Tensor]:
+    """Quantised layer -> what the student feeds it for this picture (its first call)."""
+    seen: dict[str, Tensor] = {}
+    hooks = []
+    for path, layer in quantized_layers(module).items():
+        def keep(_: nn.Module, inputs: tuple[Tensor, ...], path: str = path) -> None:
+            seen.setdefault(path, inputs[0].detach().clone())
+
+        hooks.append(layer.register_forward_pre_hook(keep))
+    try:
+        module(picture)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def trial_picture(contract: InputContract, height: int, width: int) -> Tensor:
+    """A picture of smooth patches and some noise, the same every time, as the generator takes it.
+
+    Returns:
+        (1, channels, height, width) in the contract's range.
+    """
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((1, contract.channels, 5, 5), generator=generator)
+    smooth = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+    noise = 0.1 * torch.rand((1, contract.channels, height, width), generator=generator)
+    return contract.low + (contract.high - contract.low) * (0.9 * smooth + noise)
+
+
+def summary(rows: Sequence[LayerParity]) -> dict[str, Any]:
+    """Runtime -> its worst layer."""
+    worst: dict[str, LayerParity] = {}
+    for row in rows:
+        if row.runtime not in worst or row.error > worst[row.runtime].error:
+            worst[row.runtime] = row
+    return {runtime: asdict(row) for runtime, row in worst.items()}
+
+
+def _is_layer(node: fx.Node) -> bool:
+    return str(node.target).split(".")[1] in LAYER_KINDS

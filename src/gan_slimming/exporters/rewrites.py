@@ -1,0 +1,69 @@
+"""Exact rewrites of layers into what runtimes have in int8. Each is pure, and equal by test."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class SubpixelConvolution(NamedTuple):
+    """A transposed convolution as a convolution of stride 1 and a depth-to-space.
+
+    Attributes:
+        weight: (stride**2 * out, in, k, k); channel (row * stride + column) * out + c becomes
+            channel c of the pixel (row, column) of each stride x stride cell (ONNX mode 'DCR').
+        pads: zeros in front and behind, top, left, bottom, right.
+    """
+
+    weight: np.ndarray
+    pads: tuple[int, int, int, int]
+
+
+def fits_subpixel(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    output_padding: tuple[int, int],
+) -> bool:
+    """Whether a transposed convolution makes exactly stride pixels of one, in both directions."""
+    sides = zip(kernel, stride, padding, output_padding, strict=True)
+    grows = all(extra == 2 * pad + step - size for size, step, pad, extra in sides)
+    return grows and stride[0] == stride[1]
+
+
+def subpixel_convolution(
+    weight: np.ndarray, stride: int, padding: tuple[int, int]
+) -> SubpixelConvolution:
+    """The convolution that computes all stride**2 phases of a transposed one side by side.
+
+    Output row stride * q + r reads input row q + (r + padding) // stride - j with the kernel's row
+    (r + padding) % stride + stride * j, for every j that the kernel has; the same for columns.
+
+    Args:
+        weight: (in, out, height, width) of the transposed convolution, any type of number.
+        stride: the same in both directions.
+        padding: of the transposed convolution; `fits_subpixel` holds.
+    """
+    inputs, outputs, height, width = weight.shape
+    rows, top, bottom = _taps(height, stride, padding[0])
+    columns, left, right = _taps(width, stride, padding[1])
+    shape = (stride, stride, outputs, inputs, top + bottom + 1, left + right + 1)
+    spread = np.zeros(shape, weight.dtype)
+    for row, at_row, from_row in rows:
+        for column, at_column, from_column in columns:
+            tap = weight[:, :, from_row, from_column].T
+            spread[row, column, :, :, at_row, at_column] = tap
+    joined = spread.reshape(stride * stride * outputs, *shape[3:])
+    return SubpixelConvolution(joined, (top, left, bottom, right))
+
+
+def _taps(kernel: int, stride: int, padding: int) -> tuple[list[tuple[int, int, int]], int, int]:
+    """One direction: (phase, place in the new kernel, place in the old one), zeros before, behind."""
+    found = []
+    for phase in range(stride):
+        shift, first = divmod(phase + padding, stride)
+        found += [(phase, shift - j, t) for j, t in enumerate(range(first, kernel, stride))]
+    before = max(0, -min(offset for _, offset, _ in found))
+    behind = max(0, max(offset for _, offset, _ in found))
+    return [(phase, offset + before, t) for phase, offset, t in found], before, behind

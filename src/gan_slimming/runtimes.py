@@ -1,0 +1,182 @@
+"""Exported files, run by stock runtimes through one small interface."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_slimming.config import InputContract, UserError
+
+RUNTIMES = ("onnxruntime", "openvino")
+SUFFIXES = (".onnx", ".xml")
+KEY = "gan_slimming"
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class RuntimeModel:
+    """An exported generator, ready to run: call it with (batch, 3, height, width) float32.
+
+    Attributes:
+        runtime: onnxruntime or openvino.
+        threads: CPU threads that it works with.
+        contract: the picture that it takes and gives.
+        metadata: what export wrote into the file; empty for a file of another maker.
+        size_bytes: of the file, its weights included.
+        run: the runtime's function.
+        native: the runtime's own object, to ask it about layers.
+    """
+
+    runtime: str
+    threads: int
+    contract: InputContract
+    metadata: dict[str, Any]
+    size_bytes: int
+    run: Run
+    native: Any
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures in the generator's own convention, to the same."""
+        return self.run(np.ascontiguousarray(pictures, np.float32))
+
+
+def open_runtime(
+    path: str | Path,
+    runtime: str | None = None,
+    threads: int | None = None,
+    *,
+    precision: str = "f32",
+    profile: bool = False,
+) -> RuntimeModel:
+    """Load an exported file.
+
+    Args:
+        path: .onnx for both runtimes, .xml for OpenVINO.
+        runtime: onnxruntime or openvino; None takes ONNX Runtime for .onnx, OpenVINO for .xml.
+        threads: CPU threads; None takes all cores.
+        precision: f32 or bf16, of what is not int8; only OpenVINO has bf16.
+        profile: let the runtime take the time of each layer.
+    Raises:
+        UserError: no such file or runtime, a runtime that is not installed or cannot read it.
+    """
+    file = Path(path)
+    if not file.is_file() or file.suffix.lower() not in SUFFIXES:
+        what = "is no .onnx or .xml" if file.is_file() else "does not exist"
+        raise UserError(f"{file} {what}; give a file that `export` has written")
+    runtime = runtime or ("openvino" if file.suffix.lower() == ".xml" else "onnxruntime")
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime must be {' or '.join(RUNTIMES)}, got {runtime}")
+    if runtime == "onnxruntime" and file.suffix.lower() == ".xml":
+        raise UserError(f"{file} is OpenVINO's format; take --runtime openvino")
+    if precision not in ("f32", "bf16") or (precision == "bf16" and runtime != "openvino"):
+        raise UserError(f"{runtime} has no precision {precision}; take f32")
+    threads = threads or len(os.sched_getaffinity(0))
+    weights = file.with_suffix(".bin") if file.suffix.lower() == ".xml" else None
+    size_bytes = file.stat().st_size + (weights.stat().st_size if weights else 0)
+    start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
+    require(runtime)
+    try:
+        run, native, text = start(file, threads, precision=precision, profile=profile)
+    except Exception as error:  # runtimes raise kinds of their own; the text says what is wrong
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
+    metadata = json.loads(text) if text else {}
+    contract = InputContract(**metadata.get("contract", {}))
+    return RuntimeModel(runtime, threads, contract, metadata, size_bytes, run, native)
+
+
+def require(*packages: str) -> None:
+    """Raises UserError where one of the packages of [export] is missing."""
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise UserError(f"{package} is not installed; pip install 'gan-slimming[export]'")
+
+
+def start_onnxruntime(
+    source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
+) -> tuple[Run, Any, str]:
+    """A file's path or its content, ready to run on the CPU: function, session, metadata."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_profiling = profile
+    content = source if isinstance(source, bytes) else str(source)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(None, {name: pictures})[0])
+
+    return run, session, session.get_modelmeta().custom_metadata_map.get(KEY, "")
+
+
+def start_openvino(
+    source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
+) -> tuple[Run, Any, str]:
+    """The same in OpenVINO. Left alone, it computes float layers in bf16 where the CPU has it."""
+    import openvino
+
+    logging.getLogger("openvino").setLevel(logging.ERROR)
+    model = openvino.Core().read_model(source)
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "PERF_COUNT": profile,
+    }
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        request.infer([pictures])
+        return request.get_output_tensor(0).data.copy()
+
+    held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
+    if not held and model.has_rt_info(["framework", KEY]):  # how its ONNX reader keeps metadata
+        held = model.get_rt_info(["framework", KEY]).astype(str)
+    return run, compiled, held
+
+
+@dataclass(frozen=True)
+class ExecutedLayer:
+    """A layer as OpenVINO really runs it."""
+
+    name: str
+    kind: str
+    precision: str
+    kernel: str
+    stands_for: tuple[str, ...]
+
+    @property
+    def int8(self) -> bool:
+        return self.precision in ("i8", "u8")
+
+
+def executed_layers(compiled: Any) -> list[ExecutedLayer]:
+    """The execution graph of OpenVINO's compiled model, in its own words."""
+    layers = []
+    for op in compiled.get_runtime_model().get_ordered_ops():
+        info = {key: value.astype(str) for key, value in op.get_rt_info().items()}
+        layers.append(
+            ExecutedLayer(
+                op.get_friendly_name(),
+                info.get("layerType", ""),
+                info.get("runtimePrecision", ""),
+                info.get("primitiveType", ""),
+                tuple(info.get("originalLayersNames", "").split(",")),
+            )
+        )
+    return layers
