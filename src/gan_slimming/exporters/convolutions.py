@@ -71,7 +71,7 @@ def _write(
     """The layer in the form that the file has."""
     path = module_path(node)
     layer = emitter.traced.layers.get(path)
-    bias = emitter.array(values["bias"])
+    bias = None if node in emitter.traced.lost else emitter.array(values["bias"])
     if layer is None:
         parts = [emitter.value(values["input"]), emitter.value(values["weight"])]
         parts += [] if bias is None else [emitter.constant(bias, "bias")]
@@ -94,86 +94,124 @@ def _dequantized(
         read = emitter.value(source)
     else:
         base, pads = _behind_pads(emitter, source)
-        codes = quantize_input(emitter, emitter.value(base), layer.inputs)
+        zero = emitter.constant(np.array(0, np.int8 if layer.inputs.signed else np.uint8), "zero")
+        codes = quantize_input(emitter, emitter.value(base), layer.inputs, zero)
         scale = emitter.scalar(layer.inputs.scale)
-        read = emitter.emit("DequantizeLinear", [codes, scale, _zero(emitter, layer.inputs)])
+        read = emitter.emit("DequantizeLinear", [codes, scale, zero])
         for pad in pads:
             read = write_pad(emitter, read, pad)
-    weight = emitter.value(values["weight"])
+    weight, shuffle = emitter.value(values["weight"]), 0
     if layer.codes is not None and layer.scale is not None:
-        axis = layer.axis if operator != "Gemm" else 0
-        parts = [emitter.constant(layer.codes, "codes"), emitter.constant(layer.scale, "scale")]
-        parts.append(emitter.constant(np.zeros(layer.scale.shape, np.int8), "zero"))
+        codes, scale, axis = layer.codes, layer.scale, layer.axis
+        if operator == "ConvTranspose" and _grows_by_stride(window):
+            shuffle, operator, axis = window["strides"][0], "Conv", 0
+            codes, scale, bias, window = _subpixel(codes, scale, bias, window)
+        parts = [emitter.constant(codes, "codes"), emitter.constant(scale, "scale")]
+        parts.append(emitter.constant(np.zeros(scale.shape, np.int8), "zero"))
         weight = emitter.emit("DequantizeLinear", parts, axis=axis)
     parts = [read, weight] + ([] if bias is None else [emitter.constant(bias, "bias")])
-    return emitter.emit(operator, parts, path, **window)
+    return _shuffled(emitter, emitter.emit(operator, parts, path, **window), shuffle)
 
 
 def _integer(
     emitter: Emitter, values: dict[str, Any], layer: QuantizedLayer, bias: np.ndarray | None,
     operator: str, window: dict[str, Any], path: str,
 ) -> str:  # fmt: skip
-    """Integer sums of products of codes, exact; then one scale and one shift per channel."""
+    """Integer sums of products of codes, exact; then one scale and one shift per channel.
+
+    ONNX Runtime multiplies the weights, on its left, with the pictures, on its right, and has quick
+    kernels for unsigned times signed alone: so the weights' codes are stored 128 higher, and the
+    pictures' 128 lower where they are unsigned, with that as zero point (measured: 12 times faster).
+    """
     assert layer.codes is not None
     assert layer.scale is not None
     assert layer.inputs is not None
     base, pads = _behind_pads(emitter, values["input"])
-    read = quantize_input(emitter, emitter.value(base), layer.inputs)
+    zero = emitter.constant(np.array(0 if layer.inputs.signed else -128, np.int8), "zero")
+    read = quantize_input(emitter, emitter.value(base), layer.inputs, zero)
     for pad in pads:
-        read = write_pad(emitter, read, pad, codes=True)
+        read = write_pad(emitter, read, pad, zero)
+    middle = emitter.constant(np.array(128, np.uint8), "zero")
     scale = layer.scale * np.float32(layer.inputs.scale)
     codes, dims, shuffle = layer.codes, layer.codes.ndim - 2, 0
     if operator == "Gemm":
-        parts = [read, emitter.constant(codes.T, "codes")]
+        parts = [read, emitter.constant(codes.T, "codes"), zero]
         sums = emitter.emit("MatMulInteger", parts, path)
     else:
         if operator == "ConvTranspose":
-            shuffle, padding = window["strides"][0], tuple(window["pads"][:2])
-            codes, ends = subpixel_convolution(codes, shuffle, padding)
-            window = {"pads": list(ends), "kernel_shape": list(codes.shape[2:])}
-            scale = np.tile(scale, shuffle**2)
-            bias = None if bias is None else np.tile(bias, shuffle**2)
-        parts = [read, emitter.constant(codes, "codes")]
+            shuffle = window["strides"][0]
+            codes, scale, bias, window = _subpixel(codes, scale, bias, window)
+        raised = (codes.astype(np.int16) + 128).astype(np.uint8)
+        parts = [read, emitter.constant(raised, "codes"), zero, middle]
         sums = emitter.emit("ConvInteger", parts, path, **window)
     result = emitter.emit("Cast", [sums], to=1)
     result = emitter.emit("Mul", [result, _per_channel(emitter, scale, dims)])
     if bias is not None:
         result = emitter.emit("Add", [result, _per_channel(emitter, bias, dims)])
-    if shuffle:
-        result = emitter.emit("DepthToSpace", [result], blocksize=shuffle, mode="DCR")
-    return result
+    return _shuffled(emitter, result, shuffle)
+
+
+def _subpixel(
+    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Weights, vectors and window of the convolution that stands for a transposed one.
+
+    In OpenVINO, int8 both, it is as fast or up to 1.4 times faster at the sizes of a generator's
+    decoder (26 to 128 channels in, 128 x 128 pixels); ONNX has no transposed one on integers.
+    """
+    factor, padding = window["strides"][0], tuple(window["pads"][:2])
+    spread, pads = subpixel_convolution(codes, factor, padding)
+    tiled = None if bias is None else np.tile(bias, factor**2)
+    shape = {"pads": list(pads), "kernel_shape": list(spread.shape[2:])}
+    return spread, np.tile(scale, factor**2), tiled, shape
+
+
+def _shuffled(emitter: Emitter, name: str, factor: int) -> str:
+    """The phases of a subpixel convolution side by side, if it is one."""
+    if not factor:
+        return name
+    return emitter.emit("DepthToSpace", [name], blocksize=factor, mode="DCR")
 
 
 def _has_integers(operator: str, window: dict[str, Any]) -> bool:
     """Whether ONNX has the operator on integers, or a rewrite to one."""
-    if operator != "ConvTranspose":
-        return operator == "Gemm" or len(window["kernel_shape"]) == 2
+    if operator == "ConvTranspose":
+        return _grows_by_stride(window)
+    return operator == "Gemm" or len(window["kernel_shape"]) == 2
+
+
+def _grows_by_stride(window: dict[str, Any]) -> bool:
+    """Whether a transposed convolution can be written as a subpixel one."""
     sides = [window[n] for n in ("kernel_shape", "strides", "pads", "output_padding")]
-    plain = window["group"] == 1 and len(sides[0]) == 2 and set(window["dilations"]) == {1}
-    pairs = [(int(side[0]), int(side[1])) for side in sides] if plain else []
-    return plain and fits_subpixel(*pairs)
+    if window["group"] != 1 or len(sides[0]) != 2 or set(window["dilations"]) != {1}:
+        return False
+    kernel, stride, pads, extra = [(int(side[0]), int(side[1])) for side in sides]
+    return fits_subpixel(kernel, stride, pads, extra)
 
 
-def quantize_input(emitter: Emitter, name: str, inputs: InputCodes) -> str:
-    """Codes of a value, uint8 or int8; fewer than 8 bits are clipped first, where they saturate."""
+def quantize_input(emitter: Emitter, name: str, inputs: InputCodes, zero: str) -> str:
+    """Codes of a value, of the type of `zero`; fewer than 8 bits are clipped before they saturate."""
     full = (-128, 127) if inputs.signed else (0, 255)
     if (inputs.low, inputs.high) != full:
         limits = [emitter.scalar(code * inputs.scale) for code in (inputs.low, inputs.high)]
         name = emitter.emit("Clip", [name, *limits])
-    parts = [name, emitter.scalar(inputs.scale), _zero(emitter, inputs)]
-    return emitter.emit("QuantizeLinear", parts)
+    return emitter.emit("QuantizeLinear", [name, emitter.scalar(inputs.scale), zero])
 
 
-def write_pad(emitter: Emitter, name: str, node: fx.Node, *, codes: bool = False) -> str:
-    """Pad the last axes of a value, as aten gives them: from the last axis backwards."""
+def write_pad(emitter: Emitter, name: str, node: fx.Node, zero: str = "") -> str:
+    """Pad the last axes of a value, as aten gives them: from the last axis backwards.
+
+    Args:
+        zero: the code of 0 where codes are padded.
+    """
     mode, fill, pads = pad_of(node)
     dims = value_of(node).dim()
     begin, end = [0] * dims, [0] * dims
     for place in range(len(pads) // 2):
         begin[-1 - place], end[-1 - place] = pads[2 * place], pads[2 * place + 1]
     parts = [name, emitter.integers(begin + end)]
-    if mode == "constant" and not codes:
-        parts.append(emitter.scalar(fill))
+    if mode == "constant":
+        parts.append(zero or emitter.scalar(fill))
     return emitter.emit("Pad", parts, mode=ONNX_MODES[mode])
 
 
@@ -207,10 +245,6 @@ def _behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.No
         assert isinstance(inner, fx.Node)
         source = inner
     return source, pads
-
-
-def _zero(emitter: Emitter, inputs: InputCodes) -> str:
-    return emitter.constant(np.array(0, np.int8 if inputs.signed else np.uint8), "zero")
 
 
 def _per_channel(emitter: Emitter, vector: np.ndarray, dims: int) -> str:

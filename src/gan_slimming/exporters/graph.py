@@ -63,6 +63,7 @@ class TracedGenerator:
         tensors: placeholder -> parameter or buffer, quantised weights on their grid.
         layers: module path -> its integers.
         source, result: the placeholder of the picture, and the node of the output.
+        lost: convolutions whose bias changes nothing.
     """
 
     nodes: list[fx.Node]
@@ -70,6 +71,7 @@ class TracedGenerator:
     layers: dict[str, QuantizedLayer]
     source: fx.Node
     result: fx.Node
+    lost: frozenset[fx.Node] = frozenset()
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -171,7 +173,16 @@ def trace(
     found = quantized_layers(module) if quantized else {}
     layers = {path: layer_integers(path, layer) for path, layer in found.items()}
     calls = [n for n in nodes if n.op == "call_function"]
-    return TracedGenerator(calls, tensors, layers, pictures[0], results[0])
+    lost = frozenset(node for node in calls if _bias_is_lost(node))
+    return TracedGenerator(calls, tensors, layers, pictures[0], results[0], lost)
+
+
+def _bias_is_lost(node: fx.Node) -> bool:
+    """Whether only instance normalisations read a convolution: they subtract its bias again."""
+    return operator_name(node).startswith("conv") and all(
+        operator_name(user) == "instance_norm" and arguments_of(user)["use_input_stats"]
+        for user in node.users
+    )
 
 
 def arguments_of(node: fx.Node) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) 
     """One call of the generator, its padded input as the model's input."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    emitter = Emitter(dataclasses.replace(traced, source=source, result=node), form)
+    alone = dataclasses.replace(traced, source=source, result=node, lost=frozenset())
+    emitter = Emitter(alone, form)
     emitter.names[node] = write_node(emitter, node)
     return _assemble(emitter, node, opset)
 
