@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gan_slimming.surgery import cut, extract
     from gan_slimming.trainer import Interrupted
     from gan_slimming.workflows.compress import Compressed, compress
+    from gan_slimming.workflows.export import export
 
 _HOMES = {
     "Compressed": "workflows.compress",
@@ -27,6 +28,7 @@ _HOMES = {
     "calibrate": "student",
     "compress": "workflows.compress",
     "cut": "surgery",
+    "export": "workflows.export",
     "extract": "surgery",
     "load_generator": "models.registry",
     "load_generator_file": "checkpoint",
@@ -54,6 +56,7 @@ __all__ = [
     "calibrate",
     "compress",
     "cut",
+    "export",
     "extract",
     "load_generator",
     "load_generator_file",

@@ -17,6 +17,7 @@ from gan_slimming.config import InputContract, UserError
 RUNTIMES = ("onnxruntime", "openvino")
 SUFFIXES = (".onnx", ".xml")
 KEY = "gan_slimming"
+"""The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -162,7 +163,12 @@ class ExecutedLayer:
 
     @property
     def int8(self) -> bool:
-        return self.precision in ("i8", "u8")
+        return self.precision.lower() in ("i8", "u8")
+
+    @property
+    def computes(self) -> bool:
+        """Whether it multiplies weights with pictures."""
+        return self.kind in ("Convolution", "Deconvolution", "MatMul", "FullyConnected")
 
 
 def executed_layers(compiled: Any) -> list[ExecutedLayer]:

@@ -181,6 +181,51 @@ def translate(
     )
 
 
+def export(
+    model: str,
+    /,
+    *,
+    output: Path,
+    format: Literal["onnx", "openvino"] | None = None,
+    form: Literal["float", "qdq", "integer"] | None = None,
+    opset: int = 17,
+    size: int = 64,
+    weights: Path | None = None,
+    generator: str | None = None,
+) -> dict[str, Any]:
+    """Write a generator as ONNX or OpenVINO IR, in int8 where it is trained so, after a check.
+
+    For example:
+        gan-slimming export runs/hayao --format openvino --output hayao.xml
+
+    Args:
+        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
+            registered NAME alone (random weights).
+        output: The file, .onnx or .xml (its weights go into the .bin beside it).
+        format: onnx or openvino; without it the file's name decides.
+        form: qdq, which OpenVINO runs in int8; integer, which ONNX Runtime runs in int8; or float.
+            Without it qdq for a quantised generator, else float.
+        opset: ONNX opset, 17 to 21.
+        size: Height and width in pixels of the picture that the check is made with; the file takes
+            any size.
+        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
+        generator: package.module:factory of a saved generator of your own; a file alone never
+            makes anything be imported.
+    """
+    from gan_slimming.workflows.export import export as run
+
+    return run(
+        model,
+        output,
+        format=format,
+        form=form,
+        opset=opset,
+        size=size,
+        weights=weights,
+        factory=generator,
+    )
+
+
 def demo(*, output: Path = Path("demo-output"), steps: int = 500) -> dict[str, Any]:
     """Compress a small generator that comes with the package, offline, and show the result.
 

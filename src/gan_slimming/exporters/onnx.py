@@ -16,11 +16,10 @@ from gan_slimming.exporters.emitter import Emitter, Form
 from gan_slimming.exporters.graph import TracedGenerator
 from gan_slimming.exporters.operators import write_node
 from gan_slimming.pruning.nodes import value_of
+from gan_slimming.runtimes import KEY
 
 OPSETS = range(17, 22)
 """Those that current ONNX Runtime and OpenVINO take."""
-KEY = "gan_slimming"
-"""The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
 _IR_VERSION = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
