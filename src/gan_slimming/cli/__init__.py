@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from gan_slimming.cli.commands import compress, demo, export, inspect, translate
+from gan_slimming.cli.commands import benchmark, compress, demo, export, inspect, translate
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.config import UserError
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "compress": compress,
     "inspect": inspect,
     "export": export,
+    "benchmark": benchmark,
     "translate": translate,
     "demo": demo,
 }

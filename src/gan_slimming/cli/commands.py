@@ -146,6 +146,8 @@ def translate(
     match_colours: bool = False,
     overwrite: bool = False,
     device: str = "auto",
+    runtime: Literal["torch", "onnxruntime", "openvino"] | None = None,
+    threads: int | None = None,
     weights: Path | None = None,
     generator: str | None = None,
 ) -> dict[str, Any]:
@@ -155,14 +157,17 @@ def translate(
         gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
 
     Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
-            registered NAME alone (random weights).
+        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
+            registered NAME alone (random weights), or an exported .onnx or .xml.
         inputs: Pictures, and folders of pictures at any depth.
         output: Folder for the results, which keep names and sub-folders; for a single picture
             also a file name.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
         overwrite: Replace results that exist. Inputs are never replaced.
         device: auto, cpu, cuda or mps.
+        runtime: torch, onnxruntime or openvino, the last two on the CPU, in int8 where the
+            generator is quantised; without it torch, or what an exported file is for.
+        threads: CPU threads of onnxruntime and openvino; all cores without it.
         weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
         generator: package.module:factory of a saved generator of your own; a file alone never
             makes anything be imported.
@@ -176,6 +181,8 @@ def translate(
         weights=weights,
         factory=generator,
         device=device,
+        runtime=runtime,
+        threads=threads,
         match_colours=match_colours,
         overwrite=overwrite,
     )
@@ -224,6 +231,55 @@ def export(
         weights=weights,
         factory=generator,
     )
+
+
+def benchmark(
+    models: list[str],
+    /,
+    *,
+    size: int = 256,
+    threads: int | None = None,
+    runtimes: str = "torch,onnxruntime,openvino",
+    precisions: str = "f32,int8",
+    rounds: int = 10,
+    layers: bool = False,
+    weights: Path | None = None,
+    generator: str | None = None,
+) -> dict[str, Any]:
+    """Time models in torch, ONNX Runtime and OpenVINO, side by side.
+
+    For example:
+        gan-slimming benchmark cartoongan:Hayao.pth runs/hayao --runtimes torch,openvino
+
+    Args:
+        models: Run folders, saved generators, NAME:WEIGHTS, exported .onnx and .xml files.
+        size: Height and width of the picture in pixels; the batch is one.
+        threads: CPU threads of every candidate; all cores without it.
+        runtimes: Of torch, torch.compile, onnxruntime and openvino, between commas.
+        precisions: Of f32, bf16 (OpenVINO only) and int8 (quantised generators only), between
+            commas.
+        rounds: Turns of each candidate, three pictures a turn, interleaved with the others'.
+        layers: Also the time of each layer, where the runtime is OpenVINO.
+        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
+        generator: package.module:factory of saved generators of your own; a file alone never
+            makes anything be imported.
+    """
+    from gan_slimming.workflows.benchmark import benchmark as run
+    from gan_slimming.workflows.benchmark import print_table
+
+    report = run(
+        models,
+        size=size,
+        threads=threads,
+        runtimes=runtimes.split(","),
+        precisions=precisions.split(","),
+        rounds=rounds,
+        layers=layers,
+        weights=weights,
+        factory=generator,
+    )
+    print_table(report)
+    return report
 
 
 def demo(*, output: Path = Path("demo-output"), steps: int = 500) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _integer(
 
     ONNX Runtime multiplies the weights, on its left, with the pictures, on its right, and has quick
     kernels for unsigned times signed alone: so the weights' codes are stored 128 higher, and the
-    pictures' 128 lower where they are unsigned, with that as zero point (measured: 12 times faster).
+    pictures' 128 lower where they are unsigned, with that as zero point: 12 times faster.
     """
     assert layer.codes is not None
     assert layer.scale is not None
@@ -190,7 +190,7 @@ def _grows_by_stride(window: dict[str, Any]) -> bool:
 
 
 def quantize_input(emitter: Emitter, name: str, inputs: InputCodes, zero: str) -> str:
-    """Codes of a value, of the type of `zero`; fewer than 8 bits are clipped before they saturate."""
+    """Codes of a value, of the type of `zero`; fewer than 8 bits are clipped first."""
     full = (-128, 127) if inputs.signed else (0, 255)
     if (inputs.low, inputs.high) != full:
         limits = [emitter.scalar(code * inputs.scale) for code in (inputs.low, inputs.high)]

@@ -23,7 +23,20 @@ def save_ir(content: bytes, path: Path, metadata: Mapping[str, Any]) -> list[Pat
         Both files.
     """
     converted = ov.Core().read_model(content)
+    _simplify(converted)
     converted.set_rt_info(json.dumps(dict(metadata)), [KEY])
     # Half-precision weights would move the float layers away from what was trained.
     ov.save_model(converted, path, compress_to_fp16=False)
     return [path, path.with_suffix(".bin")]
+
+
+def _simplify(model: ov.Model) -> None:
+    """Fold what is constant, as openvino.convert_model does; it halves the .xml.
+
+    That function reports its use over the network, which an export must not.
+    """
+    try:
+        from openvino._offline_transformations import apply_moc_transformations
+    except ImportError:  # not part of the public interface; without it the file is only larger
+        return
+    apply_moc_transformations(model, True, False)

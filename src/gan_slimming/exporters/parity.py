@@ -154,6 +154,7 @@ def layer_inputs(module: nn.Module, picture: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
     hooks = []
     for path, layer in quantized_layers(module).items():
+
         def keep(_: nn.Module, inputs: tuple[Tensor, ...], path: str = path) -> None:
             seen.setdefault(path, inputs[0].detach().clone())
 

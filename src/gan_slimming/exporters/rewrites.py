@@ -59,7 +59,7 @@ def subpixel_convolution(
 
 
 def _taps(kernel: int, stride: int, padding: int) -> tuple[list[tuple[int, int, int]], int, int]:
-    """One direction: (phase, place in the new kernel, place in the old one), zeros before, behind."""
+    """One direction: (phase, place in the new kernel, in the old one), zeros before, behind."""
     found = []
     for phase in range(stride):
         shift, first = divmod(phase + padding, stride)

@@ -17,6 +17,7 @@ from torch import nn
 
 from gan_slimming.checkpoint import read_header
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import spec_of
 from gan_slimming.runtimes import RUNTIMES, executed_layers, require, start_openvino
 from gan_slimming.workflows.models import model_file, resolve_model
@@ -158,6 +159,8 @@ def convert(
     traced = trace(module, spec.contract, side, quantized=chosen != "float")
     metadata = metadata_of(spec.contract, chosen, str(spec), _with_version(provenance or {}))
     metadata["quantized_layers"] = len(traced.layers)
+    shape = (1, spec.contract.channels, side, side)
+    metadata["macs_per_pixel"] = count(module, (torch.zeros(shape),)).macs / side**2
     model, float_layers = onnx_model(traced, chosen, opset, metadata)
     content = model.SerializeToString()
     offered = ["onnxruntime"] if chosen == "integer" else list(RUNTIMES)

@@ -28,6 +28,7 @@ from gan_slimming.data import (
     write_picture,
 )
 from gan_slimming.data.colours import match_colours as match_colours_of
+from gan_slimming.workflows.exported import ExportedGenerator, in_runtime, is_exported
 from gan_slimming.workflows.models import CanonicalGenerator, choose_device, resolve_model
 
 KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
@@ -56,6 +57,8 @@ def translate(
     weights: str | Path | None = None,
     factory: str | None = None,
     device: str = "auto",
+    runtime: str | None = None,
+    threads: int | None = None,
     match_colours: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -70,6 +73,8 @@ def translate(
         output: a folder, made as needed; for a single picture also a file name.
         weights, factory: as for resolve_model.
         device: auto, cpu, cuda or mps.
+        runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
+        threads: CPU threads of onnxruntime and openvino; None takes all cores.
         match_colours: give each result the colours of its input (data.colours).
         overwrite: replace results that exist; otherwise they are refused before any work.
 
@@ -80,9 +85,13 @@ def translate(
             pictures are counted and make one TranslationWarning.
     """
     jobs = plan(inputs, Path(output), overwrite=overwrite)
-    place = choose_device(device)
-    if not isinstance(model, nn.Module):
+    elsewhere = is_exported(model) or runtime not in (None, "torch")
+    place = torch.device("cpu") if elsewhere else choose_device(device)
+    if not isinstance(model, nn.Module) and not is_exported(model):
         model = resolve_model(model, weights, place, factory)
+    if elsewhere:
+        model = in_runtime(model, runtime, threads)
+    assert isinstance(model, nn.Module)
     generator = CanonicalGenerator(model.to(place).eval())
     started = time.monotonic()
     failed: list[dict[str, str]] = []
@@ -106,6 +115,8 @@ def translate(
 
 def model_name(generator: nn.Module) -> str:
     """What the generator calls itself."""
+    if isinstance(generator, ExportedGenerator):
+        return f"{generator.name} in {generator.opened.runtime}"
     return str(getattr(generator, "spec", type(generator).__name__))
 
 

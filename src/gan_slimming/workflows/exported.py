@@ -1,0 +1,82 @@
+"""Exported files in place of torch generators, and any generator in any runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.config import UserError
+from gan_slimming.models.registry import spec_of
+from gan_slimming.runtimes import RUNTIMES, SUFFIXES, RuntimeModel, open_runtime, require
+from gan_slimming.workflows.export import convert
+
+INT8_FORM = {"onnxruntime": "integer", "openvino": "qdq"}
+"""The form that each runtime really runs in int8."""
+
+
+class ExportedGenerator(nn.Module):
+    """An exported file as a generator: tensors in, tensors out, the runtime in between.
+
+    Args:
+        opened: from open_runtime.
+        name: what it is called.
+    """
+
+    def __init__(self, opened: RuntimeModel, name: str) -> None:
+        super().__init__()
+        self.opened = opened
+        self.contract = opened.contract
+        self.name = name
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(batch, channels, height, width) as the contract says, to the same."""
+        return torch.from_numpy(self.opened(pictures.detach().cpu().numpy()))
+
+
+def is_exported(model: object) -> bool:
+    """Whether MODEL is the path of an exported file."""
+    return isinstance(model, str | Path) and Path(model).suffix.lower() in SUFFIXES
+
+
+def check_runtime(runtime: str) -> None:
+    """Raises UserError for a runtime that does not exist or is not installed."""
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime must be {', '.join(RUNTIMES)} or torch, got {runtime!r}")
+    require(runtime)
+
+
+def write_for(module: nn.Module, runtime: str, form: str, folder: Path) -> Path:
+    """A generator as a file for a runtime, without a check of parity, for use at once."""
+    check_runtime(runtime)
+    path = folder / f"{runtime}-{form}.onnx"
+    path.write_bytes(convert(module, form=form, runtimes=()).content)
+    return path
+
+
+def in_runtime(
+    model: str | Path | nn.Module, runtime: str | None, threads: int | None = None
+) -> ExportedGenerator:
+    """A generator, or an exported file, in a runtime: in int8 where it is quantised.
+
+    Raises:
+        UserError: as open_runtime and convert; torch is asked for an exported file.
+    """
+    if not isinstance(model, nn.Module):
+        if runtime == "torch":
+            raise UserError(f"{model} is an exported file, which torch cannot run; leave --runtime")
+        return ExportedGenerator(open_runtime(model, runtime, threads), Path(model).name)
+    assert runtime is not None
+    check_runtime(runtime)
+    form = INT8_FORM[runtime] if _is_quantized(model) else "float"
+    with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
+        path = write_for(model, runtime, form, Path(folder))
+        return ExportedGenerator(open_runtime(path, runtime, threads), str(spec_of(model)))
+
+
+def _is_quantized(module: nn.Module) -> bool:
+    from gan_slimming.exporters.graph import is_quantized
+
+    return is_quantized(module)
