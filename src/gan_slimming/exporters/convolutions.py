@@ -95,9 +95,11 @@ def _dequantized(
     else:
         base, pads = _behind_pads(emitter, source)
         zero = emitter.constant(np.array(0, np.int8 if layer.inputs.signed else np.uint8), "zero")
-        codes = quantize_input(emitter, emitter.value(base), layer.inputs, zero)
+        name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
+        codes = quantize_input(emitter, name, layer.inputs, zero)
         scale = emitter.scalar(layer.inputs.scale)
         read = emitter.emit("DequantizeLinear", [codes, scale, zero])
+        read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
         for pad in pads:
             read = write_pad(emitter, read, pad)
     weight, shuffle = emitter.value(values["weight"]), 0
@@ -128,7 +130,9 @@ def _integer(
     assert layer.inputs is not None
     base, pads = _behind_pads(emitter, values["input"])
     zero = emitter.constant(np.array(0 if layer.inputs.signed else -128, np.int8), "zero")
-    read = quantize_input(emitter, emitter.value(base), layer.inputs, zero)
+    name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
+    read = quantize_input(emitter, name, layer.inputs, zero)
+    read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
     for pad in pads:
         read = write_pad(emitter, read, pad, zero)
     middle = emitter.constant(np.array(128, np.uint8), "zero")
@@ -170,7 +174,7 @@ def _shuffled(emitter: Emitter, name: str, factor: int) -> str:
     """The phases of a subpixel convolution side by side, if it is one."""
     if not factor:
         return name
-    return emitter.emit("DepthToSpace", [name], blocksize=factor, mode="DCR")
+    return emitter.shuffle(name, factor, "DCR")
 
 
 def _has_integers(operator: str, window: dict[str, Any]) -> bool:

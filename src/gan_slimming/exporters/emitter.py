@@ -32,6 +32,7 @@ class Emitter:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.names: dict[fx.Node, str] = {traced.source: "input"}
         self.float_layers: list[str] = []
+        self.shuffled: dict[str, tuple[str, dict[str, Any]]] = {}
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = 0
 
@@ -45,6 +46,13 @@ class Emitter:
         output = f"{name or operator}_{self._count}"
         node = helper.make_node(operator, list(inputs), [output], name=output, **attributes)
         self.nodes.append(node)
+        return output
+
+    def shuffle(self, name: str, factor: int, mode: str) -> str:
+        """Depth to space. A quantiser behind it may take the value before, and shuffle bytes."""
+        how = {"blocksize": factor, "mode": mode}
+        output = self.emit("DepthToSpace", [name], **how)
+        self.shuffled[output] = (name, how)
         return output
 
     def constant(self, value: np.ndarray, name: str = "constant") -> str:

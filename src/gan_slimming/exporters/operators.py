@@ -136,7 +136,7 @@ def _cat(emitter: Emitter, node: fx.Node) -> str:
 def _pixel_shuffle(emitter: Emitter, node: fx.Node) -> str:
     factor = arguments_of(node)["upscale_factor"]
     source = emitter.value(node.args[0])
-    return emitter.emit("DepthToSpace", [source], blocksize=factor, mode="CRD")
+    return emitter.shuffle(source, factor, "CRD")
 
 
 def _resize(emitter: Emitter, node: fx.Node) -> str:
