@@ -80,6 +80,8 @@ def open_runtime(
         raise UserError(f"{runtime} has no precision {precision}; take f32")
     threads = threads or len(os.sched_getaffinity(0))
     weights = file.with_suffix(".bin") if file.suffix.lower() == ".xml" else None
+    if weights and not weights.is_file():
+        raise UserError(f"{file} has no weights: {weights.name} is missing beside it; keep both")
     size_bytes = file.stat().st_size + (weights.stat().st_size if weights else 0)
     start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
     require(runtime)

@@ -105,6 +105,12 @@ def test_python_dash_m_is_the_command() -> None:
         ("inspect Nothing", "no such model: Nothing"),
         ("translate cartoongan absent.jpg --output o", "no such file or folder: absent.jpg"),
         ("translate cartoongan absent.jpg", "--output missing"),
+        ("export cartoongan", "--output missing"),
+        ("export cartoongan --output g.bin", "names no format; take --format onnx or openvino"),
+        ("export cartoongan --output g.onnx --format tflite", "must be onnx, openvino; got tflite"),
+        ("export cartoongan --output g.xml --form integer", "take --form qdq, which OpenVINO runs"),
+        ("benchmark cartoongan --runtimes tflite", "--runtimes must be of torch, torch.compile"),
+        ("benchmark", "MODELS"),
         ("demo --steps 0", "steps must be at least 1"),
     ],
 )

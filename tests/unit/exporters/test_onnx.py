@@ -1,0 +1,185 @@
+"""ONNX models compute what torch computes, in every form, at sizes that were not traced."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gan_slimming as gs
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.exporters.graph import trace, without_quantizers
+from gan_slimming.models.registry import spec_of
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install '.[export]'")
+
+from gan_slimming.exporters import parity  # noqa: E402
+from gan_slimming.exporters.onnx import metadata_of, onnx_model  # noqa: E402
+from gan_slimming.runtimes import start_onnxruntime  # noqa: E402
+
+CONTRACT = InputContract(multiple_of=4)
+
+
+class Everything(nn.Module):
+    """Most of the table in one network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding="same", dilation=2)
+        self.batch = nn.BatchNorm2d(8)
+        self.tracked = nn.InstanceNorm2d(8, track_running_stats=True, affine=True)
+        self.prelu = nn.PReLU(8)
+        self.grouped = nn.Conv2d(8, 8, 3, groups=4, padding=1)
+        self.narrow = nn.Conv2d(16, 8, 1, padding="valid", bias=False)
+        self.up = nn.ConvTranspose2d(8, 4, 3, 2, 1)
+        self.last = nn.Conv2d(12, 12, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.batch(self.first(x)), 0.3)
+        x = self.prelu(self.tracked(F.pad(x, (1, 2, 3, 1), mode="replicate")))
+        x = F.pad(F.silu(self.grouped(x)), (1, 1, 1, 1), value=0.5)
+        x = torch.cat([F.interpolate(x, scale_factor=2), self.smooth(x)], 1)
+        x = F.avg_pool2d(x, 2, padding=1) + F.max_pool2d(x, 2, padding=1)
+        x = self.up(F.elu(self.narrow(x.clamp(-2, 3))))
+        x = torch.cat([x, F.hardtanh(x) - 2 * torch.sigmoid(x), F.relu6(x) / 3], 1)
+        return torch.tanh(F.pixel_shuffle(self.last(x), 2)) * 0.5 + 1
+
+    def smooth(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+
+
+def runs(module: nn.Module, form: Any, *shapes: tuple[int, ...], opset: int = 17) -> float:
+    """Greatest difference between ONNX Runtime and torch over inputs of these shapes."""
+    quantized = form != "float"
+    traced = trace(module, CONTRACT, 32, quantized=quantized)
+    model, _ = onnx_model(traced, form, opset, {})
+    reference = module if quantized else without_quantizers(module)
+    inputs = [torch.rand(shape) * 2 - 1 for shape in shapes]
+    return parity.differences(reference, model.SerializeToString(), inputs, ["onnxruntime"])[
+        "onnxruntime"
+    ]
+
+
+def test_every_operator_computes_what_torch_computes() -> None:
+    net = Everything().eval()
+    for buffer in (net.batch.running_mean, net.tracked.running_mean, net.prelu.weight.data):
+        assert buffer is not None
+        nn.init.normal_(buffer)
+    assert runs(net, "float", (1, 3, 32, 32), (2, 3, 20, 28), (1, 3, 37, 24)) < 1e-5
+
+
+@pytest.mark.parametrize("opset", [17, 19, 21])
+def test_the_float_form_takes_any_batch_and_size(student: nn.Module, opset: int) -> None:
+    assert runs(student, "float", (1, 3, 32, 32), (3, 3, 20, 44), opset=opset) < 1e-4
+
+
+@pytest.mark.parametrize("form", ["qdq", "integer"])
+def test_every_quantized_layer_computes_what_was_trained(student: nn.Module, form: Any) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    picture = parity.trial_picture(CONTRACT, 36, 28)
+    rows = parity.check_layers(student, traced, form, 17, picture, ["onnxruntime"])
+    assert {row.layer for row in rows} == set(traced.layers)
+    assert max(row.error for row in rows) < 2e-6
+    assert max(row.ties for row in rows) < 0.01
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("form", ["qdq", "integer"])
+def test_fewer_bits_saturate_where_they_should(
+    tiny_cyclegan: nn.Module, bits: int, form: Any
+) -> None:
+    prepared = gs.prepare(tiny_cyclegan, (torch.zeros(1, 3, 32, 32),), bits=bits)
+    gs.calibrate(prepared, [(torch.rand(1, 3, 32, 32) * 2 - 1,)])
+    small = gs.extract(prepared)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    picture = 2 * parity.trial_picture(CONTRACT, 32, 32)
+    assert parity.check_layers(small, traced, form, 17, picture, ["onnxruntime"])
+
+
+@pytest.mark.parametrize("form", ["qdq", "integer"])
+def test_weights_are_stored_in_one_byte_each(student: nn.Module, form: Any) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    model, float_layers = onnx_model(traced, form, 17, {})
+    kinds = [node.op_type for node in model.graph.node]
+    layers = len(traced.layers)
+    if form == "integer":
+        assert kinds.count("ConvInteger") == layers
+        assert not {"Conv", "ConvTranspose", "DequantizeLinear"} & set(kinds)
+    else:
+        assert kinds.count("Conv") == layers
+        assert kinds.count("DequantizeLinear") == 2 * layers
+    assert kinds.count("QuantizeLinear") == layers
+    assert float_layers == []
+    large = [t for t in model.graph.initializer if np.prod(t.dims) > 100]
+    assert {t.data_type for t in large} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+def test_quantizers_stand_in_front_of_pads_and_shuffles(student: nn.Module) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    model, _ = onnx_model(traced, "integer", 17, {})
+    makers = {output: node.op_type for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            assert makers.get(node.input[0], "input") not in ("Pad", "DepthToSpace")
+
+
+def test_the_file_says_how_to_feed_it(student: nn.Module) -> None:
+    spec = spec_of(student)
+    traced = trace(student, spec.contract, 32, quantized=True)
+    metadata = metadata_of(spec.contract, "qdq", str(spec), {"seed": 3})
+    model, _ = onnx_model(traced, "qdq", 17, metadata)
+    text = start_onnxruntime(model.SerializeToString(), 1)[2]
+    held = json.loads(text)
+    assert InputContract(**held["contract"]) == spec.contract
+    assert held["form"] == "qdq"
+    assert held["provenance"] == {"seed": 3}
+
+
+class Sorted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cumsum(x, 1)
+
+
+def test_unknown_operators_and_opsets_are_refused_by_name() -> None:
+    traced = trace(nn.Sequential(Sorted()), CONTRACT, 32, quantized=False)
+    with pytest.raises(UserError, match="operator 'cumsum' in module '0' cannot be exported"):
+        onnx_model(traced, "float", 17, {})
+    traced = trace(nn.Conv2d(3, 3, 1), CONTRACT, 32, quantized=False)
+    with pytest.raises(UserError, match="opset must be 17 to 21, got 99"):
+        onnx_model(traced, "float", 99, {})
+
+
+def test_a_wrong_scale_is_found_and_named(student: nn.Module) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    path = list(traced.layers)[2]
+    scale = traced.layers[path].scale
+    assert scale is not None
+    scale *= 1.01
+    picture = parity.trial_picture(CONTRACT, 32, 32)
+    with pytest.raises(UserError, match=f"1 of {len(traced.layers)} int8 layers.*{path} in onnx"):
+        parity.check_layers(student, traced, "qdq", 17, picture, ["onnxruntime"])
+
+
+def test_a_float_export_that_differs_is_refused(student: nn.Module) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=False)
+    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
+    pictures = [parity.trial_picture(CONTRACT, 32, 32)]
+    assert parity.check_float(student, content, pictures, ["onnxruntime"])["onnxruntime"] < 1e-4
+    first = next(p for p in student.parameters() if p.dim() == 4)
+    with torch.no_grad():
+        first.mul_(-1)
+    with pytest.raises(UserError, match="float export differs from torch by"):
+        parity.check_float(student, content, pictures, ["onnxruntime"])
+
+
+def test_inputs_on_a_border_are_moved_and_counted() -> None:
+    from gan_slimming.exporters.graph import InputCodes
+
+    values = torch.tensor([0.05, 0.1, 0.149999, 0.12, 99.95])
+    moved, share = parity.off_the_borders(values, InputCodes(0.1, 0, 255))
+    assert share == pytest.approx(2 / 5)
+    assert torch.allclose(moved, torch.tensor([0.0, 0.1, 0.1, 0.12, 99.95]))

@@ -1,0 +1,71 @@
+"""What OpenVINO really executes, and the IR on disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.exporters.graph import quantized_layers, trace
+from gan_slimming.models.registry import spec_of
+
+pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+pytest.importorskip("openvino", reason="openvino is not installed: pip install '.[export]'")
+
+from gan_slimming.exporters import parity
+from gan_slimming.exporters.onnx import onnx_model
+from gan_slimming.exporters.openvino import save_ir
+from gan_slimming.runtimes import executed_layers, open_runtime, start_openvino
+
+CONTRACT = InputContract(multiple_of=4)
+RUNTIME = ["openvino"]
+
+
+def test_no_convolution_that_training_quantised_runs_in_float(
+    student: nn.Module, tmp_path: Path
+) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    save_ir(content, tmp_path / "g.xml", {})
+    for source in (content, tmp_path / "g.xml"):
+        layers = executed_layers(start_openvino(source, 1)[1])
+        found = [layer for layer in layers if layer.computes]
+        assert len(found) == len(quantized_layers(student))
+        assert [layer.name for layer in found if not layer.int8] == []
+
+
+def test_in_the_float_form_none_is_int8(student: nn.Module) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=False)
+    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
+    found = [la for la in executed_layers(start_openvino(content, 1)[1]) if la.computes]
+    assert len(found) == len(quantized_layers(student))
+    assert not any(layer.int8 for layer in found)
+
+
+def test_layers_and_float_form_agree_with_torch(student: nn.Module) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    picture = parity.trial_picture(CONTRACT, 36, 28)
+    rows = parity.check_layers(student, traced, "qdq", 17, picture, RUNTIME)
+    assert {row.layer for row in rows} == set(traced.layers)
+    plain = trace(student, CONTRACT, 32, quantized=False)
+    content = onnx_model(plain, "float", 17, {})[0].SerializeToString()
+    pictures = [parity.trial_picture(CONTRACT, *side) for side in ((32, 32), (40, 24))]
+    assert parity.check_float(student, content, pictures, RUNTIME)["openvino"] < 1e-4
+
+
+def test_the_ir_is_small_and_says_how_to_feed_it(student: nn.Module, tmp_path: Path) -> None:
+    contract = spec_of(student).contract
+    traced = trace(student, contract, 32, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    metadata = {"form": "qdq", "contract": vars(contract), "provenance": {"seed": 3}}
+    files = save_ir(content, tmp_path / "g.xml", metadata)
+    weights = sum(layer.codes.size for layer in traced.layers.values() if layer.codes is not None)
+    assert files[1].stat().st_size < 2 * weights + 20_000
+    opened = open_runtime(files[0], threads=1)
+    assert opened.contract == contract
+    assert opened.metadata == json.loads(json.dumps(metadata))
+    assert opened.size_bytes == sum(file.stat().st_size for file in files)
+    picture = parity.trial_picture(contract, 40, 24)
+    made, reference = (run(picture.numpy()) for run in (opened, start_openvino(content, 1)[0]))
+    assert abs(made - reference).max() < 0.05
