@@ -102,7 +102,8 @@ def _check_layer(
     extent = max(float(expected.max() - expected.min()), np.finfo(np.float32).tiny)
     for runtime in runtimes:
         made = START[runtime](content, 1)[0](values.numpy())
-        yield LayerParity(path, runtime, float(np.abs(made - expected).max()) / extent, ties)
+        error = float(np.abs(made - expected).max()) / float(extent)
+        yield LayerParity(path, runtime, error, ties)
 
 
 def check_float(
