@@ -58,6 +58,22 @@ def subpixel_convolution(
     return SubpixelConvolution(joined, (top, left, bottom, right))
 
 
+def rows_as_channels(weight: np.ndarray) -> np.ndarray:
+    """A convolution of stride 1 as one whose kernel is a single row, and a sum of shifted slices.
+
+    Output channel r * out + c of the new one is what row r of the kernel adds to channel c, r rows
+    further down: y[c, h] = sum over r of z[r * out + c, h + r]. A runtime that copies every pixel
+    once for each place of the kernel then copies it once for each column.
+
+    Args:
+        weight: (out, in, height, width), any type of number.
+    Returns:
+        (height * out, in, 1, width)
+    """
+    outputs, inputs, height, width = weight.shape
+    return weight.transpose(2, 0, 1, 3).reshape(height * outputs, inputs, 1, width)
+
+
 def _taps(kernel: int, stride: int, padding: int) -> tuple[list[tuple[int, int, int]], int, int]:
     """One direction: (phase, place in the new kernel, in the old one), zeros before, behind."""
     found = []

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gan_slimming.exporters.rewrites import fits_subpixel, subpixel_convolution
+from gan_slimming.exporters.rewrites import fits_subpixel, rows_as_channels, subpixel_convolution
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,17 @@ def test_codes_stay_codes() -> None:
     assert spread.shape == (8, 4, 2, 2)
     assert pads == (0, 0, 1, 1)
     assert np.abs(spread.astype(int)).sum() == np.abs(weight.astype(int)).sum()
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (3, 5), (1, 3)])
+def test_a_kernel_is_the_sum_of_its_rows(height: int, width: int) -> None:
+    weight = torch.randn(3, 4, height, width, dtype=torch.float64)
+    values = torch.randn(2, 4, 9, 10, dtype=torch.float64)
+    expected = F.conv2d(values, weight)
+    parts = F.conv2d(values, torch.from_numpy(rows_as_channels(weight.numpy())))
+    out = expected.shape[2]
+    total = sum(parts[:, 3 * r : 3 * r + 3, r : r + out] for r in range(height))
+    torch.testing.assert_close(total, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
