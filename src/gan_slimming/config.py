@@ -123,7 +123,7 @@ class Objective:
 class Optimisation:
     """Optimisers, schedule and batches."""
 
-    steps: int = 6000
+    steps: int = 3000
     """Generator steps in all, slimming and recovery together."""
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""

@@ -17,7 +17,7 @@ from gan_slimming.budget import parameters_left
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import InputContract, Run, UserError
 from gan_slimming.data.images import open_folder
-from gan_slimming.data.pictures import write_picture
+from gan_slimming.data.pictures import to_contract, write_picture
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import load_generator, spec_of
 from gan_slimming.pruning.groups import macs_left
@@ -116,6 +116,7 @@ def compress(
     setting = Setting(
         teacher=wrap(teacher),
         border=wrap,
+        to_input=lambda pictures: to_contract(pictures, contract),
         pictures=pictures,
         targets=real,
         distance=distance,
