@@ -33,16 +33,27 @@ def range_optimizer(student: Student, settings: Optimisation) -> torch.optim.Opt
     return torch.optim.Adam(groups, betas=settings.betas) if groups else None
 
 
-def gate_optimizer(
-    student: Student, settings: Optimisation, before: torch.optim.Optimizer | None = None
-) -> torch.optim.Optimizer:
-    """SGD on the gates, as in the paper; takes over the momentum of `before`."""
-    gates = list(student.gates)
-    new = torch.optim.SGD(gates, lr=settings.gate_lr, momentum=settings.gate_momentum)
-    if before is not None:
-        new.state.update({gate: before.state[gate] for gate in gates if gate in before.state})
-        new.param_groups[0]["lr"] = before.param_groups[0]["lr"]
-    return new
+def gate_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer:
+    """SGD on the gates, as in the paper."""
+    return torch.optim.SGD(
+        list(student.gates), lr=settings.gate_lr, momentum=settings.gate_momentum
+    )
+
+
+def forget_removed(optimizers: Iterable[torch.optim.Optimizer], student: Student) -> None:
+    """Drop what is no longer the student's, in place: the parameters of a removed block.
+
+    They would take no more steps, but a checkpoint would hold more than the student it restores.
+    """
+    present = {id(parameter) for parameter in student.parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) not in present:
+                    optimizer.state.pop(parameter, None)
+            group["params"] = [p for p in group["params"] if id(p) in present]
+        filled = [group for group in optimizer.param_groups if group["params"]]
+        optimizer.param_groups = filled or optimizer.param_groups[:1]
 
 
 def cosine(at: int, length: int, warmup: int, lowest: float = 0.0) -> float:

@@ -32,6 +32,7 @@ from gan_slimming.saliency import start_gates
 from gan_slimming.schedule import (
     HAND_OVER,
     cosine,
+    forget_removed,
     gate_optimizer,
     range_optimizer,
     scale_learning_rates,
@@ -80,7 +81,9 @@ class Trainer:
         self.settings = run.optimisation
         self.student = student.to(fabric.device).train()
         self.step = 0
-        self.slims = run.budget.kind is not None or run.objective.rho is not None
+        self.seconds = 0.0
+        asked = run.budget.kind is not None or run.objective.rho is not None
+        self.slims = asked and len(student.gates) > 0
         share = self.settings.slim_share if self.slims else 0.0
         self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
         self.controller = (
@@ -104,7 +107,8 @@ class Trainer:
         Raises:
             Interrupted: Ctrl-C; the run has been saved.
         """
-        started = saved = time.monotonic()
+        saved = time.monotonic()
+        started = saved - self.seconds
         total = self.settings.steps
         track_every = max(1, (total - self.slim_steps) // TRACK_TIMES)
         with interruptible() as stopped:
@@ -115,7 +119,8 @@ class Trainer:
                 self.step += 1
                 if self.step == self.slim_steps:
                     self.finish_slimming()
-                terms |= {"step": self.step, "seconds": time.monotonic() - started}
+                self.seconds = time.monotonic() - started
+                terms |= {"step": self.step, "seconds": self.seconds}
                 if self.step > self.slim_steps and (total - self.step) % track_every == 0:
                     terms |= self.setting.track(self.setting.border(self.final()))
                 self.log(terms)
@@ -200,7 +205,7 @@ class Trainer:
                 for gate in self.student.gates:
                     gate.copy_(soft_threshold(gate, rho * eta))
         if remove_empty_blocks(self.student):
-            self._remake_gate_optimizer()
+            forget_removed(self.optimizers, self.student)
         alive = self.student.alive()
         macs = macs_left(self.student.graph, alive)
         if macs < CUT_AT * self.cost_at_cut and self.controller is not None:
@@ -243,16 +248,9 @@ class Trainer:
             weight_optimizer(self.student, s, s.lr if slimming else s.recover_lr),
             *([ranges] if ranges else []),
         ]
-        if slimming and len(self.student.gates):
+        if slimming:
             self.gate_optimizer = gate_optimizer(self.student, s)
             self.optimizers.append(self.gate_optimizer)
-
-    def _remake_gate_optimizer(self) -> None:
-        """After a block was removed, its gates must go from the optimiser too."""
-        old = self.gate_optimizer
-        self.gate_optimizer = gate_optimizer(self.student, self.settings, old)
-        self.gate_optimizer.param_groups[0]["full_lr"] = self.settings.gate_lr
-        self.optimizers = [o for o in self.optimizers if o is not old] + [self.gate_optimizer]
 
     def _all_optimizers(self) -> list[torch.optim.Optimizer]:
         return [*self.optimizers, *([self.critic.optimizer] if self.critic else [])]
@@ -296,6 +294,7 @@ class Trainer:
         """Everything that the next step depends on."""
         return {
             "step": self.step,
+            "seconds": self.seconds,
             "kept": self.student.kept,
             "identities": self.student.identities,
             "student": self.student.state_dict(),
@@ -310,6 +309,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
         self.step = state["step"]
+        self.seconds = state["seconds"]
         restore(self.student, state["kept"], state["identities"])
         self._make_optimizers()
         self.student.load_state_dict(state["student"])
@@ -326,6 +326,16 @@ class Trainer:
         self.sampler.load_state_dict(state["sampler"])
         self.cost_at_cut = state["cost_at_cut"]
         torch.set_rng_state(state["random"])
+        self._forget_later_metrics()
+
+    def _forget_later_metrics(self) -> None:
+        """Steps after the checkpoint are made, and logged, once more."""
+        file = self.setting.folder / "metrics.jsonl"
+        if file.is_file():
+            lines = file.read_text().splitlines(keepends=True)
+            # A line that a crash cut short has no line end.
+            kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= self.step]
+            file.write_text("".join(kept))
 
     def save(self) -> None:
         """Write the newest checkpoint, whole or not at all."""

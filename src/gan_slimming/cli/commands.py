@@ -181,7 +181,7 @@ def translate(
     )
 
 
-def demo(*, output: Path = Path("demo-output"), steps: int = 500) -> dict[str, Any]:
+def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, Any]:
     """Compress a small generator that comes with the package, offline, and show the result.
 
     For example:
@@ -189,7 +189,7 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 500) -> dict[str, A
 
     Args:
         output: Folder for the page, the pictures and the run.
-        steps: Generator steps; 500 take some minutes on two CPU cores.
+        steps: Generator steps; 300 take some minutes on two CPU cores.
     """
     Optimisation(steps=steps)  # refuses a wrong number before anything is written
     from gan_slimming.cli.progress import step_bar
