@@ -67,7 +67,8 @@ def distance_of(
 class Tracker:
     """Quality on held out pictures: the distance to the teacher's outputs.
 
-    psnr in dB (higher is nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is nearer) where
+    psnr in dB (higher is nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is
+    nearer) where
     its weights are at hand: means over the held out pictures, each at the size of training.
     """
 
