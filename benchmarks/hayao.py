@@ -33,7 +33,6 @@ from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.workflows.quality import Tracker, border
 from gan_slimming.workflows.run_folder import CHECKPOINT, environment
 
-
 VARIANTS = {
     "joint": gs.Objective(distill="lpips"),
     "no-gan": gs.Objective(distill="lpips", adversarial="none"),
