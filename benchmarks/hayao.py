@@ -5,9 +5,11 @@
 Variants, all with the same pictures, steps, batches and code:
     joint    the default: GAN term, distillation, pruning and 8-bit training in one optimisation
     no-gan   the same without the adversarial term
+    encoder  the same with the teacher's own encoder for a distance, which needs no download
     narrow   a uniformly narrow generator of the same MACs, from random weights, the same loss
 Finished variants are kept, an interrupted one is resumed. LPIPS-squeeze is the training distance
-too; the second judge, relative L1 of normalised VGG-19 features, is not trained on.
+too, except for 'encoder'; the second judge, relative L1 of normalised VGG-19 features and of their
+Gram matrices, is not trained on. Set GAN_SLIMMING_DATA to the folder with both networks' weights.
 """
 
 from __future__ import annotations
@@ -30,6 +32,13 @@ from gan_slimming.metrics.features import load_features
 from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.workflows.quality import Tracker, border
 from gan_slimming.workflows.run_folder import CHECKPOINT, environment
+
+VARIANTS = {
+    "joint": gs.Objective(distill="lpips"),
+    "no-gan": gs.Objective(distill="lpips", adversarial="none"),
+    "encoder": gs.Objective(distill="encoder"),
+    "narrow": gs.Objective(distill="lpips"),
+}
 
 
 def main() -> None:
@@ -60,7 +69,7 @@ def run_variant(variant: str, arguments: argparse.Namespace) -> dict[str, object
     narrow = variant == "narrow"
     run = gs.Run(
         budget=gs.Budget(macs=None if narrow else arguments.macs),
-        objective=gs.Objective(adversarial="none" if variant == "no-gan" else "lsgan"),
+        objective=VARIANTS[variant],
         optimisation=gs.Optimisation(steps=arguments.steps),
         size=arguments.size,
         holdout=120,

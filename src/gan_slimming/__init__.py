@@ -14,16 +14,16 @@ from gan_slimming.config import Budget, InputContract, Objective, Optimisation, 
 
 if TYPE_CHECKING:
     from gan_slimming.checkpoint import load_generator_file
+    from gan_slimming.interruption import Interrupted
     from gan_slimming.models.registry import load_generator
     from gan_slimming.student import Student, calibrate, prepare
     from gan_slimming.surgery import cut, extract
-    from gan_slimming.trainer import Interrupted
     from gan_slimming.workflows.compress import Compressed, compress
     from gan_slimming.workflows.export import export
 
 _HOMES = {
     "Compressed": "workflows.compress",
-    "Interrupted": "trainer",
+    "Interrupted": "interruption",
     "Student": "student",
     "calibrate": "student",
     "compress": "workflows.compress",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -116,6 +116,8 @@ class Objective:
     def __post_init__(self) -> None:
         for name in ("adversarial_weight", "distill_weight", "pixel_weight"):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        _check_choice(self, "adversarial", "objective.adversarial")
+        _check_choice(self, "distill", "objective.distill")
         _check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
 
 
@@ -123,11 +125,11 @@ class Objective:
 class Optimisation:
     """Optimisers, schedule and batches."""
 
-    steps: int = 6000
+    steps: int = 3000
     """Generator steps in all, slimming and recovery together."""
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""
-    half_size_share: float = 0.8
+    half_size_share: float = 0.9
     """Share of the steps that are made at half the size, where a step costs a quarter; the rest
     are made at full size. Whole pictures are made smaller, never cropped."""
     batch_size: int = 2
@@ -169,6 +171,14 @@ class Optimisation:
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         for name in ("lr", "recover_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in ("warmup", "weight_decay", "range_lr", "replay"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas", self.betas,
+               "two numbers in [0, 1)")  # fmt: skip
+        _check(0 <= self.gate_momentum < 1, "gate_momentum", self.gate_momentum, "in [0, 1)")
+        width = self.discriminator_width
+        _check(width >= 1, "discriminator_width", width, "at least 1")
+        _check_choice(self, "gate_start", "gate_start")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         _check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
 
@@ -198,6 +208,8 @@ class Run:
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
+        p = self.activation_range
+        _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
         _check(self.holdout >= 1, "holdout", self.holdout, "at least 1")
         _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
@@ -231,6 +243,12 @@ PAPER: dict[str, dict[str, Any]] = {
     },
 }
 """The released hyperparameters of Wang et al. 2020, where they differ from the defaults."""
+
+
+def _check_choice(settings: object, field_name: str, name: str) -> None:
+    choices = get_args(get_type_hints(type(settings))[field_name])
+    value = getattr(settings, field_name)
+    _check(value in choices, name, value, f"one of {', '.join(choices)}")
 
 
 def _check(holds: bool, name: str, value: object, expected: str) -> None:

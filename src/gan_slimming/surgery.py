@@ -27,6 +27,9 @@ def cut(
 ) -> None:
     """Take every channel outside `keep` out of the student, in place, optimiser state and all.
 
+    Let go of earlier outputs first: their graph remembers the parameters' old shapes, and the next
+    backward would fail on them.
+
     Args:
         keep: group name -> (channels,) bool. A group that would be left empty keeps one channel.
     """

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
-import math
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +21,23 @@ from torch import Tensor, nn
 
 from gan_slimming.budget import BudgetController, parameters_left
 from gan_slimming.config import Run
+from gan_slimming.critic import Critic
 from gan_slimming.data.images import PictureSet, Sampler
-from gan_slimming.data.teacher_outputs import TeacherOutputs, shrunk
-from gan_slimming.losses.adversarial import ReplayBuffer
-from gan_slimming.models.patchgan import PatchDiscriminator
-from gan_slimming.objective import Distance, critic_loss, student_loss
+from gan_slimming.data.teacher_outputs import TeacherOutputs
+from gan_slimming.interruption import Interrupted, interruptible
+from gan_slimming.objective import Distance, student_loss
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.saliency import start_gates
+from gan_slimming.schedule import (
+    HAND_OVER,
+    cosine,
+    forget_removed,
+    gate_optimizer,
+    range_optimizer,
+    scale_learning_rates,
+    weight_optimizer,
+)
 from gan_slimming.student import Student, calibrate
 from gan_slimming.surgery import cut, remove_empty_blocks, restore, set_gates
 
@@ -49,16 +55,14 @@ Track = Callable[[Callable[[Tensor], Tensor]], dict[str, float]]
 """Measures a generator (RGB in [-1, 1]) on pictures that training never sees."""
 
 
-class Interrupted(Exception):
-    """The user stopped the run; it has been saved and can be resumed."""
-
-
 @dataclass
 class Setting:
     """What a run works with, besides its settings: none of it changes."""
 
     teacher: Callable[[Tensor], Tensor]
     border: Border
+    to_input: Callable[[Tensor], Tensor]
+    """Pictures RGB in [-1, 1] -> the generator's own convention."""
     pictures: PictureSet
     targets: PictureSet | None
     distance: Distance
@@ -77,7 +81,9 @@ class Trainer:
         self.settings = run.optimisation
         self.student = student.to(fabric.device).train()
         self.step = 0
-        self.slims = run.budget.kind is not None or run.objective.rho is not None
+        self.seconds = 0.0
+        asked = run.budget.kind is not None or run.objective.rho is not None
+        self.slims = asked and len(student.gates) > 0
         share = self.settings.slim_share if self.slims else 0.0
         self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
         self.controller = (
@@ -87,16 +93,9 @@ class Trainer:
         )
         self.ema: Student | None = None
         self.cost_at_cut = macs_left(student.graph, {})
-        self.discriminator = self._discriminator()
-        self.replay = ReplayBuffer(
-            self.settings.replay, torch.Generator().manual_seed(run.seed + 1)
-        )
+        plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
+        self.critic = Critic(fabric, run, setting.targets) if plays else None
         self.sampler = Sampler(len(setting.pictures), self.settings.batch_size, run.seed)
-        self.target_sampler = (
-            Sampler(len(setting.targets), self.settings.batch_size, run.seed + 2)
-            if setting.targets is not None
-            else None
-        )
         self.outputs = TeacherOutputs(setting.pictures, self._teacher, fabric.device)
         self._make_optimizers()
 
@@ -108,7 +107,8 @@ class Trainer:
         Raises:
             Interrupted: Ctrl-C; the run has been saved.
         """
-        started = saved = time.monotonic()
+        saved = time.monotonic()
+        started = saved - self.seconds
         total = self.settings.steps
         track_every = max(1, (total - self.slim_steps) // TRACK_TIMES)
         with interruptible() as stopped:
@@ -119,7 +119,8 @@ class Trainer:
                 self.step += 1
                 if self.step == self.slim_steps:
                     self.finish_slimming()
-                terms |= {"step": self.step, "seconds": time.monotonic() - started}
+                self.seconds = time.monotonic() - started
+                terms |= {"step": self.step, "seconds": self.seconds}
                 if self.step > self.slim_steps and (total - self.step) % track_every == 0:
                     terms |= self.setting.track(self.setting.border(self.final()))
                 self.log(terms)
@@ -168,13 +169,10 @@ class Trainer:
         indices, flips = self.sampler.next()
         pictures, teacher = self.outputs.batch(indices, flips, self.shrink)
         generate = self.setting.border(self.student)
-        if self.discriminator is not None:
-            self.discriminator.requires_grad_(False)
+        critic = self.critic.frozen() if self.critic else None
         with self.fabric.autocast():
             fake = generate(pictures).float()
-            terms = student_loss(
-                self.run.objective, fake, teacher, self.setting.distance, self.discriminator
-            )
+            terms = student_loss(self.run.objective, fake, teacher, self.setting.distance, critic)
         self.fabric.backward(terms.total)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -182,7 +180,8 @@ class Trainer:
         logged = {name: float(value.detach()) for name, value in terms._asdict().items()}
         if self.step < self.slim_steps:
             logged |= self._proximal_step()
-        logged["critic"] = self._critic_step(teacher, fake.detach())
+        if self.critic:
+            logged["critic"] = self.critic.step(teacher, fake.detach(), self.shrink)
         self._average()
         return logged
 
@@ -206,29 +205,12 @@ class Trainer:
                 for gate in self.student.gates:
                     gate.copy_(soft_threshold(gate, rho * eta))
         if remove_empty_blocks(self.student):
-            self._remake_gate_optimizer()
+            forget_removed(self.optimizers, self.student)
         alive = self.student.alive()
         macs = macs_left(self.student.graph, alive)
         if macs < CUT_AT * self.cost_at_cut and self.controller is not None:
             self._cut()
         return {"rho": rho, "macs": macs, "parameters": parameters_left(self.student.graph, alive)}
-
-    def _critic_step(self, teacher: Tensor, fake: Tensor) -> float:
-        if self.discriminator is None:
-            return 0.0
-        real = teacher
-        if self.target_sampler is not None:
-            assert self.setting.targets is not None
-            real = self.setting.targets.batch(*self.target_sampler.next()).to(fake.device)
-            real = shrunk(real, self.shrink)
-        self.discriminator.requires_grad_(True)
-        with self.fabric.autocast():
-            shown = self.replay.exchange(fake)
-            loss = critic_loss(self.run.objective, self.discriminator, real, shown)
-        self.fabric.backward(loss)
-        self.critic_optimizer.step()
-        self.critic_optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -257,67 +239,29 @@ class Trainer:
         with self.fabric.autocast():
             return self.setting.teacher(pictures).float()
 
-    def _discriminator(self) -> nn.Module | None:
-        if self.run.objective.adversarial == "none" or self.run.objective.adversarial_weight == 0:
-            return None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.run.seed)
-            return PatchDiscriminator(self.settings.discriminator_width).to(self.fabric.device)
-
     def _make_optimizers(self) -> None:
+        """Fresh optimisers of the student for the stage that `step` stands in."""
         s = self.settings
-        base = s.lr if self.step < self.slim_steps else s.recover_lr
-        weights = torch.optim.Adam(
-            self.student.weights(), lr=base, betas=s.betas, weight_decay=s.weight_decay
-        )
-        # A step of Adam is about lr long, whatever the gradient: relative to the range it must be.
-        ranges = [
-            {"params": [r], "lr": s.range_lr * float(r.detach())} for r in self.student.ranges()
+        slimming = self.step < self.slim_steps
+        ranges = range_optimizer(self.student, s)
+        self.optimizers = [
+            weight_optimizer(self.student, s, s.lr if slimming else s.recover_lr),
+            *([ranges] if ranges else []),
         ]
-        self.optimizers: list[torch.optim.Optimizer] = [weights]
-        if ranges:
-            self.optimizers.append(torch.optim.Adam(ranges, betas=s.betas))
-        if self.step < self.slim_steps and len(self.student.gates):
-            self._remake_gate_optimizer()
-        if self.discriminator is not None and not hasattr(self, "critic_optimizer"):
-            self.critic_optimizer = torch.optim.Adam(
-                self.discriminator.parameters(), lr=s.discriminator_lr, betas=s.betas
-            )
-        for optimizer in self._all_optimizers():
-            for group in optimizer.param_groups:
-                group["full_lr"] = group["lr"]
-
-    def _remake_gate_optimizer(self) -> None:
-        """SGD on the gates; after a block was removed, its gates must go from the optimiser too."""
-        old = getattr(self, "gate_optimizer", None)
-        s = self.settings
-        new = torch.optim.SGD(
-            self.student.gates.parameters(), lr=s.gate_lr, momentum=s.gate_momentum
-        )
-        if old is not None:
-            new.state.update({p: old.state[p] for p in self.student.gates if p in old.state})
-            new.param_groups[0]["lr"] = old.param_groups[0]["lr"]
-        new.param_groups[0]["full_lr"] = s.gate_lr
-        self.optimizers = [o for o in self.optimizers if o is not old] + [new]
-        self.gate_optimizer = new
+        if slimming:
+            self.gate_optimizer = gate_optimizer(self.student, s)
+            self.optimizers.append(self.gate_optimizer)
 
     def _all_optimizers(self) -> list[torch.optim.Optimizer]:
-        critic = [self.critic_optimizer] if self.discriminator is not None else []
-        return [*self.optimizers, *critic]
+        return [*self.optimizers, *([self.critic.optimizer] if self.critic else [])]
 
     def _set_learning_rates(self) -> None:
-        """Cosine decay of everything over the stage, after a short linear rise."""
         slimming = self.step < self.slim_steps
         start = 0 if slimming else self.slim_steps
         length = self.slim_steps if slimming else self.settings.steps - self.slim_steps
-        at = self.step - start
-        # Slimming hands over to recovery: its rates fall to a half, not to nothing.
-        lowest = 0.5 if slimming and self.controller is not None else 0.0
-        factor = lowest + (1 - lowest) * (1 + math.cos(math.pi * at / max(length, 1))) / 2
-        factor *= min(1.0, (at + 1) / max(self.settings.warmup, 1))
-        for optimizer in self._all_optimizers():
-            for group in optimizer.param_groups:
-                group["lr"] = group["full_lr"] * factor
+        lowest = HAND_OVER if slimming and self.controller is not None else 0.0
+        factor = cosine(self.step - start, length, self.settings.warmup, lowest)
+        scale_learning_rates(self._all_optimizers(), factor)
 
     def _cut(self) -> None:
         cut(self.student, self.student.alive(), self.optimizers)
@@ -334,18 +278,9 @@ class Trainer:
     def _some_inputs(self, count: int, seed: int) -> Iterator[tuple[Tensor]]:
         """Pictures in the generator's own convention, one at a time."""
         sampler = Sampler(len(self.setting.pictures), 1, seed)
-        taken: list[Tensor] = []
-
-        class Taker(nn.Module):
-            def forward(self, values: Tensor) -> Tensor:
-                taken.append(values)
-                return values
-
         for _ in range(count):
-            self.setting.border(Taker())(
-                self.setting.pictures.batch(*sampler.next()).to(self.fabric.device)
-            )
-            yield (taken.pop(),)
+            picture = self.setting.pictures.batch(*sampler.next()).to(self.fabric.device)
+            yield (self.setting.to_input(picture),)
 
     def log(self, terms: dict[str, float]) -> None:
         """Append to metrics.jsonl and tell whoever draws the progress."""
@@ -359,15 +294,14 @@ class Trainer:
         """Everything that the next step depends on."""
         return {
             "step": self.step,
+            "seconds": self.seconds,
             "kept": self.student.kept,
             "identities": self.student.identities,
             "student": self.student.state_dict(),
             "ema": self.ema.state_dict() if self.ema is not None else None,
-            "optimizers": [optimizer.state_dict() for optimizer in self._all_optimizers()],
-            "discriminator": self.discriminator.state_dict() if self.discriminator else None,
-            "replay": self.replay.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "critic": self.critic.state_dict() if self.critic else None,
             "sampler": self.sampler.state_dict(),
-            "target_sampler": self.target_sampler and self.target_sampler.state_dict(),
             "cost_at_cut": self.cost_at_cut,
             "random": torch.get_rng_state(),
         }
@@ -375,6 +309,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
         self.step = state["step"]
+        self.seconds = state["seconds"]
         restore(self.student, state["kept"], state["identities"])
         self._make_optimizers()
         self.student.load_state_dict(state["student"])
@@ -384,16 +319,23 @@ class Trainer:
         if state["ema"] is not None:
             self.ema = copy.deepcopy(self.student)
             self.ema.load_state_dict(state["ema"])
-        if self.discriminator is not None:
-            self.discriminator.load_state_dict(state["discriminator"])
-        for optimizer, saved in zip(self._all_optimizers(), state["optimizers"], strict=True):
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.replay.load_state_dict(state["replay"])
         self.sampler.load_state_dict(state["sampler"])
-        if self.target_sampler is not None:
-            self.target_sampler.load_state_dict(state["target_sampler"])
         self.cost_at_cut = state["cost_at_cut"]
         torch.set_rng_state(state["random"])
+        self._forget_later_metrics()
+
+    def _forget_later_metrics(self) -> None:
+        """Steps after the checkpoint are made, and logged, once more."""
+        file = self.setting.folder / "metrics.jsonl"
+        if file.is_file():
+            lines = file.read_text().splitlines(keepends=True)
+            # A line that a crash cut short has no line end.
+            kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= self.step]
+            file.write_text("".join(kept))
 
     def save(self) -> None:
         """Write the newest checkpoint, whole or not at all."""
@@ -402,29 +344,6 @@ class Trainer:
         unfinished = folder / "last.pt.part"
         torch.save(self.state(), unfinished)
         unfinished.replace(folder / "last.pt")
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask the loop to stop after its step; a second one stops at once."""
-    asked: list[int] = []
-
-    def ask(number: int, _: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, ask)
-    except ValueError:  # not in the main thread: leave signals to whoever runs us
-        pass
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _short(value: float) -> float:

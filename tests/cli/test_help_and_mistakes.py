@@ -51,7 +51,7 @@ def test_help_of_compress_names_every_setting_once(capsys: Capture) -> None:
             name = f"{group}.{field.name}"
             assert out.count(f"  --{short.get(name, name)} ") == 1
     assert "the paper's beta, 20 in the released" in " ".join(out.split())
-    assert "Default: 4000." in " ".join(out.split())
+    assert f"Default: {Optimisation().steps}." in " ".join(out.split())
 
 
 def test_overview_and_version(capsys: Capture) -> None:

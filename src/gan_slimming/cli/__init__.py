@@ -14,7 +14,8 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from gan_slimming.cli.commands import benchmark, compress, demo, export, inspect, translate
+from gan_slimming.cli.commands import compress, demo, inspect, translate
+from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.config import UserError
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
+from gan_slimming.config import UserError
 from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member, ResidualBlock
 from gan_slimming.pruning.propagation import (
     KEEPS_ZERO,
@@ -36,8 +38,15 @@ def find_groups(
         example: inputs of the size at which costs are counted, batch of one.
         protect: shell patterns of module names whose channels stay.
     Raises:
-        UserError: an operator that the table does not know, by name.
+        UserError: an operator that the table does not know, by name; a pattern without a match.
     """
+    names = [name for name, _ in module.named_modules()]
+    for pattern in protect:
+        if not fnmatch.filter(names, pattern):
+            raise UserError(
+                f"protect names no module of the generator: {pattern!r}; modules are called "
+                f"{', '.join(name for name in names if name)[:100]} ..."
+            )
     walk = Propagation(module, example, protect)
     gated = [writer for writer in walk.writers if needs_gate(writer)]
     for writer in gated:

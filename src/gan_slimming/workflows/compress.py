@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from gan_slimming.budget import parameters_left
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import InputContract, Run, UserError
 from gan_slimming.data.images import open_folder
-from gan_slimming.data.pictures import write_picture
+from gan_slimming.data.pictures import to_contract, write_picture
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import load_generator, spec_of
 from gan_slimming.pruning.groups import macs_left
@@ -94,14 +94,15 @@ def compress(
         Interrupted: Ctrl-C; the run is saved and can be resumed.
     """
     run = dataclasses.replace(run or Run(), **_known(settings))
-    started = time.monotonic()
     folder = Path(output)
     contract = spec_of(teacher).contract
     _check_size(run.size, contract)
     run = dataclasses.replace(run, threads=run.threads or best_threads())
     fabric = make_fabric(run)
     torch.manual_seed(run.seed)
-    teacher = teacher.eval().requires_grad_(False).to(fabric.device)
+    teacher = copy.deepcopy(teacher).eval().requires_grad_(False).to(fabric.device)
+    # Wide convolutions run a quarter faster with channels last; the teacher is run very often.
+    teacher = teacher.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     example = (torch.zeros(1, contract.channels, run.size, run.size, device=fabric.device),)
     start = teacher if student is None else student
     prepared = prepare(
@@ -116,6 +117,7 @@ def compress(
     setting = Setting(
         teacher=wrap(teacher),
         border=wrap,
+        to_input=lambda pictures: to_contract(pictures, contract),
         pictures=pictures,
         targets=real,
         distance=distance,
@@ -136,7 +138,7 @@ def compress(
     final = trainer.fit()
     generator = extract(final)
     summary = _cost(run, teacher, final, example)
-    summary |= {"steps": trainer.step, "seconds": round(time.monotonic() - started, 1)}
+    summary |= {"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
     summary |= _deliver(folder, run, start, final, generator, tracker, wrap)
     summary["protocol"]["distance_trained_on"] = distance_name
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -172,6 +174,10 @@ def compress_from(
     if generator is None or data is None:
         raise UserError("name the teacher with --generator and the pictures with --data")
     weights = Path(weights) if weights else None
+    if weights is None and ":" not in generator:
+        raise UserError(
+            f"{generator} without trained weights draws noise; give its file with --weights"
+        )
     teacher = load_generator(generator, weights, **arguments)
     if resume and fingerprint(teacher) != record["generator"]["sha256"]:
         raise UserError(f"{output} was started with another teacher; give the same --weights")

@@ -34,24 +34,25 @@ TILE = 256
 SHARE = 0.1
 
 
-def demo(output: str | Path, steps: int = 500, on_step: OnStep | None = None) -> dict[str, Any]:
+def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) -> dict[str, Any]:
     """Compress the embedded generator to a tenth of its work and write a page to look at.
 
     Args:
         output: folder for the page, the pictures and the run.
-        steps: generator steps; 500 take some minutes on two cores.
+        steps: generator steps; 300 take some minutes on two cores.
     Raises:
         UserError: scikit-image is missing, or the folder holds something else.
     """
     folder = Path(output)
     photos = _photos()
     tiles = folder / "photos"
+    _refuse_strangers(folder, tiles)
     _cut_tiles(photos, tiles)
     teacher = load_generator_file(TEACHER)
     run = Run(
         budget=Budget(macs=SHARE),
         objective=Objective(),
-        optimisation=Optimisation(steps=steps, slim_share=0.2),
+        optimisation=Optimisation(steps=steps, slim_share=0.2, half_size_share=0.0),
         size=128,
         holdout=4,
     )
@@ -76,6 +77,18 @@ def _photos() -> Path:
     if missing:
         raise UserError(f"this scikit-image has no {missing[0]}; install version 0.25 or 0.26")
     return folder
+
+
+def _refuse_strangers(folder: Path, tiles: Path) -> None:
+    """Pictures that lie there already would be trained on, and more could be replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name another --output")
+    ours = {"photos", "run", "index.html", "summary.json"}
+    found = [path for path in folder.glob("*") if path.name not in ours]
+    stems = tuple(f"{Path(name).stem}_" for name in TRAINING)
+    found += [path for path in tiles.glob("*") if not path.name.startswith(stems)]
+    if found := [path for path in found if not path.name.startswith(".")]:
+        raise UserError(f"{found[0]} is not of a demonstration; name another --output")
 
 
 def _cut_tiles(photos: Path, tiles: Path) -> None:

@@ -23,6 +23,8 @@ def make_fabric(run: Run) -> Fabric:
         raise UserError(f"device must be auto, cpu, cuda or mps, got {device}")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda was asked for, but no CUDA device is here; use --device cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device mps was asked for, but this machine has none; use --device cpu")
     precision: Any = run.precision
     if precision == "auto":
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"

@@ -67,7 +67,8 @@ def distance_of(
 class Tracker:
     """Quality on held out pictures: the distance to the teacher's outputs.
 
-    psnr in dB (higher is nearer), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is nearer) where
+    psnr in dB (higher is nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is
+    nearer) where
     its weights are at hand: means over the held out pictures, each at the size of training.
     """
 
@@ -86,7 +87,10 @@ class Tracker:
         rows = []
         for picture, reference in self.pairs(most):
             made = generate(picture)
-            row = {"psnr": psnr(made, reference), "l1": (made - reference).abs().mean()}
+            row = {
+                "psnr": psnr(made, reference).clamp(max=100),
+                "l1": (made - reference).abs().mean(),
+            }
             if self.lpips is not None:
                 row["lpips"] = self.lpips(made, reference)
             rows.append({name: float(value.mean()) for name, value in row.items()})

@@ -30,6 +30,8 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         UserError: it exists and neither resume nor overwrite was asked for, or it is no run folder.
     """
     if resume:
+        if (folder / "summary.json").is_file():
+            raise UserError(f"{folder} is finished, there is nothing to resume; start a new run")
         if not (folder / CHECKPOINT).is_file():
             raise UserError(f"{folder} holds no checkpoint to resume from; start without --resume")
         return
@@ -44,7 +46,13 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         if not (folder / CONFIG).is_file():
             raise UserError(f"{folder} is not a run folder, so it is not overwritten")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"cannot make the folder {folder} ({reason}); name another --output") from (
+            error
+        )
 
 
 def write_config(

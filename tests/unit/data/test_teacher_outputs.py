@@ -1,0 +1,101 @@
+"""The teacher's answers: exact, each asked for once, and never another picture's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_slimming.data.images import PictureSet
+from gan_slimming.data.teacher_outputs import TeacherOutputs, shrunk
+
+CPU = torch.device("cpu")
+
+
+class Teacher:
+    """Counts its calls; its answer depends on everything that it is shown together."""
+
+    def __init__(self) -> None:
+        self.shown: list[Tensor] = []
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        self.shown.append(pictures)
+        return pictures / 2 + pictures.mean()
+
+
+@pytest.fixture
+def pictures() -> PictureSet:
+    pixels = torch.randint(0, 256, (5, 3, 8, 8), generator=torch.Generator().manual_seed(3))
+    rows = torch.tensor([4, 0, 2])
+    return PictureSet(pixels.to(torch.uint8), rows, tuple(Path(str(i)) for i in range(3)))
+
+
+def ask(outputs: TeacherOutputs, *keys: tuple[int, bool], shrink: int = 1) -> tuple[Tensor, Tensor]:
+    indices, flips = (torch.tensor(values) for values in zip(*keys, strict=True))
+    return outputs.batch(indices, flips, shrink)
+
+
+def test_answers_fit_their_pictures_flips_and_sizes(pictures: PictureSet) -> None:
+    outputs = TeacherOutputs(pictures, Teacher(), CPU)
+    for _ in range(2):  # made, then remembered
+        for keys in ([(2, False), (0, True)], [(0, True), (1, False), (0, False)], [(2, True)]):
+            for shrink in (1, 2):
+                shown, answers = ask(outputs, *keys, shrink=shrink)
+                straight = pictures.batch(*(torch.tensor(v) for v in zip(*keys, strict=True)))
+                assert torch.equal(shown, shrunk(straight, shrink))
+                mean = shown.mean(dim=(1, 2, 3), keepdim=True)
+                torch.testing.assert_close(answers, shown / 2 + mean, rtol=0, atol=5e-4)
+
+
+def test_an_answer_does_not_depend_on_the_batch_or_on_the_order(pictures: PictureSet) -> None:
+    first = TeacherOutputs(pictures, Teacher(), CPU)
+    together = ask(first, (0, False), (1, True), (2, False))[1]
+    second = TeacherOutputs(pictures, Teacher(), CPU)
+    for place, key in ((2, (2, False)), (0, (0, False)), (1, (1, True))):
+        assert torch.equal(ask(second, key)[1][0], together[place])
+
+
+def test_each_is_asked_for_once_and_alone(pictures: PictureSet) -> None:
+    teacher = Teacher()
+    outputs = TeacherOutputs(pictures, teacher, CPU)
+    for _ in range(3):
+        ask(outputs, (0, False), (0, True), (1, False))
+    assert [tuple(x.shape) for x in teacher.shown] == [(1, 3, 8, 8)] * 3
+    ask(outputs, (0, False), shrink=2)
+    assert [tuple(x.shape) for x in teacher.shown[3:]] == [(1, 3, 4, 4)]
+
+
+def test_differences_far_below_an_8_bit_step_survive(pictures: PictureSet) -> None:
+    """The known-wrong variant, answers kept as 8-bit pictures, loses them."""
+    offset = 0.1 / 127.5
+    plain = TeacherOutputs(pictures, lambda x: x * 0.4, CPU)
+    moved = TeacherOutputs(pictures, lambda x: x * 0.4 + offset, CPU)
+    first, second = ask(plain, (0, False))[1], ask(moved, (0, False))[1]
+    assert first.dtype == torch.float32
+    assert float((second - first).mean()) == pytest.approx(offset, rel=0.02)
+
+    def as_8_bit(x: Tensor) -> Tensor:
+        return ((x + 1) * 127.5).round() / 127.5 - 1
+
+    lost = (as_8_bit(second) == as_8_bit(first)).float().mean()
+    assert lost > 0.8
+
+
+def test_the_memory_limit_is_kept_and_costs_only_time(pictures: PictureSet) -> None:
+    one = 3 * 8 * 8 * 2
+    teacher = Teacher()
+    outputs = TeacherOutputs(pictures, teacher, CPU, memory_limit=2 * one + 1)
+    expected = ask(TeacherOutputs(pictures, Teacher(), CPU), (0, False), (1, False), (2, False))[1]
+    for _ in range(2):
+        assert torch.equal(ask(outputs, (0, False), (1, False), (2, False))[1], expected)
+    assert outputs.bytes == sum(answer.nbytes for answer in outputs.kept.values()) == 2 * one
+    assert len(teacher.shown) == 4
+
+
+def test_shrinking_takes_means_of_the_whole_picture() -> None:
+    picture = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert shrunk(picture, 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert shrunk(picture, 1) is picture
