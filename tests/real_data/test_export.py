@@ -1,0 +1,38 @@
+"""The released CartoonGAN, calibrated to 8 bits and exported."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import gan_slimming as gs
+from gan_slimming.data import list_pictures, read_picture, to_contract
+from gan_slimming.exporters.graph import quantized_layers, trace
+from gan_slimming.models.registry import spec_of
+
+for package in ("onnx", "onnxruntime", "openvino"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
+
+from gan_slimming.exporters import parity  # noqa: E402
+from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
+from gan_slimming.runtimes import executed_layers, start_openvino  # noqa: E402
+
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+
+
+def test_every_layer_of_hayao_computes_in_int8_what_torch_computes(data_root: Path) -> None:
+    teacher = gs.load_generator("cartoongan", data_root / "cartoongan" / "Hayao_net_G_fp16.pth")
+    contract = spec_of(teacher).contract
+    photos = [read_picture(p).rgb[None] for p in list_pictures([data_root / "photos256"])[:3]]
+    pictures = [to_contract(photo, contract) for photo in photos]
+    prepared = gs.prepare(teacher, (torch.zeros(1, 3, 64, 64),))
+    gs.calibrate(prepared, [(picture,) for picture in pictures[:2]])
+    student = gs.extract(prepared)
+    traced = trace(student, contract, 64, quantized=True)
+    crop = pictures[2][:, :, :64, :96].contiguous()
+    for form, runtimes in (("qdq", ["onnxruntime", "openvino"]), ("integer", ["onnxruntime"])):
+        rows = parity.check_layers(student, traced, form, 17, crop, runtimes)  # pyright: ignore
+        assert len(rows) == len(runtimes) * len(quantized_layers(student)) == 26 * len(runtimes)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    found = [layer for layer in executed_layers(start_openvino(content, 1)[1]) if layer.computes]
+    assert [layer.int8 for layer in found] == [True] * 26
