@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Tiny networks: threads would only wait for each other. Before torch is imported, subprocesses too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 from gan_slimming.models import CartoonGenerator, ResnetGenerator
