@@ -1,6 +1,6 @@
-"""Peak memory of compress: CartoonGAN (11 M parameters), 256x256, batch 4, bf16, three steps.
+"""Peak memory of compress: CartoonGAN (11 M), 256x256, batch 4, bf16, three steps.
 
-    python benchmarks/memory.py --weights Hayao_net_G_float.pth --photos photos/ --output runs/memory
+    python benchmarks/memory.py --weights Hayao.pth --photos photos/ --output runs/memory
 
 Two steps slim the dense net, where memory peaks, one recovers. The pictures themselves (196,608
 bytes each) and up to 2 GiB of the teacher's kept outputs come on top in a long run.
