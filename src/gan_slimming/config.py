@@ -130,7 +130,7 @@ class Optimisation:
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""
     half_size_share: float = 0.9
-    """Share of the steps that are made at half the size, where a step costs a quarter; the rest
+    """Share of the steps that are made at half the size, with a quarter of the pixels; the rest
     are made at full size. Whole pictures are made smaller, never cropped."""
     batch_size: int = 2
     """Pictures a step."""

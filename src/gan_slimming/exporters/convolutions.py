@@ -123,7 +123,7 @@ def _integer(
 
     ONNX Runtime multiplies the weights, on its left, with the pictures, on its right, and has quick
     kernels for unsigned times signed alone: so the weights' codes are stored 128 higher, and the
-    pictures' 128 lower where they are unsigned, with that as zero point: 12 times faster.
+    pictures' 128 lower where they are unsigned, with that as zero point.
     """
     assert layer.codes is not None
     assert layer.scale is not None
@@ -163,7 +163,7 @@ def _rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
     """Rows of a kernel that ONNX Runtime had better sum itself, 0 for none.
 
     It copies the picture in * height * width times in front of its multiplication; where few
-    channels come out, as in the last layer, that is most of the work (5 times slower, measured).
+    channels come out, as in the last layer, that is most of the work.
     """
     outputs, inputs, height, width = codes.shape
     plain = {*window.get("strides", [1]), *window.get("dilations", [1]), window.get("group", 1)}
@@ -186,8 +186,7 @@ def _subpixel(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
     """Weights, vectors and window of the convolution that stands for a transposed one.
 
-    In OpenVINO, int8 both, it is as fast or up to 1.4 times faster at the sizes of a generator's
-    decoder (26 to 128 channels in, 128 x 128 pixels); ONNX has no transposed one on integers.
+    ONNX has no transposed convolution on integers.
     """
     factor, padding = window["strides"][0], tuple(window["pads"][:2])
     spread, pads = subpixel_convolution(codes, factor, padding)

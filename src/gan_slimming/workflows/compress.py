@@ -101,7 +101,7 @@ def compress(
     fabric = make_fabric(run)
     torch.manual_seed(run.seed)
     teacher = copy.deepcopy(teacher).eval().requires_grad_(False).to(fabric.device)
-    # Wide convolutions run a quarter faster with channels last; the teacher is run very often.
+    # Wide convolutions are faster with channels last, and the teacher is run very often.
     teacher = teacher.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     example = (torch.zeros(1, contract.channels, run.size, run.size, device=fabric.device),)
     start = teacher if student is None else student

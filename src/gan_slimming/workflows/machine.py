@@ -52,7 +52,7 @@ def best_threads() -> int:
     """One thread or all of them, whichever trains a small convolutional net faster just now.
 
     On a machine that others share, threads that wait for each other at the end of every operator
-    can make two cores ten times slower than one. OMP_NUM_THREADS, where set, is obeyed.
+    can make two cores slower than one. OMP_NUM_THREADS, where set, is obeyed.
     """
     most = torch.get_num_threads()
     if most == 1 or "OMP_NUM_THREADS" in os.environ:
