@@ -8,20 +8,21 @@ Variants, all with the same pictures, steps, batches and code:
     encoder  the same with the teacher's own encoder for a distance, which needs no download
     narrow   a uniformly narrow generator of the same MACs, from random weights, the same loss
 Finished variants are kept, an interrupted one is resumed. LPIPS-squeeze is the training distance
-too, except for 'encoder'; the second judge, relative L1 of normalised VGG-19 features and of their
-Gram matrices, is not trained on. Set GAN_SLIMMING_DATA to the folder with both networks' weights.
+too, except for 'encoder'; relative L1 of normalised VGG-19 features and of their Gram matrices, the
+other judges, are not trained on. Set GAN_SLIMMING_DATA to the folder with both networks' weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import time
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.config import parse_amount
@@ -29,10 +30,15 @@ from gan_slimming.data.images import open_folder
 from gan_slimming.losses.perceptual import content_and_gram
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.features import load_features
+from gan_slimming.metrics.lpips import load_lpips
+from gan_slimming.metrics.pairwise import psnr
 from gan_slimming.models.registry import build_generator, spec_of
+from gan_slimming.workflows.compress import TRACKED
 from gan_slimming.workflows.quality import Tracker, border
 from gan_slimming.workflows.run_folder import CHECKPOINT, environment
 
+HOLDOUT = 150
+"""Photos that no variant is trained on."""
 VARIANTS = {
     "joint": gs.Objective(distill="lpips"),
     "no-gan": gs.Objective(distill="lpips", adversarial="none"),
@@ -54,25 +60,27 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    teacher = gs.load_generator("cartoongan", arguments.weights)
     for variant in arguments.variants.split(","):
-        row = run_variant(variant, arguments)
+        row = run_variant(variant, teacher, arguments)
         print(json.dumps(row), flush=True)
 
 
-def run_variant(variant: str, arguments: argparse.Namespace) -> dict[str, object]:
+def run_variant(
+    variant: str, teacher: nn.Module, arguments: argparse.Namespace
+) -> dict[str, object]:
     """Train one variant, or take it as it lies there, and measure it on the held out photos."""
     folder = arguments.output / f"{variant}-{arguments.macs}"
     result = folder / "result.json"
     if result.is_file():
         return json.loads(result.read_text())
-    teacher = gs.load_generator("cartoongan", arguments.weights)
     narrow = variant == "narrow"
     run = gs.Run(
         budget=gs.Budget(macs=None if narrow else arguments.macs),
         objective=VARIANTS[variant],
         optimisation=gs.Optimisation(steps=arguments.steps),
         size=arguments.size,
-        holdout=120,
+        holdout=HOLDOUT,
         seed=arguments.seed,
     )
     student = narrow_generator(teacher, arguments) if narrow else None
@@ -90,7 +98,7 @@ def run_variant(variant: str, arguments: argparse.Namespace) -> dict[str, object
         "variant": variant,
         "macs_budget": arguments.macs,
         **done.summary,
-        "vgg19": second_judge(teacher, done.generator, arguments),
+        "judged": judge(teacher, done.generator, arguments),
         "settings": dataclasses.asdict(run),
         "environment": environment(),
     }
@@ -110,20 +118,39 @@ def narrow_generator(teacher: nn.Module, arguments: argparse.Namespace) -> nn.Mo
 
 
 @torch.no_grad()
-def second_judge(
+def judge(
     teacher: nn.Module, generator: nn.Module, arguments: argparse.Namespace
 ) -> dict[str, float]:
-    """Relative feature and Gram distance on VGG-19 to relu3_1, which nobody trained on."""
-    features = load_features("vgg19")
+    """Distances to the teacher on held out photos that nobody looked at while choosing settings."""
+    lpips, features = load_lpips(), load_features("vgg19")
     wrap = border(spec_of(teacher).contract)
-    _, held = open_folder(arguments.photos, arguments.size, holdout=120)
-    pairs = Tracker(held, wrap(teacher), torch.device("cpu")).pairs()
-    content, style = [], []
-    for picture, reference in pairs:
+    rows = []
+    for picture, reference in references(teacher, arguments.photos, arguments.size):
         made = wrap(generator)(picture)
-        content.append(float(content_and_gram(made, reference, features, 1.0, 0.0)))
-        style.append(float(content_and_gram(made, reference, features, 0.0, 1.0)))
-    return {"content": sum(content) / len(content), "gram": sum(style) / len(style)}
+        rows.append(
+            {
+                "lpips": lpips(made, reference),
+                "psnr": psnr(made, reference),
+                "vgg19_content": content_and_gram(made, reference, features, 1.0, 0.0),
+                "vgg19_gram": content_and_gram(made, reference, features, 0.0, 1.0),
+            }
+        )
+    means = {name: sum(float(row[name]) for row in rows) / len(rows) for name in rows[0]}
+    return {"photos": len(rows), **means}
+
+
+@functools.cache
+def references(teacher: nn.Module, photos: Path, size: int) -> list[tuple[Tensor, Tensor]]:
+    """(photo, teacher's picture) of the held out photos that are left for judging.
+
+    Left out are those that quality is tracked on while training, and the 16 that runs of default
+    settings hold out: the defaults were chosen after a look at them.
+    """
+    _, held = open_folder(photos, size, holdout=HOLDOUT)
+    _, seen = open_folder(photos, size, holdout=TRACKED)
+    tracker = Tracker(held, border(spec_of(teacher).contract)(teacher), torch.device("cpu"))
+    pairs = zip(held.paths, tracker.pairs(), strict=True)
+    return [pair for path, pair in list(pairs)[TRACKED:] if path not in seen.paths]
 
 
 def show(variant: str, step: int, total: int, terms: dict[str, float], started: float) -> None:

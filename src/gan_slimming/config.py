@@ -33,6 +33,12 @@ class InputContract:
     """Height and width must be multiples of this many pixels."""
     min_size: int = 1
     """Smallest height and width, in pixels, that the generator can take."""
+    scale: int = 1
+    """Height and width of its output over those of its input: 4 for a x4 super-resolution net."""
+    latent_size: int = 0
+    """Length of the noise vector that it takes instead of a picture; 0 where it takes pictures."""
+    classes: int = 0
+    """Number of classes, told as a second input of (batch,) int64; 0 where it takes none."""
 
     def __post_init__(self) -> None:
         if self.colour_order not in ("RGB", "BGR"):
