@@ -10,10 +10,13 @@ from PIL import Image
 from torch import nn
 
 from gan_slimming.config import UserError
-from gan_slimming.models import ResnetGenerator, load_generator, read_state_dict
-from gan_slimming.models.cyclegan import ResnetBlock
+from gan_slimming.metrics.complexity import count
+from gan_slimming.models import load_generator, spec_of
 
 pytestmark = pytest.mark.real_data
+
+WIDTHS_INSIDE = [64] * 3 + [128] * 6
+"""Of the published compressed CycleGAN's nine blocks."""
 
 
 def picture(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -61,51 +64,53 @@ def test_cartoongan_is_read_in_full(hayao: nn.Module) -> None:
     assert {p.dtype for p in hayao.parameters()} == {torch.float32}
 
 
-def separable(depth: torch.Tensor, point: torch.Tensor) -> nn.Sequential:
-    """A depthwise 3x3 convolution, a norm and a 1x1 convolution, of these weights' sizes."""
-    return nn.Sequential(
-        nn.Conv2d(len(depth), len(depth), 3, groups=len(depth)),
-        nn.InstanceNorm2d(len(depth)),
-        nn.Conv2d(point.shape[1], len(point), 1),
-    )
-
-
-def with_convolutions_of(state: dict[str, torch.Tensor]) -> nn.Sequential:
-    """Our CycleGAN layout with convolutions of the sizes of a compressed network's weights."""
-    model = ResnetGenerator(width=1).model
-    for place, module in enumerate(model):
-        if isinstance(module, ResnetBlock):
-            for mine, theirs in ((1, 1), (5, 6)):  # it was trained with dropout
-                prefix = f"model.{place}.conv_block.{theirs}.conv"
-                point = state[f"{prefix}.2.weight"]
-                module.conv_block[mine] = separable(state[f"{prefix}.0.weight"], point)
-                module.conv_block[mine + 1] = nn.InstanceNorm2d(len(point))
-        elif isinstance(module, nn.ConvTranspose2d):
-            wide, narrow = state[f"model.{place}.weight"].shape[:2]
-            model[place] = nn.ConvTranspose2d(wide, narrow, 3, 2, padding=1, output_padding=1)
-            model[place + 1] = nn.InstanceNorm2d(narrow)
-        elif isinstance(module, nn.Conv2d):
-            wide, narrow, size, _ = state[f"model.{place}.weight"].shape
-            padding = 1 if size == 3 else 0
-            model[place] = nn.Conv2d(narrow, wide, size, module.stride[0], padding)
-            if place < 26:  # behind the output convolution stands the tanh
-                model[place + 1] = nn.InstanceNorm2d(wide)
-    return model
-
-
-def test_cyclegan_layout_gives_a_published_output(data_root: Path) -> None:
-    """A compressed CycleGAN: our layout with its own convolutions in place gives its picture."""
+def test_cyclegan_mobile_gives_a_published_output(data_root: Path) -> None:
+    """A compressed CycleGAN, whose widths differ from block to block, gives its own picture."""
     folder = data_root / "gancompression_horse2zebra"
-    state = read_state_dict(folder / "latest_net_G.pth")
-    model = with_convolutions_of(state)
-    places = {"model.": "", "conv_block.6.": "conv_block.5.", ".conv.": "."}
-    for theirs, mine in places.items():
-        state = {name.replace(theirs, mine, 1): tensor for name, tensor in state.items()}
-    model.load_state_dict(state)
+    generator = load_generator("cyclegan-mobile", folder / "latest_net_G.pth")
+    assert spec_of(generator).arguments["channels"] == [16, 32, 128, *WIDTHS_INSIDE, 32, 16]
+    cost = count(generator, (torch.zeros(1, 3, 256, 256),))
+    assert cost.parameters == 356_867
+    assert cost.macs == 1_845_755_904
     with torch.inference_mode():
-        output = model.eval()(picture(folder / "input.png"))
+        output = generator(picture(folder / "input.png"))
     written = ((output + 1) * 127.5).floor() / 127.5 - 1  # they truncate to eight bits
     assert psnr(written, picture(folder / "golden_output.png")) > 80
+
+
+MOSAIC = {
+    32: ("mosaic_nc32_fp16.pth", 1_679_235, 10_078_912_512),
+    16: ("mosaic_nc16_b1_e2_1e05_1e10.model", 424_899, 2_774_532_096),
+    8: ("mosaic_nc8_b1_e2_1e05_1e10.model", 108_771, 821_035_008),
+}
+"""Width -> file, parameters, MACs of a picture of 256 pixels."""
+
+
+@pytest.fixture(scope="module")
+def mosaics(data_root: Path) -> dict[int, nn.Module]:
+    folder = data_root / "fast_neural_style"
+    return {w: load_generator("fast-style", folder / file) for w, (file, *_) in MOSAIC.items()}
+
+
+@pytest.mark.parametrize("width", MOSAIC)
+def test_the_published_mosaics_are_read_in_full(mosaics: dict[int, nn.Module], width: int) -> None:
+    _, parameters, macs = MOSAIC[width]
+    assert spec_of(mosaics[width]).arguments == {"width": width}
+    cost = count(mosaics[width], (torch.zeros(1, 3, 256, 256),))
+    assert (cost.parameters, cost.macs) == (parameters, macs)
+
+
+def test_the_published_mosaics_draw_alike(data_root: Path, mosaics: dict[int, nn.Module]) -> None:
+    """Three networks of one style: 17 and 15 dB from the widest one, the photo 9 dB."""
+    photo = picture(sorted((data_root / "photos256").rglob("*.jpg"))[0])
+    with torch.inference_mode():
+        drawn = {w: net((photo + 1) * 127.5) for w, net in mosaics.items()}
+    for raw in drawn.values():
+        outside = ((raw < 0) | (raw > 255)).float().mean()
+        assert outside < 0.06  # the range of its output is [0, 255]
+    pictures = {w: raw.clamp(0, 255) / 127.5 - 1 for w, raw in drawn.items()}
+    for width in (16, 8):
+        assert psnr(pictures[width], pictures[32]) > 14 > 10 > psnr(photo, pictures[32])
 
 
 def test_a_compressed_cyclegan_is_refused_by_name(data_root: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.models.entry import Entry
 
 CONTRACT = InputContract(colour_order="BGR", multiple_of=4, min_size=8)
 
@@ -57,6 +58,8 @@ class CartoonGenerator(nn.Sequential):
         width: channels at full resolution; the trunk has 4 * width.
         blocks: residual blocks of the trunk.
     """
+
+    contract = CONTRACT
 
     def __init__(self, width: int = 64, blocks: int = _RELEASED_BLOCKS) -> None:
         if width < 1 or blocks < 1:
@@ -124,3 +127,13 @@ def infer_arguments(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     if numbers:
         arguments["blocks"] = len(numbers)
     return arguments
+
+
+ENTRIES = {
+    "cartoongan": Entry(
+        "CartoonGAN (Chen et al. 2018), photo to cartoon",
+        CartoonGenerator,
+        infer_arguments,
+        from_released,
+    ),
+}

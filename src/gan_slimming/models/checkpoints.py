@@ -16,14 +16,22 @@ from torch import nn
 
 from gan_slimming.config import UserError
 
-_WRAPPERS = ("netG", "generator", "state_dict", "model", "params")
+_SHARED_WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params")
+GENERATOR_WRAPPERS = (
+    *("netG", "generator", "g_ema", "avg_gen_state_dict", "gen_state_dict"),
+    *_SHARED_WRAPPERS,
+)
 """Keys under which training scripts put the generator's weights; the most specific one first."""
+DISCRIMINATOR_WRAPPERS = ("netD", "discriminator", "dis_state_dict", *_SHARED_WRAPPERS)
+"""The same for the discriminator's."""
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 _NAMED = 3
 """So many tensors of each kind of misfit are named."""
 
 
-def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+def read_state_dict(
+    path: str | Path, wrappers: tuple[str, ...] = GENERATOR_WRAPPERS
+) -> dict[str, torch.Tensor]:
     """The tensors of a .safetensors file, or of a PyTorch checkpoint under any other ending.
 
     A checkpoint is read with weights_only=True: code in it is refused, not run. The usual
@@ -47,7 +55,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             ) from error
     else:
         content = _load_torch(path)
-    return _strip_prefix(_unwrap(content, path))
+    return _strip_prefix(_unwrap(content, path, wrappers))
 
 
 def load_checked(
@@ -56,21 +64,24 @@ def load_checked(
     *,
     expected: str | None = None,
     source: str = "the weights",
+    kind: str = "generator",
 ) -> None:
     """Copy state into module, in place and in the module's precision, if every tensor fits.
 
     Running statistics, which old versions of InstanceNorm2d saved and never used, are dropped
-    where the module is an InstanceNorm2d without them.
+    where the module is an InstanceNorm2d without them. Old versions of BatchNorm2d did not count
+    batches; the module then keeps its own count.
 
     Args:
         module: receives the weights.
         state: name to tensor.
         expected: what the module is, for the error; its class if not given.
         source: where the weights came from, for the error.
+        kind: 'generator' or 'discriminator', for the error.
 
     Raises:
-        UserError: a tensor is missing, unexpected, of another shape, not floating point, or
-            not finite. The module is unchanged then.
+        UserError: a tensor is missing, unexpected, of another shape, not floating point where
+            the module's is, or not finite. The module is unchanged then.
     """
     unused = {
         f"{name}.{field}"
@@ -79,10 +90,13 @@ def load_checked(
         for field in _RUNNING
     }
     state = {name: tensor for name, tensor in state.items() if name not in unused}
-    if misfits := _misfits(module.state_dict(), state):
+    wanted = module.state_dict()
+    counts = {name: tensor for name, tensor in wanted.items() if name.endswith(_RUNNING[-1])}
+    state = counts | state
+    if misfits := _misfits(wanted, state):
         raise UserError(
             f"{source} does not fit {expected or type(module).__name__}: {'; '.join(misfits)}; "
-            "check that the file belongs to this generator"
+            f"check that the file belongs to this {kind}"
         )
     module.load_state_dict(state)
 
@@ -96,7 +110,7 @@ def _load_torch(path: Path) -> Any:
     except UnpicklingError as error:
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             reason = f"holds code or an object ({found[1]}), not only tensors"
-            advice = "save the generator's state_dict() instead"
+            advice = "save the network's state_dict() instead"
         else:
             reason = "is not a PyTorch checkpoint"
             advice = "check that the download gave the file and not a web page"
@@ -106,32 +120,36 @@ def _load_torch(path: Path) -> Any:
         # torch.load documents no exceptions: damage shows as RuntimeError, EOFError, OSError, ...
         if "TorchScript" in str(error):
             reason = "is a TorchScript program, not only tensors"
-            advice = "save the generator's state_dict() instead"
+            advice = "save the network's state_dict() instead"
         else:
             reason = "is cut short or damaged"
             advice = "download or save it again"
     raise UserError(f"weights file {path} {reason}; nothing in it was run; {advice}")
 
 
-def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The innermost name-to-tensor mapping of a checkpoint; entries that are no tensors go."""
+def _unwrap(content: Any, path: Path, wrappers: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """The innermost name-to-tensor mapping of a checkpoint; entries that are no tensors go.
+
+    A wrapper goes before tensors beside it, such as the noise of a training script's samples.
+    """
     while isinstance(content, Mapping):
+        wrapper = next((key for key in wrappers if isinstance(content.get(key), Mapping)), None)
+        if wrapper is not None:
+            content = content[wrapper]
+            continue
         tensors = {
             str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)
         }
         if tensors:
             return tensors
-        wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if wrapper is None:
-            keys = ", ".join(map(str, list(content)[:5])) or "nothing"
-            found = f"a dict of {keys}"
-            break
-        content = content[wrapper]
+        keys = ", ".join(map(str, list(content)[:5])) or "nothing"
+        found = f"a dict of {keys}"
+        break
     else:
         found = f"a {type(content).__name__}"
     raise UserError(
         f"weights file {path} holds no state dict but {found}; "
-        f"save the generator's state_dict(), plain or under one of {', '.join(_WRAPPERS)}"
+        f"save the network's state_dict(), plain or under one of {', '.join(wrappers)}"
     )
 
 
@@ -156,7 +174,7 @@ def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tenso
         if tuple(tensor.shape) != shape:
             text = f"{name} is {_shape(tensor.shape)}, expected {_shape(shape)}"
             wrong["misshapen"].append(text)
-        elif not tensor.is_floating_point():
+        elif wanted[name].is_floating_point() and not tensor.is_floating_point():
             wrong["not floating point"].append(f"{name} ({tensor.dtype})")
         elif not tensor.isfinite().all():
             wrong["not finite"].append(name)

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.models.entry import Entry
+from gan_slimming.models.initialisation import initialise
 
 CONTRACT = InputContract(multiple_of=4, min_size=8)
 
@@ -48,6 +50,8 @@ class ResnetGenerator(nn.Module):
         affine: gives the norms a scale and a shift; the official networks have none.
     """
 
+    contract = CONTRACT
+
     def __init__(self, width: int = 64, blocks: int = 9, affine: bool = False) -> None:
         super().__init__()
         if width < 1 or blocks < 1:
@@ -72,15 +76,6 @@ class ResnetGenerator(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(batch, 3, height, width) in [-1, 1] to the same."""
         return self.model(images)
-
-
-def initialise(network: nn.Module) -> None:
-    """Convolution weights from N(0, 0.02) (Zhu et al., section 4) and biases 0, in place."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def from_official(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -114,3 +109,20 @@ def infer_arguments(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     if blocks:
         arguments["blocks"] = len(blocks)
     return arguments
+
+
+ENTRIES = {
+    "cyclegan": Entry(
+        "CycleGAN (Zhu et al. 2017), ResNet generator, 9 blocks unless the weights say otherwise",
+        ResnetGenerator,
+        infer_arguments,
+        from_official,
+    ),
+    "cyclegan-6": Entry(
+        "CycleGAN (Zhu et al. 2017), ResNet generator, 6 blocks",
+        ResnetGenerator,
+        infer_arguments,
+        from_official,
+        fixed={"blocks": 6},
+    ),
+}

@@ -11,7 +11,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gan_slimming.config import UserError
-from gan_slimming.models.checkpoints import load_checked, read_state_dict
+from gan_slimming.models.checkpoints import (
+    DISCRIMINATOR_WRAPPERS,
+    GENERATOR_WRAPPERS,
+    load_checked,
+    read_state_dict,
+)
 
 STATE = {"weight": torch.arange(4.0).view(2, 2), "bias": torch.ones(2)}
 
@@ -40,7 +45,7 @@ def assert_is_state(read: dict[str, torch.Tensor]) -> None:
     assert all(torch.equal(read[name], STATE[name]) for name in STATE)
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "params", "netG", "generator"])
+@pytest.mark.parametrize("wrapper", GENERATOR_WRAPPERS)
 def test_wrappers_are_taken_off(tmp_path: Path, wrapper: str) -> None:
     torch.save({"epoch": 3, wrapper: STATE}, tmp_path / "w.pth")
     assert_is_state(read_state_dict(tmp_path / "w.pth"))
@@ -101,7 +106,7 @@ def test_a_whole_module_is_refused_by_its_class(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "w.pth")
     text = refusal(tmp_path / "w.pth")
     assert "torch.nn.modules.linear.Linear" in text
-    assert "save the generator's state_dict() instead" in text
+    assert "save the network's state_dict() instead" in text
 
 
 @pytest.mark.parametrize("content", ["<!DOCTYPE html><html>404</html>", "Not found\n"])
@@ -190,6 +195,35 @@ def test_running_statistics_of_old_instance_norms_are_dropped() -> None:
     state = dict(module.state_dict())
     state["1.running_mean"], state["1.running_var"] = torch.zeros(2), torch.ones(2)
     state["1.num_batches_tracked"] = torch.tensor(0)
-    state.pop("2.num_batches_tracked")
-    with pytest.raises(UserError, match=r"missing 2\.num_batches_tracked; check"):
+    load_checked(module, state)
+    state.pop("2.running_var")
+    with pytest.raises(UserError, match=r"missing 2\.running_var; check"):
         load_checked(module, state)
+
+
+def test_counters_of_batches_are_integers_and_may_be_absent() -> None:
+    module = nn.BatchNorm2d(2)
+    assert module.num_batches_tracked is not None
+    state = dict(module.state_dict()) | {"weight": torch.tensor([3.0, 4.0])}
+    load_checked(module, state | {"num_batches_tracked": torch.tensor(7)})
+    assert module.num_batches_tracked.item() == 7
+    state.pop("num_batches_tracked")
+    load_checked(module, state)
+    assert module.num_batches_tracked.item() == 7
+    assert module.weight.tolist() == [3, 4]
+
+
+def test_the_kind_of_network_stands_in_the_error() -> None:
+    with pytest.raises(UserError, match="check that the file belongs to this discriminator"):
+        load_checked(nn.Linear(2, 2), {}, kind="discriminator")
+
+
+def test_a_wrapper_goes_before_tensors_beside_it(tmp_path: Path) -> None:
+    torch.save({"fixed_z": torch.zeros(3), "gen_state_dict": STATE}, tmp_path / "w.pth")
+    assert_is_state(read_state_dict(tmp_path / "w.pth"))
+
+
+def test_each_kind_has_its_own_wrappers(tmp_path: Path) -> None:
+    torch.save({"netG": {"other": torch.zeros(1)}, "netD": STATE}, tmp_path / "w.pth")
+    assert_is_state(read_state_dict(tmp_path / "w.pth", DISCRIMINATOR_WRAPPERS))
+    assert read_state_dict(tmp_path / "w.pth").keys() == {"other"}

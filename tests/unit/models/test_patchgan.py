@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import UserError
-from gan_slimming.models.patchgan import PatchDiscriminator
+from gan_slimming.models.patchgan import PatchDiscriminator, infer_arguments
 
 
 def test_parameter_count_is_the_official_one() -> None:
@@ -51,6 +51,25 @@ def test_width_stops_doubling_at_eight_times() -> None:
     assert widths == [2, 4, 8, 16, 16, 16, 1]
 
 
+def test_with_batch_norm_it_is_pix2pix_s_own() -> None:
+    """Norms have a scale and a shift, convolutions in front of them no bias."""
+    with torch.device("meta"):
+        discriminator = PatchDiscriminator(norm="batch")
+    assert sum(p.numel() for p in discriminator.parameters()) == 2_764_737 + 128 + 256 + 512
+    names = set(discriminator.state_dict())
+    assert {"model.0.bias", "model.3.running_var", "model.9.weight", "model.11.bias"} <= names
+    assert not names & {"model.2.bias", "model.5.bias", "model.8.bias"}
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_arguments_are_read_off_the_weights(norm: str) -> None:
+    state = PatchDiscriminator(3, 4, 6, norm).state_dict()
+    assert infer_arguments(state) == {"width": 3, "layers": 4, "channels": 6, "norm": norm}
+    assert infer_arguments({"model.0.weight": torch.zeros(2, 3, 4, 4)}) == {}
+
+
 def test_an_empty_network_is_refused() -> None:
     with pytest.raises(UserError, match="got 64, 0 and 3"):
         PatchDiscriminator(layers=0)
+    with pytest.raises(UserError, match="one of instance, batch, got group"):
+        PatchDiscriminator(norm="group")

@@ -1,10 +1,13 @@
 """Generators by name: the registered ones, and the user's own."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from gan_slimming.config import InputContract, UserError
@@ -60,40 +63,77 @@ def refusal(name: str, **arguments: object) -> str:
 
 
 def test_names() -> None:
-    assert registered() == ["cartoongan", "cyclegan", "cyclegan-6"]
+    names = "adaptive-style cartoongan cyclegan cyclegan-6 cyclegan-mobile dcgan esrgan fast-style"
+    assert registered() == f"{names} sngan srgan unet-128 unet-256".split()
     assert "Chen et al. 2018" in describe("cartoongan")
     assert all("\n" not in describe(name) for name in registered())
 
 
 @pytest.mark.parametrize("name", registered())
-def test_a_spec_builds_the_same_network_again(name: str) -> None:
-    first = build_generator(name, width=2)
+def test_a_spec_builds_the_same_network_again(name: str, tiny: Callable[..., Any]) -> None:
+    first, inputs = tiny(name)
     spec = spec_of(first)
     assert spec.name == name
     assert spec.arguments.keys() == inspect.signature(type(first)).parameters.keys()
-    again = build_generator(spec.name, **spec.arguments)
+    again = build_generator(spec.name, **spec.arguments).eval()
     assert spec_of(again) == spec
     again.load_state_dict(first.state_dict())
-    images = torch.rand(1, 3, 16, 16)
-    assert torch.equal(first(images), again(images))
+    assert torch.equal(first(inputs), again(inputs))
 
 
 @pytest.mark.parametrize("name", registered())
-@pytest.mark.parametrize("kind", ["pth", "safetensors"])
-def test_weights_round_trip_through_a_file(name: str, kind: str, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+def test_what_comes_out_is_what_the_contract_says(name: str, tiny: Callable[..., Any]) -> None:
+    generator, inputs = tiny(name)
+    contract, output = spec_of(generator).contract, generator(inputs)
+    assert output.shape[:2] == (2, 3)
+    assert output.isfinite().all()
+    if not contract.latent_size:
+        assert output.shape[2:] == tuple(contract.scale * side for side in inputs.shape[2:])
+    # One sample does not see another, at any batch size.
+    torch.testing.assert_close(output[:1], generator(inputs[:1]), atol=1e-4, rtol=1e-4)
 
-    generator, path = build_generator(name, width=3), tmp_path / f"w.{kind}"
-    state = {key: tensor.half() for key, tensor in generator.state_dict().items()}
-    if kind == "pth":
-        torch.save(state, path)
+
+@pytest.mark.parametrize("name", registered())
+def test_every_parameter_gets_a_gradient(name: str, tiny: Callable[..., Any]) -> None:
+    generator, inputs = tiny(name)
+    generator(inputs).square().sum().backward()
+    assert [n for n, p in generator.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("name", registered())
+@pytest.mark.parametrize("kind", ["plain", "wrapped", "parallel", "safetensors"])
+def test_weights_round_trip_through_a_file(
+    name: str, kind: str, tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    """In half precision, with batch norms' counters as integers; BatchNorm of before 2018 none."""
+    generator, inputs = tiny(name)
+    state, path = generator.state_dict(), tmp_path / "w.pth"
+    half = {key: t.half() if t.is_floating_point() else t for key, t in state.items()}
+    if kind == "plain":
+        torch.save({k: t for k, t in half.items() if not k.endswith("_tracked")}, path)
+    elif kind == "wrapped":
+        torch.save({"epoch": 3, "netD": {"x": torch.zeros(1)}, "params_ema": half}, path)
+    elif kind == "parallel":
+        torch.save({"state_dict": {f"module.{key}": t for key, t in half.items()}}, path)
     else:
-        save_file(state, path)
+        path = tmp_path / "w.safetensors"
+        save_file(half, path)
     loaded = load_generator(name, path)
     assert spec_of(loaded) == spec_of(generator)
     assert not loaded.training
-    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
-    assert all(torch.equal(loaded.state_dict()[key], state[key].float()) for key in state)
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    assert all(torch.equal(loaded.state_dict()[key], half[key].to(t)) for key, t in state.items())
+    assert loaded(inputs).shape == generator(inputs).shape
+
+
+@pytest.mark.parametrize("name", registered())
+def test_misfits_are_named_for_every_generator(name: str, tmp_path: Path) -> None:
+    torch.save({"strange.weight": torch.zeros(2, 2)}, tmp_path / "w.pth")
+    text = refusal(name, weights=tmp_path / "w.pth", width=2)
+    assert f"w.pth does not fit {name}(width=2, " in text.replace(")", ", ")
+    first = sorted(build_generator(name, width=2).state_dict())[0]
+    assert f": missing {first}, " in text
+    assert "unexpected strange.weight; check that the file belongs to this generator" in text
 
 
 def test_published_cartoongan_names_are_understood(tmp_path: Path) -> None:
@@ -153,10 +193,11 @@ def test_weights_of_another_generator_are_refused(tmp_path: Path) -> None:
 
 
 def test_mistaken_names_and_arguments() -> None:
-    assert "take one of cartoongan, cyclegan, cyclegan-6, or your own" in refusal("cartongan")
+    assert "take one of adaptive-style, cartoongan, cyclegan, " in refusal("cartongan")
     assert "cyclegan has no argument depth; it takes width, blocks" in refusal("cyclegan", depth=3)
     assert "cyclegan-6 has blocks=6, got blocks=9" in refusal("cyclegan-6", blocks=9)
     assert "at least 1, got 0 and 8" in refusal("cartoongan", width=0)
+    assert "unet-128 has downs=7, got downs=8; leave it out" in refusal("unet-128", downs=8)
     assert "cannot be built" in refusal("cartoongan", width="wide")
     assert "cannot be built" in refusal("cyclegan", width=2.5)
 

@@ -1,0 +1,134 @@
+"""Networks by name: those that come with the package, and any 'package.module:factory'."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gan_slimming.config import UserError
+from gan_slimming.models.checkpoints import one_line, read_state_dict
+from gan_slimming.models.entry import Entry, StateDict
+
+
+def text_of(name: str, arguments: Mapping[str, Any]) -> str:
+    """A network in words: name(width=64, blocks=9)."""
+    return f"{name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All networks of one kind."""
+
+    kind: str
+    """'generator' or 'discriminator', for the texts of errors."""
+    entries: Mapping[str, Entry]
+    wrappers: tuple[str, ...]
+    """Keys under which training scripts put this kind's weights."""
+
+    def names(self) -> list[str]:
+        """The registered names, in alphabetical order."""
+        return sorted(self.entries)
+
+    def entry(self, name: str) -> Entry:
+        """The entry of a registered name."""
+        if name not in self.entries:
+            raise UserError(
+                f"no {self.kind} is called {name!r}; take one of {', '.join(self.names())}, "
+                "or your own as package.module:factory"
+            )
+        return self.entries[name]
+
+    def build(self, name: str, arguments: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+        """The module, and the arguments that it was built with: of a registered one, all.
+
+        Raises:
+            UserError: an unknown name or argument, or a factory that fails.
+        """
+        if ":" in name:
+            return self._call(name, arguments), dict(arguments)
+        entry = self.entry(name)
+        resolved = _resolve(name, entry, arguments)
+        try:
+            return entry.factory(**resolved), resolved
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{text_of(name, resolved)} cannot be built: {one_line(error)}"
+            ) from error
+
+    def read(
+        self, name: str, weights: str | Path, arguments: dict[str, Any]
+    ) -> tuple[StateDict, dict[str, Any]]:
+        """The state dict of a weights file under the module's names, and arguments that fit it.
+
+        Raises:
+            UserError: an unknown name, or a file that read_state_dict refuses.
+        """
+        state = read_state_dict(weights, self.wrappers)
+        if ":" in name:
+            return state, arguments
+        entry = self.entry(name)
+        state = entry.adapt(state)
+        return state, entry.infer(state) | entry.fixed | arguments
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> nn.Module:
+        """The module that the user's own 'package.module:factory' returns for the arguments."""
+        place, _, attribute = name.partition(":")
+        if not place or not attribute:
+            raise UserError(
+                f"a {self.kind} of your own is named package.module:factory, got {name!r}"
+            )
+        if place in self.entries:
+            raise UserError(f"{name!r} names weights as well; give {place} and {attribute} apart")
+        with _current_folder_importable():
+            try:
+                factory: Any = importlib.import_module(place)
+                for part in attribute.split("."):
+                    factory = getattr(factory, part)
+                module = factory(**arguments)
+            except UserError:
+                raise
+            except Exception as error:  # whatever the user's code raises is theirs to mend
+                raise UserError(
+                    f"{self.kind} {name} failed with {type(error).__name__}: {one_line(error)}"
+                ) from error
+        if not isinstance(module, nn.Module):
+            raise UserError(
+                f"{self.kind} {name} must return a torch.nn.Module, got {type(module).__name__}"
+            )
+        return module
+
+
+def _resolve(name: str, entry: Entry, arguments: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a registered factory: given, fixed by the name, or its defaults."""
+    parameters = inspect.signature(entry.factory).parameters
+    if unknown := sorted(set(arguments) - set(parameters)):
+        raise UserError(
+            f"{name} has no argument {', '.join(unknown)}; it takes {', '.join(parameters)}"
+        )
+    for key, value in entry.fixed.items():
+        if arguments.get(key, value) != value:
+            raise UserError(f"{name} has {key}={value}, got {key}={arguments[key]}; leave it out")
+    defaults = {key: parameter.default for key, parameter in parameters.items()}
+    return defaults | entry.fixed | arguments
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """Let a console script import from the current folder, as `python -m` does, but last."""
+    folder = str(Path.cwd())
+    if folder in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

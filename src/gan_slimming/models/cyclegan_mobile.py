@@ -1,0 +1,147 @@
+"""The CycleGAN generator with separable convolutions of GAN Compression (Li et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.models.entry import Entry, StateDict
+from gan_slimming.models.initialisation import initialise
+
+_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.1\.conv\.2\.weight")
+_FIRST_BLOCK = 10
+
+
+class SeparableConvolution(nn.Module):
+    """A depthwise 3x3 convolution, a norm and a 1x1 convolution; two pixels smaller each way."""
+
+    def __init__(self, incoming: int, outgoing: int, affine: bool) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(incoming, incoming, 3, groups=incoming),
+            nn.InstanceNorm2d(incoming, affine=affine),
+            nn.Conv2d(incoming, outgoing, 1),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, incoming, height, width) to (batch, outgoing, height - 2, width - 2)."""
+        return self.conv(features)
+
+
+class MobileResnetBlock(nn.Module):
+    """x + conv_block(x), with two separable convolutions; `inner` channels between them.
+
+    Upstream has a dropout at place 4, always, of probability 0 in what it publishes.
+    """
+
+    def __init__(self, channels: int, inner: int, affine: bool) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            SeparableConvolution(channels, inner, affine),
+            nn.InstanceNorm2d(inner, affine=affine),
+            nn.ReLU(),
+            nn.Identity(),
+            nn.ReflectionPad2d(1),
+            SeparableConvolution(inner, channels, affine),
+            nn.InstanceNorm2d(channels, affine=affine),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width) to the same shape."""
+        return features + self.conv_block(features)
+
+
+class MobileResnetGenerator(nn.Module):
+    """Picture to picture: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+
+    Height and width are multiples of 4, at least 8. The layout, and the positions in `model`, are
+    those of the ResNet generator; only the blocks' convolutions are separable.
+
+    Args:
+        width: channels at full resolution; the blocks have 4 * width.
+        blocks: residual blocks.
+        affine: gives the norms a scale and a shift; the published networks have none.
+        channels: where widths are not uniform, all of them in the order of the layers: the three
+            convolutions of the encoder, inside each block, the two transposed convolutions.
+    """
+
+    contract = InputContract(multiple_of=4, min_size=8)
+
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 9,
+        affine: bool = False,
+        channels: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if width < 1 or blocks < 1:
+            raise UserError(f"width and blocks must be at least 1, got {width} and {blocks}")
+        widths = list(channels or uniform(width, blocks))
+        if len(widths) != blocks + 5 or min(widths) < 1 or widths[0] != width:
+            raise UserError(
+                f"channels must be {blocks + 5} numbers for {blocks} blocks, each at least 1, "
+                f"the first the width {width}, got {widths}"
+            )
+        first, second, trunk, *inner = widths
+
+        def norm_relu(size: int) -> list[nn.Module]:
+            return [nn.InstanceNorm2d(size, affine=affine), nn.ReLU()]
+
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, first, 7)]
+        layers += norm_relu(first)
+        for wide, narrow in ((second, first), (trunk, second)):
+            layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), *norm_relu(wide)]
+        layers += [MobileResnetBlock(trunk, size, affine) for size in inner[:blocks]]
+        half, full = inner[blocks:]
+        for wide, narrow in ((trunk, half), (half, full)):
+            layers.append(nn.ConvTranspose2d(wide, narrow, 3, 2, padding=1, output_padding=1))
+            layers += norm_relu(narrow)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(full, 3, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(batch, 3, height, width) in [-1, 1] to the same."""
+        return self.model(images)
+
+
+def uniform(width: int, blocks: int) -> list[int]:
+    """`channels` of a network in which each resolution has one width."""
+    return [width, 2 * width, *[4 * width] * (blocks + 1), 2 * width, width]
+
+
+def infer_arguments(state: StateDict) -> dict[str, Any]:
+    """Blocks, affine norms and every width of a state dict; nothing where one is unreadable."""
+    places = sorted(int(match[1]) for name in state if (match := _BLOCK.fullmatch(name)))
+    blocks = len(places)
+    if not blocks or places != list(range(_FIRST_BLOCK, _FIRST_BLOCK + blocks)):
+        return {}
+    end = _FIRST_BLOCK + blocks
+    names = [f"model.{place}.weight" for place in (1, 4, 7)]
+    names += [f"model.{place}.conv_block.1.conv.2.weight" for place in places]
+    names += [f"model.{end}.weight", f"model.{end + 3}.weight"]
+    tensors = [state.get(name) for name in names]
+    if any(tensor is None or tensor.ndim != 4 for tensor in tensors):
+        return {}
+    axes = [0] * (blocks + 3) + [1, 1]  # a transposed convolution's outputs stand on axis 1
+    widths = [int(t.shape[axis]) for t, axis in zip(tensors, axes, strict=True) if t is not None]
+    arguments = {"width": widths[0], "blocks": blocks, "affine": "model.2.weight" in state}
+    if widths != uniform(widths[0], blocks):
+        arguments["channels"] = widths
+    return arguments
+
+
+ENTRIES = {
+    "cyclegan-mobile": Entry(
+        "CycleGAN with separable convolutions (Li et al. 2020), any width in every block",
+        MobileResnetGenerator,
+        infer_arguments,
+    ),
+}

@@ -1,0 +1,73 @@
+"""Discriminators by name: those that come with the package, and any 'package.module:factory'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gan_slimming.config import UserError
+from gan_slimming.models import patchgan, sngan_critic
+from gan_slimming.models.catalogue import Catalogue, text_of
+from gan_slimming.models.checkpoints import DISCRIMINATOR_WRAPPERS, load_checked
+
+_DISCRIMINATORS = Catalogue(
+    "discriminator", patchgan.ENTRIES | sngan_critic.ENTRIES, DISCRIMINATOR_WRAPPERS
+)
+
+
+def registered_discriminators() -> list[str]:
+    """The names that build_discriminator and load_discriminator know, in alphabetical order."""
+    return _DISCRIMINATORS.names()
+
+
+def describe_discriminator(name: str) -> str:
+    """One line on a registered discriminator."""
+    return _DISCRIMINATORS.entry(name).description
+
+
+def build_discriminator(name: str, **arguments: Any) -> nn.Module:
+    """A discriminator with fresh weights: (batch, 3, height, width), RGB in [-1, 1], to scores.
+
+    Args:
+        name: a registered name, or 'package.module:factory', imported as for build_generator.
+        arguments: of the factory, such as width=32.
+
+    Raises:
+        UserError: an unknown name or argument, or a factory that fails.
+    """
+    return _DISCRIMINATORS.build(name, arguments)[0]
+
+
+def load_discriminator(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
+    """A discriminator in float32 and training mode, to go on from where the dense GAN stopped.
+
+    Args:
+        name: as for build_discriminator.
+        weights: a .pth or .safetensors file; None keeps the fresh weights. For registered names,
+            arguments that are not given are read off it.
+        arguments: of the factory.
+
+    Raises:
+        UserError: as build_discriminator and read_state_dict; the weights do not fit, or are of a
+            conditional discriminator, which sees two pictures at once.
+    """
+    if weights is None:
+        return build_discriminator(name, **arguments).float()
+    state, arguments = _DISCRIMINATORS.read(name, weights, arguments)
+    if (channels := arguments.get("channels", 3)) != 3 and ":" not in name:
+        raise UserError(
+            f"weights file {weights} is of a {name} that sees {channels} channels, as conditional "
+            "ones do; give one that sees the 3 of a picture, or none"
+        )
+    module, resolved = _DISCRIMINATORS.build(name, arguments)
+    module = module.float()
+    load_checked(
+        module,
+        state,
+        expected=text_of(name, resolved),
+        source=f"weights file {weights}",
+        kind="discriminator",
+    )
+    return module.train()
