@@ -1,4 +1,4 @@
-"""One self-contained page: pictures side by side, the figures under them. Needs no network."""
+"""One self-contained page: pictures side by side, figures and charts under them. No network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment
 from PIL import Image
 from torch import Tensor
-
-from gan_slimming.config import UserError
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
@@ -26,7 +25,8 @@ PAGE = """<!doctype html>
  .row img { width: 100%; display: block; border-radius: 4px } .head { font-weight: 600 }
  table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .3rem .9rem .3rem 0;
         text-align: left; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums }
- small { color: #555 }
+ small { color: #555 } .charts { display: flex; flex-wrap: wrap; gap: 1.5rem }
+ .charts svg { flex: 1 1 26rem; max-width: 40rem }
 </style></head><body>
 <h1>{{ title }}</h1><p class="lead">{{ lead }}</p>
 <div class="row head">{% for name in columns %}<div>{{ name }}</div>{% endfor %}</div>
@@ -37,6 +37,7 @@ PAGE = """<!doctype html>
 {% for line in table[1:] %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </table>
+<div class="charts">{% for chart in charts %}{{ chart|safe }}{% endfor %}</div>
 {% for note in notes %}<p><small>{{ note }}</small></p>{% endfor %}
 </body></html>
 """
@@ -58,6 +59,7 @@ def write_page(
     columns: Sequence[str],
     rows: Sequence[Row],
     table: Sequence[Sequence[str]],
+    charts: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> None:
     """Write the page, whole or not at all.
@@ -65,21 +67,24 @@ def write_page(
     Args:
         columns: what the pictures of a row are.
         table: its first line is the heading.
+        charts: <svg> elements of `charts`, which has escaped their text.
         notes: the protocol: how each figure was measured.
-    Raises:
-        UserError: Jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment
-    except ImportError as error:
-        raise UserError("the page needs Jinja2; pip install 'gan-slimming[report]'") from error
     drawn: list[Mapping[str, object]] = [
         {"name": row.name, "pictures": [data_uri(p) for p in row.pictures]} for row in rows
     ]
     page = (
         Environment(autoescape=True)
         .from_string(PAGE)
-        .render(title=title, lead=lead, columns=columns, rows=drawn, table=table, notes=notes)
+        .render(
+            title=title,
+            lead=lead,
+            columns=columns,
+            rows=drawn,
+            table=table,
+            charts=charts,
+            notes=notes,
+        )
     )
     unfinished = path.with_suffix(path.suffix + ".part")
     unfinished.write_text(page, encoding="utf-8")

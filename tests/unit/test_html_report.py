@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_slimming.config import UserError
 from gan_slimming.html_report import Row, data_uri, write_page
 
 PICTURE = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -87,12 +85,3 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
     assert (tmp_path / "index.html").read_text() == before
     write(tmp_path / "index.html")
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
-
-
-def test_without_jinja_one_line_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(UserError, match=r"pip install 'gan-slimming\[report\]'"):
-        write(tmp_path / "index.html")
-    assert list(tmp_path.iterdir()) == []
