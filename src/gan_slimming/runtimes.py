@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import statistics
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,13 @@ RUNTIMES = ("onnxruntime", "openvino")
 SUFFIXES = (".onnx", ".xml")
 KEY = "gan_slimming"
 """The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[..., np.ndarray]
+"""Inputs in the generator's order, to its pictures."""
 
 
 @dataclass(frozen=True)
 class RuntimeModel:
-    """An exported generator, ready to run: call it with (batch, 3, height, width) float32.
+    """An exported generator, ready to run: call it with what the generator takes.
 
     Attributes:
         runtime: onnxruntime or openvino.
@@ -43,9 +46,11 @@ class RuntimeModel:
     run: Run
     native: Any
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures in the generator's own convention, to the same."""
-        return self.run(np.ascontiguousarray(pictures, np.float32))
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Pictures in the generator's own convention, to the same; or noise, and classes."""
+        whole = np.issubdtype
+        kinds = (np.int64 if whole(x.dtype, np.integer) else np.float32 for x in inputs)
+        return self.run(*map(np.ascontiguousarray, inputs, kinds))
 
 
 def open_runtime(
@@ -115,12 +120,14 @@ def start_onnxruntime(
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_profiling = profile
+    if profile:  # it writes a file, which layer_times reads and removes
+        options.profile_file_prefix = os.path.join(tempfile.gettempdir(), "gan-slimming-profile")
     content = source if isinstance(source, bytes) else str(source)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    names = [entry.name for entry in session.get_inputs()]
 
-    def run(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {name: pictures})[0])
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0])
 
     return run, session, session.get_modelmeta().custom_metadata_map.get(KEY, "")
 
@@ -146,8 +153,8 @@ def start_openvino(
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
 
-    def run(pictures: np.ndarray) -> np.ndarray:
-        request.infer([pictures])
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
     held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
@@ -193,13 +200,21 @@ def executed_layers(request: Any) -> list[ExecutedLayer]:
     return layers
 
 
-def layer_times(request: Any) -> list[dict[str, Any]]:
-    """What each layer took in the last run of an OpenVINO model opened with `profile`, worst first.
+def layer_times(native: Any) -> list[dict[str, Any]]:
+    """What each layer of a model opened with `profile` took, worst first.
 
+    Args:
+        native: `RuntimeModel.native`. OpenVINO tells of its last run; ONNX Runtime of all, of
+            which the median is taken, and tells but once.
     Returns:
-        name, kind, kernel and latency_ms of each.
+        name, kind, kernel (for ONNX Runtime the type of number that it reads) and latency_ms.
     """
-    rows = [
+    rows = _openvino_times(native) if hasattr(native, "profiling_info") else _onnx_times(native)
+    return sorted(rows, key=lambda row: -row["latency_ms"])
+
+
+def _openvino_times(request: Any) -> list[dict[str, Any]]:
+    return [
         {
             "name": info.node_name,
             "kind": info.node_type,
@@ -209,4 +224,37 @@ def layer_times(request: Any) -> list[dict[str, Any]]:
         for info in request.profiling_info
         if info.real_time.total_seconds() > 0
     ]
-    return sorted(rows, key=lambda row: -row["latency_ms"])
+
+
+def _onnx_times(session: Any) -> list[dict[str, Any]]:
+    path = Path(session.end_profiling())
+    events = json.loads(path.read_text())
+    path.unlink()
+    times: dict[tuple[str, str, str], list[float]] = {}
+    for event in events:
+        told = event.get("args", {})
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            reads = next((kind for shape in told.get("input_type_shape", []) for kind in shape), "")
+            key = (event["name"].removesuffix("_kernel_time"), told.get("op_name", ""), reads)
+            times.setdefault(key, []).append(event["dur"] / 1e3)
+    return [
+        {"name": name, "kind": kind, "kernel": reads, "latency_ms": statistics.median(found)}
+        for (name, kind, reads), found in times.items()
+    ]
+
+
+FLOAT_KINDS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "MatMul", "FusedGemm")
+"""ONNX Runtime's operators that multiply weights with pictures in float."""
+
+
+def float_kernels(native: Any, layers: list[dict[str, Any]]) -> list[str]:
+    """Convolutions and linear layers that did not run in int8, by name.
+
+    Args:
+        native: `RuntimeModel.native`.
+        layers: from `layer_times`; only ONNX Runtime needs them.
+    """
+    if hasattr(native, "profiling_info"):
+        found = (layer for layer in executed_layers(native) if layer.computes)
+        return [layer.name for layer in found if not layer.int8]
+    return [layer["name"] for layer in layers if layer["kind"] in FLOAT_KINDS]

@@ -31,7 +31,7 @@ def test_every_layer_of_hayao_computes_in_int8_what_torch_computes(data_root: Pa
     traced = trace(student, contract, 64, quantized=True)
     crop = pictures[2][:, :, :64, :96].contiguous()
     for form, runtimes in (("qdq", ["onnxruntime", "openvino"]), ("integer", ["onnxruntime"])):
-        rows = parity.check_layers(student, traced, form, 17, crop, runtimes)  # pyright: ignore
+        rows = parity.check_layers(student, traced, form, 17, (crop,), runtimes)  # pyright: ignore
         assert len(rows) == len(runtimes) * len(quantized_layers(student)) == 26 * len(runtimes)
     content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
     found = [layer for layer in executed_layers(start_openvino(content, 1)[1]) if layer.computes]

@@ -13,13 +13,22 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from gan_slimming.config import UserError
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import InputCodes, QuantizedLayer, arguments_of, unknown
-from gan_slimming.exporters.rewrites import fits_subpixel, rows_as_channels, subpixel_convolution
-from gan_slimming.pruning.nodes import module_path, operator_name, value_of
+from gan_slimming.exporters.pads import behind_pads, write_pad
+from gan_slimming.exporters.rewrites import (
+    blocks_as_channels,
+    fits_subpixel,
+    rows_as_channels,
+    subpixel_convolution,
+)
+from gan_slimming.exporters.widening import pad_axis
+from gan_slimming.pruning.nodes import module_path, value_of
 
-ONNX_MODES = {"reflect": "reflect", "replicate": "edge", "constant": "constant"}
+BLOCK = 2
+"""Rows and columns that a layer with few outputs computes at once."""
+FEW_OUTPUTS = 4
+"""BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
 
 
 def convolution(emitter: Emitter, node: fx.Node) -> str:
@@ -81,19 +90,19 @@ def _write(
         return _integer(emitter, values, layer, bias, operator, window, path)
     if emitter.form == "integer":
         emitter.float_layers.append(path)
-    return _dequantized(emitter, values, layer, bias, operator, window, path)
+    return _dequantized(emitter, node, values, layer, bias, operator, window, path)
 
 
 def _dequantized(
-    emitter: Emitter, values: dict[str, Any], layer: QuantizedLayer, bias: np.ndarray | None,
-    operator: str, window: dict[str, Any], path: str,
+    emitter: Emitter, node: fx.Node, values: dict[str, Any], layer: QuantizedLayer,
+    bias: np.ndarray | None, operator: str, window: dict[str, Any], path: str,
 ) -> str:  # fmt: skip
     """DequantizeLinear on both inputs of a float operator; the runtime makes it int8."""
     source = values["input"]
     if layer.inputs is None:
         read = emitter.value(source)
     else:
-        base, pads = _behind_pads(emitter, source)
+        base, pads = behind_pads(emitter, source)
         zero = emitter.constant(np.array(0, np.int8 if layer.inputs.signed else np.uint8), "zero")
         name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
         codes = quantize_input(emitter, name, layer.inputs, zero)
@@ -108,6 +117,13 @@ def _dequantized(
         if operator == "ConvTranspose" and _grows_by_stride(window):
             shuffle, operator, axis = window["strides"][0], "Conv", 0
             codes, scale, bias, window = _subpixel(codes, scale, bias, window)
+        elif operator == "Conv" and _fits_blocks(emitter, node, codes, window):
+            shuffle = BLOCK
+            codes, scale, bias, window = _in_blocks(codes, scale, bias, window)
+        wide = emitter.widths.get(node)
+        codes = pad_axis(codes, int(operator != "ConvTranspose"), emitter.widths.get(source))
+        codes, scale = pad_axis(codes, 0, wide), pad_axis(scale, 0, wide, 1.0)
+        bias = None if bias is None else pad_axis(bias, 0, wide)
         parts = [emitter.constant(codes, "codes"), emitter.constant(scale, "scale")]
         parts.append(emitter.constant(np.zeros(scale.shape, np.int8), "zero"))
         weight = emitter.emit("DequantizeLinear", parts, axis=axis)
@@ -128,11 +144,13 @@ def _integer(
     assert layer.codes is not None
     assert layer.scale is not None
     assert layer.inputs is not None
-    base, pads = _behind_pads(emitter, values["input"])
+    base, pads = behind_pads(emitter, values["input"])
     zero = emitter.constant(np.array(0 if layer.inputs.signed else -128, np.int8), "zero")
     name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
     read = quantize_input(emitter, name, layer.inputs, zero)
-    read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
+    if shuffle_how:
+        planes = value_of(base).shape[1] * shuffle_how["blocksize"] ** 2
+        read = emitter.shuffle_bytes(read, **shuffle_how, channels=planes)
     for pad in pads:
         read = write_pad(emitter, read, pad, zero)
     middle = emitter.constant(np.array(128, np.uint8), "zero")
@@ -152,8 +170,9 @@ def _integer(
         parts = [read, emitter.constant(raised, "codes"), zero, middle]
         sums = emitter.emit("ConvInteger", parts, path, **window)
         sums = _sum_of_rows(emitter, sums, rows, codes.shape[0] // rows) if rows else sums
-    result = emitter.emit("Cast", [sums], to=1)
-    result = emitter.emit("Mul", [result, _per_channel(emitter, scale, dims)])
+    parts = [sums, emitter.constant(scale, "scale")]
+    parts.append(emitter.constant(np.zeros(scale.shape, np.int32), "zero"))
+    result = emitter.emit("DequantizeLinear", parts, axis=1)
     if bias is not None:
         result = emitter.emit("Add", [result, _per_channel(emitter, bias, dims)])
     return _shuffled(emitter, result, shuffle)
@@ -179,6 +198,28 @@ def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:
         part = emitter.emit("Slice", [name, starts, ends, axes])
         total = emitter.emit("Add", [total, part]) if total else part
     return total
+
+
+def _fits_blocks(
+    emitter: Emitter, node: fx.Node, codes: np.ndarray, window: dict[str, Any]
+) -> bool:
+    """Whether a convolution had better compute blocks: few outputs, and always whole blocks."""
+    plain = {*window["strides"], *window["dilations"], window["group"]} == {1}
+    few = codes.ndim == 4 and codes.shape[0] <= FEW_OUTPUTS and min(codes.shape[2:]) > 1
+    made, given = value_of(node).shape[2:], emitter.traced.sides
+    whole = len(made) == len(given) == 2
+    whole = whole and all(m % g == 0 for m, g in zip(made, given, strict=True))
+    return plain and few and whole and emitter.traced.step % BLOCK == 0
+
+
+def _in_blocks(
+    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Weights, vectors and window of the convolution that computes BLOCK x BLOCK pixels at once."""
+    spread = blocks_as_channels(codes, BLOCK)
+    shape = {"strides": [BLOCK, BLOCK], "kernel_shape": list(spread.shape[2:])}
+    tiled = None if bias is None else np.tile(bias, BLOCK**2)
+    return spread, np.tile(scale, BLOCK**2), tiled, {**window, **shape}
 
 
 def _subpixel(
@@ -225,55 +266,6 @@ def quantize_input(emitter: Emitter, name: str, inputs: InputCodes, zero: str) -
         limits = [emitter.scalar(code * inputs.scale) for code in (inputs.low, inputs.high)]
         name = emitter.emit("Clip", [name, *limits])
     return emitter.emit("QuantizeLinear", [name, emitter.scalar(inputs.scale), zero])
-
-
-def write_pad(emitter: Emitter, name: str, node: fx.Node, zero: str = "") -> str:
-    """Pad the last axes of a value, as aten gives them: from the last axis backwards.
-
-    Args:
-        zero: the code of 0 where codes are padded.
-    """
-    mode, fill, pads = pad_of(node)
-    dims = value_of(node).dim()
-    begin, end = [0] * dims, [0] * dims
-    for place in range(len(pads) // 2):
-        begin[-1 - place], end[-1 - place] = pads[2 * place], pads[2 * place + 1]
-    parts = [name, emitter.integers(begin + end)]
-    if mode == "constant":
-        parts.append(zero or emitter.scalar(fill))
-    return emitter.emit("Pad", parts, mode=ONNX_MODES[mode])
-
-
-def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
-    """Mode, value and amounts of any of aten's padding operators."""
-    values, name = arguments_of(node), operator_name(node)
-    if name in ("pad", "constant_pad_nd"):
-        mode, fill, pads = values.get("mode", "constant"), values["value"] or 0.0, values["pad"]
-    else:
-        mode, fill = ("reflect" if name.startswith("reflection") else "replicate"), 0.0
-        pads = values["padding"]
-    if mode not in ONNX_MODES:
-        raise UserError(f"padding mode '{mode}' cannot be exported; take reflect or constant")
-    if min(pads) < 0:
-        raise unknown(node)
-    return mode, float(fill), list(pads)
-
-
-PADS = frozenset({"pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d"})
-
-
-def _behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
-    """Where a quantiser may stand: in front of pads that copy values or add zeros."""
-    pads: list[fx.Node] = []
-    start = emitter.traced.source
-    while source is not start and source.op == "call_function" and operator_name(source) in PADS:
-        if pad_of(source)[1] != 0.0:
-            break
-        pads.insert(0, source)
-        inner = source.args[0]
-        assert isinstance(inner, fx.Node)
-        source = inner
-    return source, pads
 
 
 def _per_channel(emitter: Emitter, vector: np.ndarray, dims: int) -> str:

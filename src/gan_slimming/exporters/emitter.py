@@ -11,10 +11,16 @@ from onnx import helper, numpy_helper
 from torch import fx
 
 from gan_slimming.exporters.graph import TracedGenerator
+from gan_slimming.exporters.widening import widths_of
 
 Form = Literal["float", "qdq", "integer"]
 """float: no quantisers. qdq: quantise and dequantise in front of convolutions, which OpenVINO runs
 in int8. integer: ConvInteger and a scale per channel, which ONNX Runtime runs in int8."""
+
+
+def file_widths(traced: TracedGenerator, form: Form) -> dict[fx.Node, int]:
+    """Values that a form gives more channels: only OpenVINO gains by it."""
+    return widths_of(traced) if form == "qdq" else {}
 
 
 class Emitter:
@@ -23,16 +29,20 @@ class Emitter:
     Args:
         traced: what is written.
         form: how quantised layers are written.
+        widths: channels of the values that have more in the file than in torch; None finds them.
     """
 
-    def __init__(self, traced: TracedGenerator, form: Form) -> None:
+    def __init__(
+        self, traced: TracedGenerator, form: Form, widths: dict[fx.Node, int] | None = None
+    ) -> None:
         self.traced = traced
         self.form: Form = form
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self.names: dict[fx.Node, str] = {traced.source: "input"}
+        self.names: dict[fx.Node, str] = {node: name for name, node in traced.sources.items()}
         self.float_layers: list[str] = []
         self.shuffled: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.widths = widths if widths is not None else file_widths(traced, form)
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = 0
 
@@ -54,6 +64,25 @@ class Emitter:
         output = self.emit("DepthToSpace", [name], **how)
         self.shuffled[output] = (name, how)
         return output
+
+    def shuffle_bytes(self, name: str, blocksize: int, mode: str, channels: int) -> str:
+        """The same of `channels` planes of codes, for ONNX Runtime: it moves them one by one in
+        DepthToSpace, but by vectors where two axes change places.
+        """
+        if mode != "DCR":
+            return self.emit("DepthToSpace", [name], blocksize=blocksize, mode=mode)
+        out, shape = channels // blocksize**2, self.emit("Shape", [name])
+        width = self.emit("Gather", [shape, self.integers([3])])
+        width = self.emit("Mul", [width, self.integers([blocksize])])
+
+        def ending(head: list[int]) -> str:
+            return self.emit("Concat", [self.integers(head), width], axis=0)
+
+        name = self.emit("Reshape", [name, self.integers([0, blocksize, blocksize, -1])])
+        name = self.emit("Transpose", [name], perm=[0, 1, 3, 2])
+        name = self.emit("Reshape", [name, ending([0, blocksize, -1])])
+        name = self.emit("Transpose", [name], perm=[0, 2, 1, 3])
+        return self.emit("Reshape", [name, ending([0, out, -1])])
 
     def constant(self, value: np.ndarray, name: str = "constant") -> str:
         """An initialiser; equal ones are stored once.

@@ -62,16 +62,22 @@ class TracedGenerator:
         nodes: calls in the order of execution.
         tensors: placeholder -> parameter or buffer, quantised weights on their grid.
         layers: module path -> its integers.
-        source, result: the placeholder of the picture, and the node of the output.
+        sources: placeholders of the inputs by the names that they get in the file: input for a
+            picture; z, and y for classes, for noise.
+        result: the node of the output.
         lost: convolutions whose bias changes nothing.
+        step: heights and widths of the input are multiples of this many pixels.
+        sides: height and width of the input as it was traced.
     """
 
     nodes: list[fx.Node]
     tensors: dict[fx.Node, np.ndarray]
     layers: dict[str, QuantizedLayer]
-    source: fx.Node
+    sources: dict[str, fx.Node]
     result: fx.Node
     lost: frozenset[fx.Node] = frozenset()
+    step: int = 1
+    sides: tuple[int, ...] = ()
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -153,8 +159,8 @@ def trace(
     """
     plain = without_quantizers(module).cpu()
     step = max(contract.multiple_of, 2)
-    first = _export(plain, (1, contract.channels, size, size))
-    second = _export(plain, (2, contract.channels, size + step, size + 2 * step))
+    first = _export(plain, trial_shapes(contract, 1, size, size))
+    second = _export(plain, trial_shapes(contract, 2, size + step, size + 2 * step))
     _check_free_of_size(first.graph, second.graph)
     signature = first.graph_signature
     names: Mapping[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -163,18 +169,31 @@ def trace(
     nodes = list(first.graph.nodes)
     held = [n for n in nodes if n.op == "placeholder"]
     tensors = {n: array_of(state[names[n.name]]) for n in held if n.name in names}
-    pictures = [n for n in held if n.name not in names]
+    given = [n for n in held if n.name not in names]
     results = nodes[-1].all_input_nodes
-    if len(pictures) != 1 or len(results) != 1:
+    labels = list(trial_shapes(contract, 1, size, size))
+    if len(given) != len(labels) or len(results) != 1:
         raise UserError(
-            f"export takes generators of one input and one output, got {len(pictures)} and "
-            f"{len(results)}"
+            f"export takes generators of {len(labels)} input(s) and one output, got {len(given)} "
+            f"and {len(results)}"
         )
     found = quantized_layers(module) if quantized else {}
     layers = {path: layer_integers(path, layer) for path, layer in found.items()}
     calls = [n for n in nodes if n.op == "call_function"]
     lost = frozenset(node for node in calls if _bias_is_lost(node))
-    return TracedGenerator(calls, tensors, layers, pictures[0], results[0], lost)
+    sources = dict(zip(labels, given, strict=True))
+    step, sides = contract.multiple_of, tuple(value_of(given[0]).shape[2:])
+    return TracedGenerator(calls, tensors, layers, sources, results[0], lost, step, sides)
+
+
+def trial_shapes(
+    contract: InputContract, batch: int, height: int, width: int
+) -> dict[str, tuple[int, ...]]:
+    """Name of each input in the file -> its shape, in the order that the generator takes them."""
+    if not contract.latent_size:
+        return {"input": (batch, contract.channels, height, width)}
+    classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
+    return {"z": (batch, contract.latent_size), **classes}
 
 
 def _bias_is_lost(node: fx.Node) -> bool:
@@ -210,14 +229,20 @@ def unknown(node: fx.Node) -> UserError:
     )
 
 
-def _export(module: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
+def _export(
+    module: nn.Module, shapes: Mapping[str, tuple[int, ...]]
+) -> torch.export.ExportedProgram:
+    inputs = tuple(
+        torch.zeros(shape, dtype=torch.int64 if name == "y" else None)
+        for name, shape in shapes.items()
+    )
     try:
-        return torch.export.export(module, (torch.zeros(shape),), strict=False)
+        return torch.export.export(module, inputs, strict=False)
     except Exception as error:  # torch.export raises many kinds; each means the same to a user
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        told = " and ".join("x".join(map(str, shape)) for shape in shapes.values())
         raise UserError(
-            f"the generator cannot be traced with a picture of {'x'.join(map(str, shape))} "
-            f"({first}); try another --size"
+            f"the generator cannot be traced with an input of {told} ({first}); try another --size"
         ) from error
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from torch import fx
 
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.exporters.emitter import Emitter, Form
+from gan_slimming.exporters.emitter import Emitter, Form, file_widths
 from gan_slimming.exporters.graph import TracedGenerator
 from gan_slimming.exporters.operators import write_node
 from gan_slimming.pruning.nodes import value_of
@@ -53,9 +53,17 @@ def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) 
     """One call of the generator, its padded input as the model's input."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    alone = dataclasses.replace(traced, source=source, result=node, lost=frozenset())
-    emitter = Emitter(alone, form)
-    emitter.names[node] = write_node(emitter, node)
+    alone = dataclasses.replace(traced, sources={"input": source}, result=node, lost=frozenset())
+    emitter = Emitter(alone, form, file_widths(traced, form))  # as it stands in the file
+    if more := emitter.widths.get(source, 0):
+        last = [0, more - value_of(source).shape[1]] + [0] * (value_of(source).dim() - 2)
+        pads = emitter.integers([0] * len(last) + last)
+        emitter.names[source] = emitter.emit("Pad", ["input", pads])
+    made = write_node(emitter, node)
+    if node in emitter.widths:
+        zero, end = emitter.integers([0]), emitter.integers([value_of(node).shape[1]])
+        made = emitter.emit("Slice", [made, zero, end, emitter.integers([1])])
+    emitter.names[node] = made
     return _assemble(emitter, node, opset)
 
 
@@ -77,11 +85,10 @@ def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:
     name = emitter.names[result]
     nodes, constants = emitter.needed(name)
     nodes.append(helper.make_node("Identity", [name], ["output"], name="output"))
-    sides = [
-        helper.make_tensor_value_info(label, TensorProto.FLOAT, _shape(node, label))
-        for label, node in (("input", emitter.traced.source), ("output", result))
-    ]
-    graph = helper.make_graph(nodes, "generator", sides[:1], sides[1:], constants)
+    inputs = [_tensor(label, source) for label, source in emitter.traced.sources.items()]
+    graph = helper.make_graph(
+        nodes, "generator", inputs, [_tensor("output", result, "_out")], constants
+    )
     return helper.make_model(
         graph,
         producer_name="gan-slimming",
@@ -90,9 +97,10 @@ def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:
     )
 
 
-def _shape(node: fx.Node, label: str) -> list[int | str]:
-    """Channels are fixed, everything else is free; the output's sides have names of their own."""
-    shape = value_of(node).shape
-    names = ("height", "width") if len(shape) == 4 else [f"axis_{n}" for n in range(2, len(shape))]
-    suffix = "" if label == "input" else "_out"
-    return ["batch", shape[1], *(name + suffix for name in names)]
+def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
+    """Features are fixed, everything else is free; the output's sides have names of their own."""
+    value = value_of(node)
+    names = ("height", "width") if value.dim() == 4 else [f"axis_{n}" for n in range(2, 9)]
+    free = [name + suffix for name in names[: max(0, value.dim() - 2)]]
+    kind = TensorProto.FLOAT if value.is_floating_point() else TensorProto.INT64
+    return helper.make_tensor_value_info(label, kind, ["batch", *value.shape[1:2], *free])

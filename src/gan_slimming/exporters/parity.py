@@ -37,6 +37,8 @@ FLOAT_TOLERANCE = 1e-4
 """Greatest difference of the float form's picture, in its own units."""
 TIE = 1e-4
 """Distance from the border of two codes, in codes, within which float32 decides nothing."""
+Inputs = tuple[Tensor, ...]
+"""What a generator's forward takes."""
 LAYER_KINDS = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear")
 START: dict[str, Callable[..., Any]] = {
     "onnxruntime": start_onnxruntime,
@@ -60,17 +62,17 @@ class LayerParity:
 
 
 def check_layers(
-    module: nn.Module, traced: TracedGenerator, form: Form, opset: int, picture: Tensor,
+    module: nn.Module, traced: TracedGenerator, form: Form, opset: int, given: Inputs,
     runtimes: Sequence[str],
 ) -> list[LayerParity]:  # fmt: skip
     """Every quantised layer alone, in every runtime.
 
     Args:
-        module: the student; picture: (1, channels, height, width) as it takes it.
+        module: the student; given: what it takes, a batch of one.
     Raises:
         UserError: a layer differs by more than LAYER_TOLERANCE, by name.
     """
-    inputs = layer_inputs(module, picture)
+    inputs = layer_inputs(module, given)
     nodes = {module_path(n): n for n in traced.nodes if _is_layer(n)}
     rows = []
     for path, layer in quantized_layers(module).items():
@@ -107,7 +109,7 @@ def _check_layer(
 
 
 def check_float(
-    module: nn.Module, content: bytes, pictures: Sequence[Tensor], runtimes: Sequence[str]
+    module: nn.Module, content: bytes, given: Sequence[Inputs], runtimes: Sequence[str]
 ) -> dict[str, float]:
     """The whole generator without activation quantisers, at several sizes.
 
@@ -117,7 +119,7 @@ def check_float(
         UserError: it exceeds FLOAT_TOLERANCE.
     """
     plain = without_quantizers(module)
-    errors = differences(plain, content, pictures, runtimes)
+    errors = differences(plain, content, given, runtimes)
     for runtime, error in errors.items():
         if not error <= FLOAT_TOLERANCE:
             raise UserError(
@@ -129,15 +131,16 @@ def check_float(
 
 @torch.no_grad()
 def differences(
-    module: nn.Module, content: bytes, pictures: Sequence[Tensor], runtimes: Sequence[str]
+    module: nn.Module, content: bytes, given: Sequence[Inputs], runtimes: Sequence[str]
 ) -> dict[str, float]:
     """Runtime -> greatest difference between torch's pictures and the runtime's."""
-    expected = [module(picture).numpy() for picture in pictures]
+    expected = [module(*inputs).numpy() for inputs in given]
     errors = {}
     for runtime in runtimes:
         run = START[runtime](content, 1)[0]
-        pairs = zip(pictures, expected, strict=True)
-        errors[runtime] = max(float(np.abs(run(p.numpy()) - e).max()) for p, e in pairs)
+        made = [run(*(x.numpy() for x in inputs)) for inputs in given]
+        pairs = zip(made, expected, strict=True)
+        errors[runtime] = max(float(np.abs(m - e).max()) for m, e in pairs)
     return errors
 
 
@@ -150,8 +153,8 @@ def off_the_borders(values: Tensor, codes: InputCodes) -> tuple[Tensor, float]:
 
 
 @torch.no_grad()
-def layer_inputs(module: nn.Module, picture: Tensor) -> dict[str, Tensor]:
-    """Quantised layer -> what the student feeds it for this picture (its first call)."""
+def layer_inputs(module: nn.Module, given: Inputs) -> dict[str, Tensor]:
+    """Quantised layer -> what the student feeds it for this input (its first call)."""
     seen: dict[str, Tensor] = {}
     hooks = []
     for path, layer in quantized_layers(module).items():
@@ -161,11 +164,24 @@ def layer_inputs(module: nn.Module, picture: Tensor) -> dict[str, Tensor]:
 
         hooks.append(layer.register_forward_pre_hook(keep))
     try:
-        module(picture)
+        module(*given)
     finally:
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def trial_inputs(
+    contract: InputContract, height: int, width: int, batch: int = 1
+) -> tuple[Tensor, ...]:
+    """What the generator takes, the same every time: a picture, or noise and classes."""
+    if not contract.latent_size:
+        return (trial_picture(contract, height, width).expand(batch, -1, -1, -1).contiguous(),)
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn((batch, contract.latent_size), generator=generator)
+    if not contract.classes:
+        return (latents,)
+    return latents, torch.randint(contract.classes, (batch,), generator=generator)
 
 
 def trial_picture(contract: InputContract, height: int, width: int) -> Tensor:

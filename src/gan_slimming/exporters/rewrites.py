@@ -74,6 +74,28 @@ def rows_as_channels(weight: np.ndarray) -> np.ndarray:
     return weight.transpose(2, 0, 1, 3).reshape(height * outputs, inputs, 1, width)
 
 
+def blocks_as_channels(weight: np.ndarray, block: int) -> np.ndarray:
+    """A convolution of stride 1 as one of stride `block` that computes block**2 pixels at once.
+
+    Output channel (row * block + column) * out + c of the new one is channel c of that pixel of
+    each block (depth-to-space 'DCR'). Its kernel is the old one at every shift, zeros around it. A
+    runtime computes 16 output channels in the time of 3, and so a picture's 3 in a third of it.
+
+    Args:
+        weight: (out, in, height, width), any type of number.
+        block: rows and columns of a block; the output's height and width are multiples of it.
+    Returns:
+        (block**2 * out, in, height + block - 1, width + block - 1)
+    """
+    outputs, inputs, height, width = weight.shape
+    larger = (height + block - 1, width + block - 1)
+    spread = np.zeros((block, block, outputs, inputs, *larger), weight.dtype)
+    for row in range(block):
+        for column in range(block):
+            spread[row, column, :, :, row : row + height, column : column + width] = weight
+    return spread.reshape(block * block * outputs, inputs, *larger)
+
+
 def _taps(kernel: int, stride: int, padding: int) -> tuple[list[tuple[int, int, int]], int, int]:
     """One direction: (phase, place in the new kernel, in the old one), zeros before, behind."""
     found = []

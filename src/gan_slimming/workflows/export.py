@@ -17,6 +17,7 @@ from torch import nn
 
 from gan_slimming.checkpoint import read_header
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.data.feeds import example_inputs
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import spec_of
 from gan_slimming.runtimes import RUNTIMES, executed_layers, require, start_openvino
@@ -58,6 +59,7 @@ def export(
     size: int = TRIAL_SIZE,
     weights: str | Path | None = None,
     factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a generator for a runtime, after its parity with torch has been checked.
 
@@ -68,7 +70,7 @@ def export(
         form: qdq, integer or float; None takes qdq for a quantised generator, else float.
         opset: of the ONNX model.
         size: height and width of the picture that parity is checked with; the file takes any size.
-        weights, factory: as for resolve_model.
+        weights, factory, arguments: as for resolve_model.
     Returns:
         output, format, form, opset, size_bytes, parameters, quantized_layers, float_layers,
         convolutions (how many OpenVINO runs, and in what), parity, seconds.
@@ -83,28 +85,31 @@ def export(
     provenance: dict[str, Any] = {}
     if not isinstance(model, nn.Module):
         provenance = _provenance(model)
-        model = resolve_model(model, weights, factory=factory)
+        model = resolve_model(model, weights, factory=factory, arguments=arguments)
+    runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
     made = convert(
-        model,
-        form=form,
-        opset=opset,
-        size=size,
-        provenance=provenance,
-        runtimes=["openvino"] if kind == "openvino" else list(RUNTIMES),
+        model, form=form, opset=opset, size=size, provenance=provenance, runtimes=runtimes
     )
     size_bytes = _write(path, kind, made)
     return {
         "output": str(path),
         "format": kind,
-        "form": made.metadata["form"],
         "opset": opset,
         "size_bytes": size_bytes,
         "parameters": sum(p.numel() for p in model.parameters()),
+        **_told(made),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _told(made: ExportedContent) -> dict[str, Any]:
+    """What export tells of the content."""
+    return {
+        "form": made.metadata["form"],
         "quantized_layers": made.metadata["quantized_layers"],
         "float_layers": made.float_layers,
         "convolutions": _convolutions(made),
         "parity": made.parity,
-        "seconds": round(time.monotonic() - started, 3),
     }
 
 
@@ -159,8 +164,7 @@ def convert(
     traced = trace(module, spec.contract, side, quantized=chosen != "float")
     metadata = metadata_of(spec.contract, chosen, str(spec), _with_version(provenance or {}))
     metadata["quantized_layers"] = len(traced.layers)
-    shape = (1, spec.contract.channels, side, side)
-    metadata["macs_per_pixel"] = count(module, (torch.zeros(shape),)).macs / side**2
+    metadata |= _macs(module, spec.contract, side)
     model, float_layers = onnx_model(traced, chosen, opset, metadata)
     content = model.SerializeToString()
     offered = ["onnxruntime"] if chosen == "integer" else list(RUNTIMES)
@@ -183,14 +187,20 @@ def _parity(
     if not runtimes:
         return {}
     if form != "float":
-        picture = parity.trial_picture(contract, side, side)
-        rows = parity.check_layers(module, traced, form, opset, picture, runtimes)
+        given = parity.trial_inputs(contract, side, side)
+        rows = parity.check_layers(module, traced, form, opset, given, runtimes)
         return parity.summary(rows)
     step = contract.multiple_of
     sides = ((side, side), (side + step, side + step), (side + 3 * step, side + 2 * step))
-    pictures = [parity.trial_picture(contract, *pair) for pair in sides]
-    errors = parity.check_float(module, content, pictures, runtimes)
+    trials = [parity.trial_inputs(contract, *pair, n + 1) for n, pair in enumerate(sides)]
+    errors = parity.check_float(module, content, trials, runtimes)
     return {runtime: {"error": error} for runtime, error in errors.items()}
+
+
+def _macs(module: nn.Module, contract: InputContract, side: int) -> dict[str, Any]:
+    """What a runtime's user needs to know the cost: per pixel, or where there are none, in all."""
+    macs = count(module, example_inputs(contract, side)).macs
+    return {"macs": macs} if contract.latent_size else {"macs_per_pixel": macs / side**2}
 
 
 def _write(path: Path, kind: str, made: ExportedContent) -> int:

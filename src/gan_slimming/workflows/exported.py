@@ -31,9 +31,9 @@ class ExportedGenerator(nn.Module):
         self.contract = opened.contract
         self.name = name
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(batch, channels, height, width) as the contract says, to the same."""
-        return torch.from_numpy(self.opened(pictures.detach().cpu().numpy()))
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the contract says, to pictures as it says."""
+        return torch.from_numpy(self.opened(*(x.detach().cpu().numpy() for x in inputs)))
 
 
 def is_exported(model: object) -> bool:
@@ -57,23 +57,29 @@ def write_for(module: nn.Module, runtime: str, form: str, folder: Path) -> Path:
 
 
 def in_runtime(
-    model: str | Path | nn.Module, runtime: str | None, threads: int | None = None
-) -> ExportedGenerator:
+    model: str | Path | nn.Module, runtime: str | None, threads: int | None = None,
+    precision: str = "f32",
+) -> ExportedGenerator:  # fmt: skip
     """A generator, or an exported file, in a runtime: in int8 where it is quantised.
 
+    Args:
+        precision: of the float rest, as for open_runtime.
     Raises:
         UserError: as open_runtime and convert; torch is asked for an exported file.
     """
     if not isinstance(model, nn.Module):
         if runtime == "torch":
             raise UserError(f"{model} is an exported file, which torch cannot run; leave --runtime")
-        return ExportedGenerator(open_runtime(model, runtime, threads), Path(model).name)
+        return ExportedGenerator(
+            open_runtime(model, runtime, threads, precision=precision), Path(model).name
+        )
     assert runtime is not None
     check_runtime(runtime)
     form = INT8_FORM[runtime] if _is_quantized(model) else "float"
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         path = write_for(model, runtime, form, Path(folder))
-        return ExportedGenerator(open_runtime(path, runtime, threads), str(spec_of(model)))
+        opened = open_runtime(path, runtime, threads, precision=precision)
+        return ExportedGenerator(opened, str(spec_of(model)))
 
 
 def _is_quantized(module: nn.Module) -> bool:

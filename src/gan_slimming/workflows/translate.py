@@ -1,52 +1,47 @@
-"""translate: picture files in, picture files out, of any size, through any generator."""
+"""translate: pictures and videos in, the same out, of any size, through any generator."""
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from gan_slimming.config import UserError
 from gan_slimming.data import (
-    SUFFIXES,
+    CropBox,
+    Picture,
     PictureError,
     crop_back,
-    list_pictures,
     pad_to_multiple,
     read_picture,
     write_picture,
 )
 from gan_slimming.data.colours import match_colours as match_colours_of
+from gan_slimming.models import spec_of
 from gan_slimming.workflows.exported import ExportedGenerator, in_runtime, is_exported
 from gan_slimming.workflows.models import CanonicalGenerator, choose_device, resolve_model
+from gan_slimming.workflows.pipeline import overlapped
+from gan_slimming.workflows.targets import Job, plan
+from gan_slimming.workflows.video import is_video, translate_video
 
-KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
-NO_ALPHA = (".jpg", ".jpeg", ".bmp")
 NAMED = 3
 """So many failures are named in the warning; the JSON has them all."""
 
 
+Failures = list[dict[str, str]]
+"""path and reason of each."""
+
+
 class TranslationWarning(UserWarning):
     """Pictures were left out."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture's way."""
-
-    source: Path
-    target: Path
 
 
 def translate(
@@ -56,6 +51,7 @@ def translate(
     *,
     weights: str | Path | None = None,
     factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     device: str = "auto",
     runtime: str | None = None,
     threads: int | None = None,
@@ -65,13 +61,15 @@ def translate(
     """Send pictures through a generator, each at its own size, and write them under `output`.
 
     A picture is padded at the bottom and the right to a size that the generator takes, and cut back
-    afterwards. Transparency and file names stay; sub-folders too. An input is never overwritten.
+    afterwards; from a super-resolution net it comes `scale` times as large. Transparency and file
+    names stay; sub-folders too. An input is never overwritten.
 
     Args:
         model: as for resolve_model, or a generator itself.
-        inputs: pictures, and folders of pictures at any depth; what lies in `output` is left out.
-        output: a folder, made as needed; for a single picture also a file name.
-        weights, factory: as for resolve_model.
+        inputs: pictures, videos, and folders of pictures at any depth; what lies in `output` is
+            left out.
+        output: a folder, made as needed; for a single picture or video also a file name.
+        weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
         threads: CPU threads of onnxruntime and openvino; None takes all cores.
@@ -79,7 +77,8 @@ def translate(
         overwrite: replace results that exist; otherwise they are refused before any work.
 
     Returns:
-        model, output, device, translated, failed (path and reason each), seconds.
+        model, output, device, translated, frames (of videos), failed (path and reason each),
+        seconds.
     Raises:
         UserError: a wrong input or output, or not one picture could be translated. Single bad
             pictures are counted and make one TranslationWarning.
@@ -88,29 +87,90 @@ def translate(
     elsewhere = is_exported(model) or runtime not in (None, "torch")
     place = torch.device("cpu") if elsewhere else choose_device(device)
     if not isinstance(model, nn.Module) and not is_exported(model):
-        model = resolve_model(model, weights, place, factory)
-    if elsewhere:
-        model = in_runtime(model, runtime, threads)
-    assert isinstance(model, nn.Module)
-    generator = CanonicalGenerator(model.to(place).eval())
+        model = resolve_model(model, weights, place, factory, arguments)
+    generator = _in_place(model, runtime if elsewhere else None, threads, place)
     started = time.monotonic()
-    failed: list[dict[str, str]] = []
-    with _progress(len(jobs)) as advance:
-        for job in jobs:
-            try:
-                _translate_one(generator, job, place, match_colours)
-            except PictureError as error:
-                failed.append({"path": str(job.source), "reason": error.reason})
-            advance()
-    _judge(failed, len(jobs))
+    frames, failed = _all(generator, jobs, place, match_colours)
     return {
-        "model": model_name(model),
+        "model": model_name(generator.generator),
         "output": str(output),
         "device": str(place),
         "translated": len(jobs) - len(failed),
+        "frames": frames,
         "failed": failed,
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _all(
+    generator: CanonicalGenerator, jobs: Sequence[Job], place: torch.device, match: bool
+) -> tuple[int, Failures]:
+    """Pictures first, then videos. Returns how many frames these had, and what failed."""
+    videos = [job for job in jobs if is_video(job.source)]
+    pictures = [job for job in jobs if job not in videos]
+    with _progress(len(jobs)) as advance:
+        failed = _pictures(generator, pictures, place, match, advance)
+        frames, bad = _videos(generator, videos, place, match, advance)
+    failed += bad
+    _judge(failed, len(jobs))
+    return frames, failed
+
+
+def _in_place(
+    model: str | Path | nn.Module, runtime: str | None, threads: int | None, place: torch.device
+) -> CanonicalGenerator:
+    """The generator where it will run. Raises UserError for one that takes noise."""
+    if isinstance(model, nn.Module) and spec_of(model).contract.latent_size:
+        raise UserError(f"{model_name(model)} takes noise, not pictures; take gan-slimming sample")
+    if runtime is not None or not isinstance(model, nn.Module):
+        model = in_runtime(model, runtime, threads)
+    if model.contract.latent_size if isinstance(model, ExportedGenerator) else False:
+        raise UserError(f"{model_name(model)} takes noise, not pictures; translate needs pictures")
+    return CanonicalGenerator(model.to(place).eval())
+
+
+def _pictures(
+    generator: CanonicalGenerator, jobs: Sequence[Job], device: torch.device, match: bool,
+    advance: Any,
+) -> Failures:  # fmt: skip
+    """Decoding, running and encoding overlap. Returns what failed."""
+
+    def read(job: Job) -> Picture:
+        return read_picture(job.source)
+
+    def run(job: Job, picture: Picture) -> Tensor:
+        return _run(generator, picture.rgb, device, job.source)
+
+    def write(job: Job, picture: Picture, result: Tensor) -> None:
+        _write(job.target, picture, result, match)
+
+    failed: Failures = []
+    for job, error in overlapped(jobs, read, run, write, PictureError):
+        if isinstance(error, PictureError):
+            failed.append({"path": str(job.source), "reason": error.reason})
+        advance()
+    order = {str(job.source): place for place, job in enumerate(jobs)}
+    return sorted(failed, key=lambda row: order[row["path"]])
+
+
+def _videos(
+    generator: CanonicalGenerator, jobs: Sequence[Job], device: torch.device, match: bool,
+    advance: Any,
+) -> tuple[int, Failures]:  # fmt: skip
+    """One video after the other. Returns how many frames there were, and what failed."""
+    frames, failed = 0, []
+    for job in jobs:
+
+        def change(rgb: Tensor, source: Path = job.source) -> Tensor:
+            result = _run(generator, rgb, device, source)
+            return match_colours_of(result, _as_large(rgb, result)) if match else result
+
+        try:
+            frames += translate_video(job.source, job.target, change)
+        except PictureError as error:
+            failed.append({"path": str(job.source), "reason": error.reason})
+        advance()
+    return frames, failed
 
 
 def model_name(generator: nn.Module) -> str:
@@ -120,116 +180,52 @@ def model_name(generator: nn.Module) -> str:
     return str(getattr(generator, "spec", type(generator).__name__))
 
 
-def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list[Job]:
-    """Every picture with the file that it becomes, checked before any work is done.
-
-    Raises:
-        UserError: nothing to do, two pictures with one target, a target that is an input, or one
-            that exists without `overwrite`.
-    """
-    jobs = _as_file(inputs, output) or _into_folder(inputs, output)
-    sources = {job.source.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        if job.target.resolve() in sources:
-            raise UserError(
-                f"{job.target} is an input and would be overwritten; name another --output"
-            )
-        other = taken.setdefault(job.target, job.source)
-        if other != job.source:
-            raise UserError(
-                f"{other} and {job.source} would both become {job.target}; translate them into "
-                "different folders"
-            )
-    present = [job.target for job in jobs if job.target.exists()]
-    if present and not overwrite:
-        more = f" and {len(present) - 1} more" if len(present) > 1 else ""
-        raise UserError(
-            f"{present[0]}{more} exist{'' if more else 's'} already; replace with --overwrite or "
-            "name another --output"
-        )
-    if folders := [path for path in present if path.is_dir()]:
-        raise UserError(f"{folders[0]} is a folder; name another --output")
-    return jobs
-
-
-def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
-    """The one job where --output names a picture file; empty where it names a folder."""
-    if output.suffix.lower() not in SUFFIXES or output.is_dir():
-        if output.exists() and not output.is_dir():
-            raise UserError(f"output {output} is a file; name a folder, or a new picture file")
-        return []
-    if len(inputs) != 1 or Path(inputs[0]).is_dir():
-        raise UserError(f"output {output} is one picture file; name a folder for several pictures")
-    return [Job(list_pictures(inputs)[0], output)]
-
-
-def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
-    inside = output.resolve()
-    jobs: dict[str, Job] = {}
-    for given in map(Path, inputs):
-        root = given if given.is_dir() else given.parent
-        for path in list_pictures([given]):
-            own_result = given.is_dir() and path.resolve().is_relative_to(inside)
-            if not (own_result and inside != given.resolve()):
-                target = output / path.relative_to(root).with_name(_name(path))
-                jobs.setdefault(os.path.abspath(path), Job(path, target))
-    if not jobs:
-        raise UserError(f"no pictures but earlier results in {', '.join(map(str, inputs))}")
-    return list(jobs.values())
-
-
-def _name(path: Path) -> str:
-    """The result's file name: the picture's own wherever that format can hold the result."""
-    suffix = path.suffix.lower()
-    if suffix in KEEPS_ALPHA or (suffix in NO_ALPHA and not _has_alpha(path)):
-        return path.name
-    return path.with_suffix(".png").name
-
-
-def _has_alpha(path: Path) -> bool:
+def _run(generator: CanonicalGenerator, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
     try:
-        with Image.open(path) as image:
-            return image.has_transparency_data
-    except Exception:
-        # Pillow raises nearly anything on damaged files; reading it will report what is wrong.
-        return False
-
-
-def _translate_one(
-    generator: CanonicalGenerator, job: Job, device: torch.device, match: bool
-) -> None:
-    picture = read_picture(job.source)
-    try:
-        result = run_padded(generator, picture.rgb.to(device)).cpu()
+        return run_padded(generator, rgb.to(device)).cpu()
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
-        height, width = picture.rgb.shape[-2:]
+        height, width = rgb.shape[-2:]
         hint = "scale it down" + ("" if device.type == "cpu" else " or take --device cpu")
         reason = f"not enough memory for {width}x{height} pixels; {hint}"
-        raise PictureError(job.source, reason, "translate") from error
+        raise PictureError(source, reason, "translate") from error
+
+
+def _write(target: Path, picture: Picture, result: Tensor, match: bool) -> None:
+    photo, alpha = _as_large(picture.rgb, result), picture.alpha
+    if alpha is not None:
+        alpha = _as_large(alpha[None], result)[0]
     if match:
-        result = match_colours_of(result, picture.rgb, picture.alpha)
-    write_picture(job.target, result, picture.alpha)
+        result = match_colours_of(result, photo, alpha)
+    write_picture(target, result, alpha)
+
+
+def _as_large(plane: Tensor, result: Tensor) -> Tensor:
+    """(channels, height, width) at the height and width of the result, pixels as squares."""
+    scale = result.shape[-1] // plane.shape[-1]
+    return plane.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
 @torch.inference_mode()
 def run_padded(generator: CanonicalGenerator, rgb: Tensor) -> Tensor:
-    """One canonical picture (3, height, width) of any size through the generator: the same size.
+    """One canonical picture (3, height, width) of any size through the generator.
 
     It goes through whole: with InstanceNorm a tile would come out unlike its place in the picture.
+    The result is (3, scale * height, scale * width).
     """
     contract = generator.contract
+    scale = contract.scale
     padded, box = pad_to_multiple(rgb.unsqueeze(0), contract.multiple_of, contract.min_size)
     result = generator(padded)
-    if result.shape != padded.shape:
+    height, width = padded.shape[-2:]
+    if result.shape != (1, 3, scale * height, scale * width):
         came, went = ("x".join(map(str, t.shape[1:])) for t in (result, padded))
         raise UserError(
-            f"the generator makes {came} of {went} (channels x height x width); translate takes "
-            "generators that keep the size, with multiple_of in their InputContract where needed"
+            f"the generator makes {came} of {went} (channels x height x width), where its "
+            f"InputContract has scale={scale} and multiple_of={contract.multiple_of}; mend these"
         )
-    return crop_back(result, box)[0].float()
+    return crop_back(result, CropBox(scale * box.height, scale * box.width))[0].float()
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -247,7 +243,7 @@ def _judge(failed: Sequence[dict[str, str]], total: int) -> None:
     if len(failed) == total:
         raise UserError(f"none of {total} picture(s) could be translated: {named}{more}")
     text = f"{len(failed)} of {total} pictures could not be translated: {named}{more}"
-    warnings.warn(text, TranslationWarning, stacklevel=3)
+    warnings.warn(text, TranslationWarning, stacklevel=4)
 
 
 @contextmanager

@@ -70,8 +70,8 @@ class Two(nn.Module):
     ("module", "text"),
     [
         (Upsampled(), "operator 'upsample_nearest2d' in module '' depends on the picture's size"),
-        (Two(), "one input and one output, got 1 and 2"),
-        (nn.Linear(5, 5), "cannot be traced with a picture of 1x3x32x32"),
+        (Two(), "1 input(s) and one output, got 1 and 2"),
+        (nn.Linear(5, 5), "cannot be traced with an input of 1x3x32x32"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(module: nn.Module, text: str) -> None:

@@ -45,12 +45,12 @@ def test_in_the_float_form_none_is_int8(student: nn.Module) -> None:
 
 def test_layers_and_float_form_agree_with_torch(student: nn.Module) -> None:
     traced = trace(student, CONTRACT, 32, quantized=True)
-    picture = parity.trial_picture(CONTRACT, 36, 28)
-    rows = parity.check_layers(student, traced, "qdq", 17, picture, RUNTIME)
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    rows = parity.check_layers(student, traced, "qdq", 17, given, RUNTIME)
     assert {row.layer for row in rows} == set(traced.layers)
     plain = trace(student, CONTRACT, 32, quantized=False)
     content = onnx_model(plain, "float", 17, {})[0].SerializeToString()
-    pictures = [parity.trial_picture(CONTRACT, *side) for side in ((32, 32), (40, 24))]
+    pictures = [parity.trial_inputs(CONTRACT, *side) for side in ((32, 32), (40, 24))]
     assert parity.check_float(student, content, pictures, RUNTIME)["openvino"] < 1e-4
 
 
@@ -66,6 +66,6 @@ def test_the_ir_is_small_and_says_how_to_feed_it(student: nn.Module, tmp_path: P
     assert opened.contract == contract
     assert opened.metadata == json.loads(json.dumps(metadata))
     assert opened.size_bytes == sum(file.stat().st_size for file in files)
-    picture = parity.trial_picture(contract, 40, 24)
-    made, reference = (run(picture.numpy()) for run in (opened, start_openvino(content, 1)[0]))
+    given = parity.trial_inputs(contract, 40, 24)
+    made, reference = (run(given[0].numpy()) for run in (opened, start_openvino(content, 1)[0]))
     assert abs(made - reference).max() < 0.05

@@ -5,7 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gan_slimming.exporters.rewrites import fits_subpixel, rows_as_channels, subpixel_convolution
+from gan_slimming.exporters.rewrites import (
+    blocks_as_channels,
+    fits_subpixel,
+    rows_as_channels,
+    subpixel_convolution,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,17 @@ def test_a_kernel_is_the_sum_of_its_rows(height: int, width: int) -> None:
     out = expected.shape[2]
     total = sum(parts[:, 3 * r : 3 * r + 3, r : r + out] for r in range(height))
     torch.testing.assert_close(total, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width", "block"), [(7, 7, 2), (3, 5, 2), (1, 2, 3)])
+def test_a_convolution_of_blocks_computes_every_pixel(height: int, width: int, block: int) -> None:
+    weight = torch.randn(3, 4, height, width, dtype=torch.float64)
+    values = torch.randn(2, 4, 5 + height, 11 + width, dtype=torch.float64)
+    expected = F.conv2d(values, weight)
+    spread = blocks_as_channels(weight.numpy(), block)
+    cells = F.conv2d(values, torch.from_numpy(spread), stride=block)
+    ordered = cells.unflatten(1, (block**2, 3)).transpose(1, 2).flatten(1, 2)
+    torch.testing.assert_close(F.pixel_shuffle(ordered, block), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

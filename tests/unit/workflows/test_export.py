@@ -134,6 +134,12 @@ def test_benchmark_measures_every_model_in_its_runtimes(
     assert len({row["macs"] for row in rows}) == 1
     assert all(row["latency_ms"] > 0 and row["runs"] == 3 for row in rows)
     assert [row["float_layers"] for row in rows if row["runtime"] == "openvino"][1:] == [[], []]
+    assert len(rows[1]["float_layers"]) == 12  # ONNX Runtime names what it runs in float
+    assert rows[2]["float_layers"] == []
+    assert set(told["ceilings"]) == {"f32", "int8"}
+    assert all(rate > 0 for rate in told["ceilings"].values())
+    share = rows[-1]["gmacs_per_second"] / told["ceilings"]["int8"]
+    assert rows[-1]["of_ceiling"] == pytest.approx(share)
     assert {"name", "kind", "kernel", "latency_ms"} == set(rows[-1]["layers"][0])
     print_table(told)
     assert "openvino" in capsys.readouterr().err
@@ -143,7 +149,10 @@ def test_benchmark_measures_every_model_in_its_runtimes(
     ("settings", "text"),
     [
         ({"runtimes": ["tflite"]}, "--runtimes must be of torch, torch.compile, onnxruntime"),
-        ({"precisions": ["int4"]}, "--precisions must be of f32, bf16, int8; got 'int4'"),
+        (
+            {"precisions": ["int4"]},
+            "--precisions must be of f32, bf16, int8, int8-bf16; got 'int4'",
+        ),
         ({"rounds": 0}, "rounds must be at least 1"),
         ({"runtimes": ["torch"], "precisions": ["int8"]}, "nothing to measure"),
     ],

@@ -11,7 +11,8 @@ from torch import nn
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models import load_generator
 from gan_slimming.workflows.models import CanonicalGenerator
-from gan_slimming.workflows.translate import TranslationWarning, plan, run_padded, translate
+from gan_slimming.workflows.targets import plan
+from gan_slimming.workflows.translate import TranslationWarning, run_padded, translate
 
 
 class Identity(nn.Module):

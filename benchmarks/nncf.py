@@ -1,0 +1,177 @@
+"""Our quantisers against NNCF's post-training quantisation, in OpenVINO.
+
+    pip install nncf
+    python benchmarks/nncf.py --teacher cartoongan:Hayao_net_G_float.pth --student runs/hayao \\
+        --photos photos/ --output nncf.json
+
+dense    the teacher, quantised by our path (quantisers calibrated, nothing trained) and by NNCF:
+         the time of the placements, same weights, same calibration photos
+slim     the student as it was trained, quantisers and all, and NNCF's quantisation of the slim
+         float net: time, and LPIPS to the teacher on photos that training held out
+
+The slim float net is --float-student, trained with `--bits none`; without it, the student's own
+weights on their grid are taken, which says so under 'slim_float'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import gan_slimming as gs
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.data import from_contract, open_folder, to_contract
+from gan_slimming.latency import measure
+from gan_slimming.metrics.lpips import load_lpips
+from gan_slimming.models.registry import spec_of
+from gan_slimming.runtimes import open_runtime
+from gan_slimming.workflows.export import convert
+from gan_slimming.workflows.models import resolve_model
+from gan_slimming.workflows.run_folder import environment
+
+FORMS = ("f32", "ours", "nncf")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--student", nargs="+", required=True)
+    parser.add_argument("--float-student", nargs="*", default=[], help="one for each student")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--holdout", type=int, default=120, help="as in the student's training")
+    parser.add_argument("--count", type=int, default=60, help="held out photos that are judged")
+    parser.add_argument("--calibration", type=int, default=100)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    here = Path(__file__).parent  # else 'import nncf' would find this file
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here.resolve()]
+    if find_spec("nncf") is None:
+        raise SystemExit("nncf is not installed; pip install nncf")
+    try:
+        report = compare(given)
+    except UserError as error:
+        raise SystemExit(str(error)) from error
+    text = json.dumps(report, indent=2)
+    if given.output:
+        given.output.write_text(text + "\n")
+    print(text)
+
+
+def compare(given: argparse.Namespace) -> dict[str, Any]:
+    """Every network in every form, timed in one run."""
+    teacher = resolve_model(given.teacher).eval()
+    contract = spec_of(teacher).contract
+    training, held = open_folder(given.photos, given.size, holdout=given.holdout)
+    calibration = [
+        to_contract(rgb, contract) for rgb in pictures(training, given.calibration)
+    ]  # in the generator's own convention, as both paths take them
+    judged = references(teacher, pictures(held, given.count))
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = write(quantised(teacher, calibration), teacher, calibration, Path(folder, "dense"))
+        nets = {"dense": files}
+        for number, name in enumerate(given.student):
+            student = resolve_model(name).eval()
+            plain = given.float_student[number] if given.float_student else None
+            place = Path(folder, f"slim-{number}")
+            base = resolve_model(plain).eval() if plain else student
+            nets[name] = write(student, base, calibration, place)
+        jobs = [(str(nets[net][form]), given.threads, given.size) for net in nets for form in FORMS]
+        times = iter(measure(jobs, load, rounds=given.rounds))
+        for net, forms in nets.items():
+            for form in FORMS:
+                latency, told = next(times)
+                lpips = mean_lpips(forms[form], contract, judged, given.threads)
+                row = {"net": net, "form": form, "latency_ms": latency.median_ms}
+                row |= {"best_ms": latency.best_ms, "spread": latency.spread_ms, "lpips": lpips}
+                rows.append(row | told)
+    versions = {name: version(name) for name in ("nncf", "openvino")}
+    slim_float = given.float_student or "the students' own weights, on their grid"
+    return {"size": given.size, "threads": given.threads, "calibration": len(calibration),
+            "judged": len(judged), "slim_float": slim_float, "measurements": rows,
+            "runtimes": versions, "environment": environment()}  # fmt: skip
+
+
+def pictures(chosen: Any, count: int) -> list[Tensor]:
+    """The first `count` pictures of a set, (1, 3, size, size), RGB in [-1, 1]."""
+    still = torch.zeros(1, dtype=torch.bool)
+    return [chosen.batch(torch.tensor([i]), still) for i in range(min(count, len(chosen)))]
+
+
+def quantised(teacher: nn.Module, calibration: list[Tensor]) -> nn.Module:
+    """The dense teacher with our quantisers, calibrated; nothing cut, nothing trained."""
+    prepared = gs.prepare(teacher, (calibration[0],))
+    gs.calibrate(prepared, [(picture,) for picture in calibration[:8]])
+    small = gs.extract(prepared)
+    small.__dict__["spec"] = spec_of(teacher)
+    return small
+
+
+def write(
+    ours: nn.Module, plain: nn.Module, calibration: list[Tensor], folder: Path
+) -> dict[str, Path]:
+    """Form -> file: the float net, our int8, and NNCF's int8 of the float net."""
+    import openvino
+
+    nncf: Any = import_module("nncf")
+    folder.mkdir()
+    files = {form: folder / f"{form}.onnx" for form in ("f32", "ours")}
+    files["nncf"] = folder / "nncf.xml"
+    files["f32"].write_bytes(convert(plain, form="float", runtimes=()).content)
+    files["ours"].write_bytes(convert(ours, form="qdq", runtimes=()).content)
+    model = openvino.Core().read_model(files["f32"])
+    inputs = nncf.Dataset([picture.numpy() for picture in calibration])
+    # MIXED takes signed inputs as signed, as ours are.
+    made = nncf.quantize(
+        model, inputs, subset_size=len(calibration), preset=nncf.QuantizationPreset.MIXED
+    )
+    openvino.save_model(made, files["nncf"], compress_to_fp16=False)
+    return files
+
+
+def load(job: tuple[str, int, int]) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
+    """A file in a process of its own."""
+    path, threads, size = job
+    opened = open_runtime(path, "openvino", threads)
+    picture = np.random.default_rng(0).random((1, 3, size, size), np.float32) * 2 - 1
+    return lambda: opened(picture), lambda: {"size_bytes": opened.size_bytes}
+
+
+@torch.inference_mode()
+def references(teacher: nn.Module, photos: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Photos with what the dense float teacher makes of them, both RGB in [-1, 1]."""
+    contract = spec_of(teacher).contract
+    return [(rgb, from_contract(teacher(to_contract(rgb, contract)), contract)) for rgb in photos]
+
+
+@torch.inference_mode()
+def mean_lpips(
+    file: Path, contract: InputContract, judged: list[tuple[Tensor, Tensor]], threads: int
+) -> float:
+    """LPIPS-squeeze to the teacher's pictures."""
+    opened, lpips, total = open_runtime(file, "openvino", threads), load_lpips(), 0.0
+    for rgb, expected in judged:
+        made = torch.from_numpy(opened(to_contract(rgb, contract).numpy()))
+        total += float(lpips(from_contract(made, contract), expected))
+    return total / len(judged)
+
+
+if __name__ == "__main__":
+    main()

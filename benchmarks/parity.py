@@ -1,0 +1,110 @@
+"""End to end: are the pictures of an exported student those that torch makes of it?
+
+    python benchmarks/parity.py runs/hayao --photos photos/ --output parity.json
+
+At sizes that export never sees, one of them not square, each photo goes through torch with fake
+quantisers, through OpenVINO and through ONNX Runtime in int8. Told for each size and runtime: LPIPS
+between torch's picture and the runtime's (mean and worst; at most 0.005 is the aim), and the share
+of 8-bit values that are more than one level apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan_slimming.data import list_pictures, read_picture
+from gan_slimming.metrics.lpips import Lpips, load_lpips
+from gan_slimming.runtimes import RUNTIMES
+from gan_slimming.workflows.exported import in_runtime
+from gan_slimming.workflows.models import CanonicalGenerator, resolve_model
+from gan_slimming.workflows.run_folder import environment
+
+SIZES = "256x256,200x328,320x320"
+"""Height x width. Export traces at 64 and a few pixels more."""
+AIM = 0.005
+BFLOAT16 = ("openvino", "bf16", " with bf16 for the float rest")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=16, help="photos, evenly from the folder")
+    parser.add_argument("--sizes", default=SIZES)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--generator", help="package.module:factory of a generator of your own")
+    parser.add_argument("--output", type=Path, help="a JSON file; without it stdout alone")
+    given = parser.parse_args()
+    paths = list_pictures([given.photos])
+    paths = paths[:: max(1, len(paths) // given.count)][: given.count]
+    sizes = [tuple(map(int, size.split("x"))) for size in given.sizes.split(",")]
+    rows = [
+        row
+        for model in given.models
+        for row in compare(model, paths, sizes, given.threads, given.generator)
+    ]
+    versions = {name: version(name) for name in RUNTIMES}
+    report = {"photos": len(paths), "aim_lpips": AIM, "measurements": rows, "runtimes": versions,
+              "environment": environment()}  # fmt: skip
+    text = json.dumps(report, indent=2)
+    if given.output:
+        given.output.write_text(text + "\n")
+    print(text)
+
+
+def compare(
+    model: str, paths: Sequence[Path], sizes: Sequence[tuple[int, ...]], threads: int | None,
+    factory: str | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row for each size and runtime."""
+    module = resolve_model(model, factory=factory).eval()
+    reference = CanonicalGenerator(module)
+    others = {
+        name + suffix: CanonicalGenerator(in_runtime(module, name, threads, precision))
+        for name, precision, suffix in ((*((r, "f32", "") for r in RUNTIMES), BFLOAT16))
+    }
+    lpips, rows = load_lpips(), []
+    for size in sizes:
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in others}
+        for path in paths:
+            picture = F.interpolate(
+                read_picture(path).rgb[None], size, mode="bilinear", antialias=True
+            )
+            with torch.inference_mode():
+                expected = reference(picture)
+                for name, generator in others.items():
+                    found[name].append(distances(generator(picture), expected, lpips))
+        for name, seen in found.items():
+            row = {"model": model, "runtime": name, "height": size[0], "width": size[1]}
+            row["lpips"] = sum(s["lpips"] for s in seen) / len(seen)
+            row["lpips_worst"] = max(s["lpips"] for s in seen)
+            row["beyond_one_level"] = sum(s["beyond"] for s in seen) / len(seen)
+            row["levels_worst"] = max(s["levels"] for s in seen)
+            rows.append(row)
+    return rows
+
+
+def distances(made: Tensor, expected: Tensor, lpips: Lpips) -> dict[str, float]:
+    """LPIPS, share of 8-bit values more than a level apart, and the most levels."""
+    eight = [((x.clamp(-1, 1) + 1) * 127.5).round() for x in (made, expected)]
+    apart = (eight[0] - eight[1]).abs()
+    return {
+        "lpips": float(lpips(made, expected)),
+        "beyond": float((apart > 1).float().mean()),
+        "levels": float(apart.max()),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Compressed generators against what others published at the same cost.
+
+    python benchmarks/published.py --task mosaic-16 --data DATA --photos photos/ --output results/
+
+Tasks:
+    mosaic-16   the fast style-transfer net of width 32, slimmed to the MACs of the published net of
+                width 16, against that net: LPIPS to the width-32 output on photos held out
+    mosaic-8    the same at width 8
+    zebra       the published compressed CycleGAN (horse to zebra, separable convolutions), slimmed
+                to half its MACs: SqueezeNet's top-1 'zebra' on test horses, before and after
+DATA holds fast_neural_style/, gancompression_horse2zebra/, horse2zebra_test/, squeezenet1_1/ and
+lpips_weights/. Neither test horses nor held out photos are trained on. Finished tasks are kept, an
+interrupted one is resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import gan_slimming as gs
+from gan_slimming.data.images import open_folder
+from gan_slimming.data.pictures import read_picture
+from gan_slimming.metrics.complexity import count
+from gan_slimming.metrics.features import load_features
+from gan_slimming.metrics.lpips import load_lpips
+from gan_slimming.models.registry import spec_of
+from gan_slimming.workflows.quality import Tracker, border
+from gan_slimming.workflows.run_folder import CHECKPOINT, environment
+
+HOLDOUT = 120
+ZEBRA = 340
+"""ImageNet's class of that name."""
+MOSAIC = "fast_neural_style/mosaic_nc32_fp16.pth"
+NARROW_MOSAIC = "fast_neural_style/mosaic_nc{}_b1_e2_1e05_1e10.model"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--task", choices=["mosaic-16", "mosaic-8", "zebra"], required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    folder = arguments.output / arguments.task
+    result = folder / "result.json"
+    if not result.is_file():
+        row = zebra(folder, arguments) if arguments.task == "zebra" else mosaic(folder, arguments)
+        result.write_text(json.dumps(row | {"environment": environment()}, indent=2) + "\n")
+    print(result.read_text())
+
+
+def slim(
+    teacher: nn.Module, macs: float, folder: Path, arguments: argparse.Namespace
+) -> tuple[gs.Compressed, dict[str, object]]:
+    """The product's own command on the product's own settings, and a row to go on with."""
+    run = gs.Run(
+        budget=gs.Budget(macs=macs),
+        objective=gs.Objective(distill="lpips"),
+        optimisation=gs.Optimisation(steps=arguments.steps),
+        size=arguments.size,
+        holdout=HOLDOUT,
+        seed=arguments.seed,
+    )
+    done = gs.compress(
+        teacher, arguments.photos, folder, run, resume=(folder / CHECKPOINT).is_file(), on_step=show
+    )
+    return done, {"task": arguments.task, **done.summary, "settings": dataclasses.asdict(run)}
+
+
+def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+    """Ours and the published narrow net, both against the wide one, on the same held out photos."""
+    width = arguments.task.partition("-")[2]
+    teacher = gs.load_generator("fast-style", arguments.data / MOSAIC)
+    peer = gs.load_generator("fast-style", arguments.data / NARROW_MOSAIC.format(width))
+    cost = count(peer, (torch.zeros(1, 3, arguments.size, arguments.size),))
+    done, row = slim(teacher, cost.macs, folder, arguments)
+    _, held = open_folder(arguments.photos, arguments.size, holdout=HOLDOUT)
+    pairs = Tracker(held, border(spec_of(teacher).contract)(teacher), torch.device("cpu")).pairs()
+    published = {"macs": cost.macs, "parameters": cost.parameters, "lpips": far(peer, pairs)}
+    return row | {"lpips": far(done.generator, pairs), "published": published}
+
+
+@torch.no_grad()
+def far(generator: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> float:
+    """Mean LPIPS-squeeze of a generator to the teacher's pictures."""
+    lpips, draw = load_lpips(), border(spec_of(generator).contract)(generator.eval())
+    return sum(float(lpips(draw(photo), reference)) for photo, reference in pairs) / len(pairs)
+
+
+def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+    """How many test horses come out as zebras, before and after, in float and in 8 bits."""
+    weights = arguments.data / "gancompression_horse2zebra" / "latest_net_G.pth"
+    teacher = gs.load_generator("cyclegan-mobile", weights)
+    size = (torch.zeros(1, 3, arguments.size, arguments.size),)
+    done, row = slim(teacher, count(teacher, size).macs / 2, folder, arguments)
+    files = sorted((arguments.data / "horse2zebra_test").glob("*_real.png"))
+    horses = [read_picture(file).rgb[None] for file in files]
+    draw = border(spec_of(teacher).contract)
+    rates = {
+        "horses": zebra_rate(horses, arguments.data),
+        "teacher": zebra_rate([draw(teacher)(horse) for horse in horses], arguments.data),
+        "student": zebra_rate([draw(done.generator)(horse) for horse in horses], arguments.data),
+    }
+    return row | {"test_horses": len(horses), "zebra_rate": rates}
+
+
+@torch.no_grad()
+def zebra_rate(pictures: list[Tensor], data: Path) -> float:
+    """Share of pictures (1, 3, 256, 256) whose most likely ImageNet class is the zebra."""
+    file = data / "squeezenet1_1" / "squeezenet1_1_imagenet.pth"
+    state = torch.load(file, weights_only=True)
+    features = load_features("squeezenet", file)
+    hits = 0
+    for picture in pictures:
+        last = list(features((picture.clamp(-1, 1) + 1) / 2).values())[-1]
+        weight, bias = state["classifier.1.weight"], state["classifier.1.bias"]
+        scores = torch.nn.functional.conv2d(last, weight, bias).relu().mean(dim=(2, 3))
+        hits += int(scores.argmax()) == ZEBRA
+    return hits / len(pictures)
+
+
+def show(step: int, total: int, terms: dict[str, float]) -> None:
+    """A line now and then: benchmarks run unattended."""
+    if step % 50 == 0 or "psnr" in terms:
+        figures = {k: round(v, 4) for k, v in terms.items() if k != "step"}
+        print(f"{step}/{total} {figures}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Pads, and how a quantiser gets in front of them: then the pad moves bytes."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from gan_slimming.config import UserError
+from gan_slimming.exporters.emitter import Emitter
+from gan_slimming.exporters.graph import arguments_of, unknown
+from gan_slimming.pruning.nodes import operator_name, value_of
+
+PADS = frozenset({"pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d"})
+ONNX_MODES = {"reflect": "reflect", "replicate": "edge", "constant": "constant"}
+
+
+def write_pad(emitter: Emitter, name: str, node: fx.Node, zero: str = "") -> str:
+    """Pad the last axes of a value, as aten gives them: from the last axis backwards.
+
+    Args:
+        zero: the code of 0 where codes are padded.
+    """
+    mode, fill, pads = pad_of(node)
+    dims = value_of(node).dim()
+    begin, end = [0] * dims, [0] * dims
+    for place in range(len(pads) // 2):
+        begin[-1 - place], end[-1 - place] = pads[2 * place], pads[2 * place + 1]
+    parts = [name, emitter.integers(begin + end)]
+    if mode == "constant":
+        parts.append(zero or emitter.scalar(fill))
+    return emitter.emit("Pad", parts, mode=ONNX_MODES[mode])
+
+
+def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
+    """Mode, value and amounts of any of aten's padding operators."""
+    values, name = arguments_of(node), operator_name(node)
+    if name in ("pad", "constant_pad_nd"):
+        mode, fill, pads = values.get("mode", "constant"), values["value"] or 0.0, values["pad"]
+    else:
+        mode, fill = ("reflect" if name.startswith("reflection") else "replicate"), 0.0
+        pads = values["padding"]
+    if mode not in ONNX_MODES:
+        raise UserError(f"padding mode '{mode}' cannot be exported; take reflect or constant")
+    if min(pads) < 0:
+        raise unknown(node)
+    return mode, float(fill), list(pads)
+
+
+def behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
+    """Where a quantiser may stand: in front of pads that copy values or add zeros."""
+    pads: list[fx.Node] = []
+    given = set(emitter.traced.sources.values())
+    while source not in given and source.op == "call_function" and operator_name(source) in PADS:
+        if pad_of(source)[1] != 0.0:
+            break
+        pads.insert(0, source)
+        inner = source.args[0]
+        assert isinstance(inner, fx.Node)
+        source = inner
+    return source, pads

@@ -1,0 +1,88 @@
+"""Wider channel spaces: the same pictures, and only where nothing can go wrong."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gan_slimming as gs
+from gan_slimming.config import InputContract
+from gan_slimming.exporters.graph import TracedGenerator, trace
+from gan_slimming.exporters.widening import pad_axis, widths_of
+from gan_slimming.models.registry import build_generator
+from gan_slimming.pruning.nodes import module_path, operator_name
+
+CONTRACT = InputContract(multiple_of=4)
+
+
+def quantized(net: nn.Module) -> nn.Module:
+    prepared = gs.prepare(net.eval(), (torch.zeros(1, 3, 16, 16),))
+    gs.calibrate(prepared, [(torch.rand(2, 3, 16, 16) * 2 - 1,)])
+    return gs.extract(prepared)
+
+
+def widened(traced: TracedGenerator) -> dict[str, int]:
+    """Convolution -> its channels in the file."""
+    found = widths_of(traced).items()
+    return {module_path(n): width for n, width in found if operator_name(n) == "conv2d"}
+
+
+@pytest.fixture(scope="module")
+def student() -> nn.Module:
+    """A CycleGAN of 12, 24 and 48 channels, with random weights."""
+    teacher = build_generator("cyclegan", width=12, blocks=2)
+    for parameter in teacher.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return quantized(teacher)
+
+
+def test_spaces_that_a_norm_reads_become_multiples_of_16(student: nn.Module) -> None:
+    found = widened(trace(student, CONTRACT, 32, quantized=True))
+    assert sorted(found.values()) == [16, 32]  # 48 is one already; shuffles keep theirs
+
+
+def test_the_file_computes_the_same_picture(student: nn.Module) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install '.[export]'")
+    from gan_slimming.exporters.onnx import onnx_model
+    from gan_slimming.runtimes import start_onnxruntime
+
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0]
+    shapes = [tuple(t.dims) for t in content.graph.initializer if len(t.dims) == 4]
+    assert (16, 3, 7, 7) in shapes
+    traced.layers.clear()  # without quantisers nothing rounds, and nothing is widened
+    assert widths_of(traced) == {}
+    picture = torch.rand(1, 3, 24, 36) * 2 - 1
+    made = start_onnxruntime(content.SerializeToString(), 1)[0](picture.numpy())
+    with torch.no_grad():
+        expected = student(picture).numpy()
+    # Random weights amplify single rounding flips, but most pixels have none.
+    assert np.median(np.abs(made - expected)) < 1e-2
+
+
+class Branches(nn.Module):
+    """A space that is concatenated, and one that a plain norm alone reads."""
+
+    def __init__(self, joins: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 12, 3, padding=1)
+        self.norm = nn.InstanceNorm2d(12)
+        self.last = nn.Conv2d(15 if joins else 12, 3, 1)
+        self.joins = joins
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm(self.first(x)))
+        return self.last(torch.cat([y, x], 1) if self.joins else y + y)
+
+
+def test_only_closed_spaces_are_widened() -> None:
+    closed = widened(trace(quantized(Branches(False)), CONTRACT, 16, quantized=True))
+    joined = widened(trace(quantized(Branches(True)), CONTRACT, 16, quantized=True))
+    assert closed == {"first": 16}
+    assert joined == {}
+
+
+def test_an_axis_is_padded_behind() -> None:
+    padded = pad_axis(np.ones((2, 3)), 1, 5, 7.0)
+    assert padded.tolist() == [[1, 1, 1, 7, 7]] * 2
+    assert pad_axis(padded, 0, None) is padded
