@@ -31,7 +31,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) install -c constraints.txt -e '.[demo,report]'
+	$(PIP) install -c constraints.txt -e '.[demo]'
 	touch $@
 
 # dev contains what the demo needs.

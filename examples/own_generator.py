@@ -2,7 +2,8 @@
 
     python examples/own_generator.py PHOTOS OUTPUT
 
-Any nn.Module from pictures to pictures will do; `contract` says what it takes (RGB in [-1, 1]).
+Any nn.Module from pictures (or noise) to pictures will do; `contract` says what it takes. The same
+from a shell: gan-slimming compress --generator own_generator:UNet --weights FILE --data PHOTOS ...
 """
 
 import sys

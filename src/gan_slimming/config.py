@@ -116,12 +116,16 @@ class Objective:
     """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5
     """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
+    upsample_to: int = 64
+    """Pictures of fewer pixels a side are enlarged to so many before a feature network (lpips,
+    paper, vgg19) compares them: it was trained on larger ones (256 in the paper)."""
     rho: float | None = None
     """Sparsity weight of the paper. None lets the budget choose it at every step."""
 
     def __post_init__(self) -> None:
         for name in ("adversarial_weight", "distill_weight", "pixel_weight"):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
         _check_choice(self, "adversarial", "objective.adversarial")
         _check_choice(self, "distill", "objective.distill")
         _check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
@@ -138,8 +142,8 @@ class Optimisation:
     half_size_share: float = 0.9
     """Share of the steps that are made at half the size, with a quarter of the pixels; the rest
     are made at full size. Whole pictures are made smaller, never cropped."""
-    batch_size: int = 2
-    """Pictures a step."""
+    batch_size: int | None = None
+    """Pictures a step; without it 2, or 16 where the generator takes noise."""
     lr: float = 2e-4
     """Adam's learning rate for weights while slimming; cosine decay over all steps of the stage."""
     recover_lr: float = 1e-3
@@ -174,7 +178,8 @@ class Optimisation:
         _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
-        _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        _check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size,
+               "at least 1")  # fmt: skip
         for name in ("lr", "recover_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("warmup", "weight_decay", "range_lr", "replay"):
@@ -187,6 +192,10 @@ class Optimisation:
         _check_choice(self, "gate_start", "gate_start")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         _check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
+
+    def batch(self, noise: bool = False) -> int:
+        """Pictures a step, for a generator that takes noise, or pictures."""
+        return self.batch_size or (16 if noise else 2)
 
 
 @dataclass(frozen=True)
@@ -201,9 +210,11 @@ class Run:
     activation_range: float | None = None
     """The paper's fixed range [0, p] of activations; None calibrates and learns each."""
     size: int = 256
-    """Pictures are trained at size x size pixels."""
+    """Pictures are trained at size x size pixels; where noise is fed, the generator decides."""
+    latents: int = 10_000
+    """Noise vectors trained on, each with its class if it has one; for generators of noise."""
     holdout: int = 16
-    """Pictures kept from training, on which quality is tracked."""
+    """Pictures or noise vectors kept from training, on which quality is tracked."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
@@ -217,6 +228,7 @@ class Run:
         p = self.activation_range
         _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
+        _check(self.latents >= 1, "latents", self.latents, "at least 1")
         _check(self.holdout >= 1, "holdout", self.holdout, "at least 1")
         _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         if self.budget.kind is not None and self.objective.rho is not None:

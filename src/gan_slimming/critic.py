@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from gan_slimming.config import Run
+from gan_slimming.config import Run, UserError
+from gan_slimming.data.feeds import shrunk
 from gan_slimming.data.images import PictureSet, Sampler
-from gan_slimming.data.teacher_outputs import shrunk
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.objective import critic_loss
 
+PATCHGAN_LAYERS = 3
+"""Strided layers of the PatchGAN; fewer on pictures below 32 pixels, which they would use up."""
+
 
 class Critic:
-    """A PatchGAN that tells real pictures from the student's.
+    """A discriminator that tells real pictures from the student's.
 
     Real are the target pictures where the user has them, else the teacher's outputs.
+
+    Args:
+        targets: real pictures; None where the teacher's outputs are the real ones.
+        sides: heights and widths in pixels of the pictures that it will see.
+        given: a discriminator of the user's, copied: (batch, 3, height, width) RGB in [-1, 1] to
+            logits of any shape. None makes a PatchGAN with fresh weights.
+        mirrors: whether target pictures are mirrored now and then.
+    Raises:
+        UserError: it cannot take pictures of these sizes.
     """
 
-    def __init__(self, fabric: Fabric, run: Run, targets: PictureSet | None):
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: Run,
+        targets: PictureSet | None,
+        *,
+        sides: tuple[int, ...],
+        given: nn.Module | None = None,
+        batch_size: int = 2,
+        mirrors: bool = True,
+    ):
         s = run.optimisation
         self.fabric, self.objective, self.targets = fabric, run.objective, targets
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed)
-            self.network: nn.Module = PatchDiscriminator(s.discriminator_width).to(fabric.device)
+        if given is None:
+            network = patchgan(s.discriminator_width, min(sides), run.seed)
+        else:
+            network = copy.deepcopy(given).float().requires_grad_(True)
+            _try(network, sides)
+        self.network: nn.Module = network.to(fabric.device).train()
         self.replay = ReplayBuffer(s.replay, torch.Generator().manual_seed(run.seed + 1))
-        self.sampler = Sampler(len(targets), s.batch_size, run.seed + 2) if targets else None
+        self.sampler = None
+        if targets is not None:
+            self.sampler = Sampler(len(targets), batch_size, run.seed + 2, mirrors)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=s.discriminator_lr, betas=s.betas
         )
@@ -72,3 +101,35 @@ class Critic:
         self.replay.load_state_dict(state["replay"])
         if self.sampler is not None:
             self.sampler.load_state_dict(state["sampler"])
+
+
+def patchgan(width: int, side: int, seed: int) -> nn.Module:
+    """A PatchGAN with fresh weights for pictures of `side` pixels."""
+    layers = min(PATCHGAN_LAYERS, int(math.log2(max(side, 1))) - 2)
+    if layers < 1:
+        raise UserError(
+            f"pictures of {side}x{side} pixels are too small for a PatchGAN; name another "
+            "--discriminator or leave the game out with --adversarial none"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PatchDiscriminator(width, layers)
+
+
+@torch.no_grad()
+def _try(network: nn.Module, sides: tuple[int, ...]) -> None:
+    """See that a discriminator of the user's takes the pictures that it will be shown."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    network.eval()
+    for side in sides:
+        with torch.random.fork_rng(devices=[]):
+            try:
+                logits = network(parameter.new_zeros(2, 3, side, side))
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise UserError(
+                    f"the discriminator does not take pictures of {side}x{side} pixels: {reason}"
+                ) from error
+        if not isinstance(logits, Tensor):
+            came = type(logits).__name__
+            raise UserError(f"the discriminator must return a tensor of logits, got {came}")

@@ -8,24 +8,24 @@ recover   the same loss without rho, on the extracted net, where a step costs a 
 from __future__ import annotations
 
 import copy
-import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
+from gan_slimming import trainer_state
+from gan_slimming.batch_statistics import has_batch_statistics, settle
 from gan_slimming.budget import BudgetController, parameters_left
 from gan_slimming.config import Run
 from gan_slimming.critic import Critic
-from gan_slimming.data.images import PictureSet, Sampler
+from gan_slimming.data.feeds import Fed
+from gan_slimming.data.images import Sampler
 from gan_slimming.data.teacher_outputs import TeacherOutputs
 from gan_slimming.interruption import Interrupted, interruptible
-from gan_slimming.objective import Distance, student_loss
+from gan_slimming.objective import student_loss
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.saliency import start_gates
@@ -38,8 +38,9 @@ from gan_slimming.schedule import (
     scale_learning_rates,
     weight_optimizer,
 )
+from gan_slimming.setting import Setting
 from gan_slimming.student import Student, calibrate
-from gan_slimming.surgery import cut, remove_empty_blocks, restore, set_gates
+from gan_slimming.surgery import cut, remove_empty_blocks, set_gates
 
 CUT_AT = 0.9
 """Channels are cut out when the student has come down to this share of its cost at the last cut."""
@@ -48,29 +49,8 @@ LEAST_HALF = 64
 SAVE_EVERY_SECONDS = 240.0
 TRACK_TIMES = 8
 """How often quality is measured while recovering."""
-
-Border = Callable[[nn.Module], Callable[[Tensor], Tensor]]
-"""Wraps a generator so that it takes and gives RGB pictures in [-1, 1]."""
-Track = Callable[[Callable[[Tensor], Tensor]], dict[str, float]]
-"""Measures a generator (RGB in [-1, 1]) on pictures that training never sees."""
-
-
-@dataclass
-class Setting:
-    """What a run works with, besides its settings: none of it changes."""
-
-    teacher: Callable[[Tensor], Tensor]
-    border: Border
-    to_input: Callable[[Tensor], Tensor]
-    """Pictures RGB in [-1, 1] -> the generator's own convention."""
-    pictures: PictureSet
-    targets: PictureSet | None
-    distance: Distance
-    track: Track
-    folder: Path
-    takes: Callable[[int], bool]
-    """Whether the generator takes pictures of this many pixels a side."""
-    on_step: Callable[[int, dict[str, float]], None]
+SETTLING = 16
+"""Batches from which the running statistics of a batch normalisation are taken in the end."""
 
 
 class Trainer:
@@ -82,7 +62,7 @@ class Trainer:
         self.student = student.to(fabric.device).train()
         self.step = 0
         self.seconds = 0.0
-        asked = run.budget.kind is not None or run.objective.rho is not None
+        asked = bool(run.budget.kind or run.objective.rho)
         self.slims = asked and len(student.gates) > 0
         share = self.settings.slim_share if self.slims else 0.0
         self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
@@ -94,10 +74,10 @@ class Trainer:
         self.ema: Student | None = None
         self.cost_at_cut = macs_left(student.graph, {})
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
-        self.critic = Critic(fabric, run, setting.targets) if plays else None
-        self.sampler = Sampler(len(setting.pictures), self.settings.batch_size, run.seed)
-        self.outputs = TeacherOutputs(setting.pictures, self._teacher, fabric.device)
-        self._make_optimizers()
+        self.critic = self._make_critic() if plays else None
+        self.sampler = self._sampler(self.settings.batch(), run.seed)
+        self.outputs = TeacherOutputs(setting.feed, self._teacher, fabric.device)
+        self.make_optimizers()
 
     # -- the two stages -----------------------------------------------------------------------
 
@@ -158,7 +138,7 @@ class Trainer:
         """Fresh optimisers with the recovery's learning rate, and a moving average from here on."""
         for gate in self.student.gates:
             gate.requires_grad_(False)
-        self._make_optimizers()
+        self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
     # -- one step ------------------------------------------------------------------------------
@@ -167,11 +147,11 @@ class Trainer:
         """One step of the student, then one of the discriminator."""
         self._set_learning_rates()
         indices, flips = self.sampler.next()
-        pictures, teacher = self.outputs.batch(indices, flips, self.shrink)
+        fed, teacher = self.outputs.batch(indices, flips, self.shrink)
         generate = self.setting.border(self.student)
         critic = self.critic.frozen() if self.critic else None
         with self.fabric.autocast():
-            fake = generate(pictures).float()
+            fake = generate(*fed).float()
             terms = student_loss(self.run.objective, fake, teacher, self.setting.distance, critic)
         self.fabric.backward(terms.total)
         for optimizer in self.optimizers:
@@ -231,15 +211,26 @@ class Trainer:
         with torch.no_grad():
             for quantizer, weight in chosen.quantized_weights():
                 quantizer.follow(weight)
+        if has_batch_statistics(chosen):
+            # Those at hand are of the student that trained, not of its average.
+            settle(chosen, self._some_inputs(SETTLING, self.run.seed + 5, self.settings.batch()))
         return chosen.eval()
 
     # -- bookkeeping ---------------------------------------------------------------------------
 
-    def _teacher(self, pictures: Tensor) -> Tensor:
+    def _teacher(self, *fed: Tensor) -> Tensor:
         with self.fabric.autocast():
-            return self.setting.teacher(pictures).float()
+            return self.setting.teacher(*fed).float()
 
-    def _make_optimizers(self) -> None:
+    def _make_critic(self) -> Critic:
+        sides = (self.setting.side // self.shrink, self.setting.side)
+        return Critic(
+            self.fabric, self.run, self.setting.targets, sides=sides,
+            given=self.setting.discriminator, batch_size=self.settings.batch(),
+            mirrors=self.setting.feed.mirrors,
+        )  # fmt: skip
+
+    def make_optimizers(self) -> None:
         """Fresh optimisers of the student for the stage that `step` stands in."""
         s = self.settings
         slimming = self.step < self.slim_steps
@@ -275,76 +266,32 @@ class Trainer:
             calibrate(self.student, self._some_inputs(4, self.run.seed + 4))
         self.student.train()
 
-    def _some_inputs(self, count: int, seed: int) -> Iterator[tuple[Tensor]]:
-        """Pictures in the generator's own convention, one at a time."""
-        sampler = Sampler(len(self.setting.pictures), 1, seed)
+    def _some_inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Fed]:
+        """What the generator's forward takes, drawn from what it trains on."""
+        sampler = self._sampler(batch_size, seed)
         for _ in range(count):
-            picture = self.setting.pictures.batch(*sampler.next()).to(self.fabric.device)
-            yield (self.setting.to_input(picture),)
+            fed = self.setting.feed.fed(*sampler.next())
+            yield self.setting.to_input(tuple(x.to(self.fabric.device) for x in fed))
+
+    def _sampler(self, batch_size: int, seed: int) -> Sampler:
+        feed = self.setting.feed
+        return Sampler(len(feed), batch_size, seed, feed.mirrors)
 
     def log(self, terms: dict[str, float]) -> None:
         """Append to metrics.jsonl and tell whoever draws the progress."""
-        with (self.setting.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({k: _short(v) for k, v in terms.items()}) + "\n")
+        trainer_state.log(self.setting.folder, terms)
         self.setting.on_step(self.step, terms)
 
     # -- resume --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        return {
-            "step": self.step,
-            "seconds": self.seconds,
-            "kept": self.student.kept,
-            "identities": self.student.identities,
-            "student": self.student.state_dict(),
-            "ema": self.ema.state_dict() if self.ema is not None else None,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "critic": self.critic.state_dict() if self.critic else None,
-            "sampler": self.sampler.state_dict(),
-            "cost_at_cut": self.cost_at_cut,
-            "random": torch.get_rng_state(),
-        }
+        return trainer_state.state_of(self)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
-        self.step = state["step"]
-        self.seconds = state["seconds"]
-        restore(self.student, state["kept"], state["identities"])
-        self._make_optimizers()
-        self.student.load_state_dict(state["student"])
-        if self.step >= self.slim_steps:
-            for gate in self.student.gates:
-                gate.requires_grad_(False)
-        if state["ema"] is not None:
-            self.ema = copy.deepcopy(self.student)
-            self.ema.load_state_dict(state["ema"])
-        if self.critic is not None:
-            self.critic.load_state_dict(state["critic"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.sampler.load_state_dict(state["sampler"])
-        self.cost_at_cut = state["cost_at_cut"]
-        torch.set_rng_state(state["random"])
-        self._forget_later_metrics()
-
-    def _forget_later_metrics(self) -> None:
-        """Steps after the checkpoint are made, and logged, once more."""
-        file = self.setting.folder / "metrics.jsonl"
-        if file.is_file():
-            lines = file.read_text().splitlines(keepends=True)
-            # A line that a crash cut short has no line end.
-            kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= self.step]
-            file.write_text("".join(kept))
+        trainer_state.load(self, state)
 
     def save(self) -> None:
         """Write the newest checkpoint, whole or not at all."""
-        folder = self.setting.folder / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        unfinished = folder / "last.pt.part"
-        torch.save(self.state(), unfinished)
-        unfinished.replace(folder / "last.pt")
-
-
-def _short(value: float) -> float:
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+        trainer_state.save(self.state(), self.setting.folder)

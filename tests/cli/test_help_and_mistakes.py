@@ -11,6 +11,7 @@ import pytest
 
 from gan_slimming.cli import COMMANDS, main
 from gan_slimming.cli.parsing import SHORT
+from gan_slimming.cli.source import Source
 from gan_slimming.config import Budget, Objective, Optimisation, UserError
 
 Capture = pytest.CaptureFixture[str]
@@ -32,9 +33,12 @@ def test_help_names_every_flag_and_says_what_it_does(name: str, capsys: Capture)
     assert main([name, "--help"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    parameters = inspect.signature(COMMANDS[name]).parameters.values()
-    for parameter in parameters:
-        if parameter.name not in GROUPS:
+    parameters = inspect.signature(COMMANDS[name]).parameters
+    if "source" in parameters:
+        for field in dataclasses.fields(Source):
+            assert f"--{field.name.replace('_', '-')} " in out
+    for parameter in parameters.values():
+        if parameter.name not in (*GROUPS, "source"):
             flag = parameter.name.replace("_", "-")
             positional = parameter.kind is parameter.POSITIONAL_ONLY
             assert (flag if positional else f"--{flag} ") in out
@@ -85,8 +89,8 @@ def test_python_dash_m_is_the_command() -> None:
         ("frobnicate", "take one of compress"),
         ("compress", "--output missing"),
         ("compress --output o", "name the teacher: --generator"),
-        ("compress --output o --generator cartoongan", "--data FOLDER"),
-        ("compress --output o --generator cartoongan --data .", "--budget.macs 0.05"),
+        ("compress --output o --generator cartoongan", "--budget.macs 0.05"),
+        ("compress --output o --generator cartoongan --budget.macs 1", "give its file with --wei"),
         ("compress --output o --budget.macs 5", "write 0.05 for 5 %"),
         ("compress --output o --budget.macs 0.1 --budget.bytes 3k", "name one budget"),
         ("compress --output o --stps 3", "no flag --stps; did you mean --steps? see"),
@@ -105,6 +109,11 @@ def test_python_dash_m_is_the_command() -> None:
         ("inspect Nothing", "no such model: Nothing"),
         ("translate cartoongan absent.jpg --output o", "no such file or folder: absent.jpg"),
         ("translate cartoongan absent.jpg", "--output missing"),
+        ("sample sngan", "--output missing"),
+        ("sample sngan --output grid.txt", "output grid.txt is no picture file; end it in .jpg"),
+        ("sample sngan --output g.png --classes x", "classes must be whole numbers such as 3,5"),
+        ("compress --output o --latents 0 --generator g --rho 1", "latents must be at least 1"),
+        ("compress --output o --objective.upsample_to 0", "objective.upsample_to must be at least"),
         ("export cartoongan", "--output missing"),
         ("export cartoongan --output g.bin", "names no format; take --format onnx or openvino"),
         ("export cartoongan --output g.onnx --format tflite", "must be onnx, openvino; got tflite"),

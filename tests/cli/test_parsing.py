@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from gan_slimming.cli.commands import compress, demo, translate
+from gan_slimming.cli.commands import compress, demo
+from gan_slimming.cli.model_commands import inspect, translate
 from gan_slimming.cli.parsing import parse
+from gan_slimming.cli.source import Source, options
 from gan_slimming.config import PAPER, Objective, Optimisation
 
 
@@ -48,8 +50,8 @@ def test_flags_overrule_the_config_file_which_overrules_the_preset(tmp_path: Pat
 
 
 def test_a_flag_given_as_a_default_value_still_overrules_the_preset() -> None:
-    given = values("--preset", "paper", "--batch-size", str(Optimisation().batch_size))
-    assert given["optimisation"].batch_size == Optimisation().batch_size
+    given = values("--preset", "paper", "--optimisation.warmup", str(Optimisation().warmup))
+    assert given["optimisation"].warmup == Optimisation().warmup != PAPER["optimisation"]["warmup"]
 
 
 @pytest.mark.parametrize(
@@ -101,3 +103,14 @@ def test_a_command_without_groups_keeps_a_flag_of_the_same_name_as_a_short_one()
     parsed = parse(demo, "gan-slimming demo", ["--steps", "3"])
     assert parsed is not None
     assert parsed[1]["steps"] == 3
+
+
+def test_a_flat_group_of_flags_comes_as_one_value() -> None:
+    line = ["m", "--weights", "w.pth", "--generator", "a.b:c", "--generator-args", '{"width": 3}']
+    parsed = parse(inspect, "gan-slimming inspect", line)
+    assert parsed is not None
+    assert parsed[1]["source"] == Source(Path("w.pth"), "a.b:c", {"width": 3})
+    assert options(None) == {"weights": None, "factory": None, "arguments": None}
+    empty = parse(inspect, "gan-slimming inspect", ["m"])
+    assert empty is not None
+    assert empty[1]["source"] == Source()

@@ -80,12 +80,13 @@ def build(tmp_path: Path) -> Callable[..., Trainer]:
         setting = Setting(
             teacher=teacher,
             border=lambda generator: generator,
-            to_input=lambda pictures: pictures,
-            pictures=pictures,
+            to_input=lambda fed: fed,
+            feed=pictures,
             targets=None,
             distance=multiscale_l1,
             track=lambda generate: {"psnr": float(generate(EXAMPLE[0]).detach().mean())},
             folder=tmp_path,
+            side=32,
             takes=lambda side: True,
             on_step=on_step,
         )

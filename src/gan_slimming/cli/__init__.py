@@ -14,8 +14,9 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from gan_slimming.cli.commands import compress, demo, inspect, translate
+from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.export_commands import benchmark, export
+from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.config import UserError
 
@@ -28,6 +29,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "export": export,
     "benchmark": benchmark,
     "translate": translate,
+    "sample": sample,
+    "report": report,
     "demo": demo,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"

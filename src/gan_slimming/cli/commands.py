@@ -1,4 +1,4 @@
-"""The commands: typed functions from which flags, their help and their YAML keys are made.
+"""The commands that train, typed functions from which flags, help and YAML keys are made.
 
 What stands before '/' is positional, the rest are flags. Each imports its workflow only when it
 runs, so that --help does not wait for torch.
@@ -20,8 +20,10 @@ def compress(
     weights: Path | None = None,
     data: Path | None = None,
     targets: Path | None = None,
+    discriminator: str | None = None,
     bits: int | Literal["none"] | None = 8,
     size: int = 256,
+    latents: int = 10_000,
     holdout: int = 16,
     device: str = "auto",
     precision: str = "auto",
@@ -44,16 +46,22 @@ def compress(
 
     Args:
         output: Run folder to make: settings, metrics, samples, checkpoints, generator.safetensors.
-        generator: A registered name (cartoongan, cyclegan, cyclegan-6), or your own as
-            package.module:factory.
+        generator: A registered name such as cartoongan, cyclegan or sngan, or your own as
+            package.module:factory; :WEIGHTS may stand behind it.
         generator_args: Arguments of the generator's factory as JSON, such as '{"width": 32}'.
         weights: The teacher's trained weights, a .pth or .safetensors file.
-        data: Folder of pictures to train on, of any sizes, at any depth.
+        data: Folder of pictures to train on, of any sizes, at any depth. A generator that takes
+            noise needs none.
         targets: Folder of real pictures of the output's kind, for the discriminator; without it
             the teacher's own outputs are its real ones.
+        discriminator: The other player, from the dense GAN's training: patchgan:WEIGHTS,
+            sngan:WEIGHTS, or your own as package.module:factory[:WEIGHTS]; without it a fresh
+            PatchGAN.
         bits: Bits of weights and activations, 2 to 8, or none for no quantisation.
-        size: Pictures are trained at size x size pixels.
-        holdout: Pictures kept from training, on which quality is tracked.
+        size: Pictures are trained at size x size pixels; where noise is fed, the generator
+            decides.
+        latents: Noise vectors to train on, where the generator takes noise.
+        holdout: Pictures or noise vectors kept from training, on which quality is tracked.
         device: auto, cpu, cuda or mps.
         precision: auto, 32-true or bf16-mixed.
         threads: CPU threads; without it, one or all, whichever is measured to be faster.
@@ -68,7 +76,7 @@ def compress(
     """
     budget, objective = budget or Budget(), objective or Objective()
     if not resume:
-        _check_complete(generator, data, budget, objective)
+        _check_complete(generator, budget, objective)
     run = Run(
         budget=budget,
         objective=objective,
@@ -76,6 +84,7 @@ def compress(
         bits=None if bits == "none" else bits,
         activation_range=activation_range,
         size=size,
+        latents=latents,
         holdout=holdout,
         device=device,
         precision=precision,
@@ -84,108 +93,18 @@ def compress(
     )
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.trainer import Interrupted
-    from gan_slimming.workflows.compress import compress_from
+    from gan_slimming.workflows.compress_by_name import Named, compress_by_name
 
+    named = Named(
+        generator, weights, generator_args or {}, data, targets, discriminator, protect or []
+    )
     try:
         with step_bar() as on_step:
-            return compress_from(
-                generator,
-                weights,
-                generator_args or {},
-                data,
-                output,
-                run,
-                targets=targets,
-                protect=protect or [],
-                resume=resume,
-                overwrite=overwrite,
-                on_step=on_step,
+            return compress_by_name(
+                named, output, run, resume=resume, overwrite=overwrite, on_step=on_step
             )
     except Interrupted as error:
         raise KeyboardInterrupt(str(error)) from error
-
-
-def inspect(
-    model: str,
-    /,
-    *,
-    size: int = 256,
-    weights: Path | None = None,
-    generator: str | None = None,
-    protect: list[str] | None = None,
-) -> dict[str, Any]:
-    """Show a generator's layers, channel groups, multiply-accumulates, parameters and bytes.
-
-    For example:
-        gan-slimming inspect runs/hayao
-        gan-slimming inspect cartoongan:Hayao_net_G_float.pth --size 512
-
-    Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
-            registered NAME alone (random weights).
-        size: Height and width in pixels of the picture for which work is counted.
-        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
-        generator: package.module:factory of a saved generator of your own; a file alone never
-            makes anything be imported.
-        protect: Modules whose channels stay, as shell patterns.
-    """
-    from gan_slimming.workflows.inspect import inspect as report_on
-    from gan_slimming.workflows.inspect import print_report
-
-    report = report_on(model, size, weights=weights, factory=generator, protect=protect or [])
-    print_report(report)
-    return report
-
-
-def translate(
-    model: str,
-    inputs: list[str],
-    /,
-    *,
-    output: Path,
-    match_colours: bool = False,
-    overwrite: bool = False,
-    device: str = "auto",
-    runtime: Literal["torch", "onnxruntime", "openvino"] | None = None,
-    threads: int | None = None,
-    weights: Path | None = None,
-    generator: str | None = None,
-) -> dict[str, Any]:
-    """Send pictures and folders of pictures through a generator, each at its own size.
-
-    For example:
-        gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
-
-    Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
-            registered NAME alone (random weights), or an exported .onnx or .xml.
-        inputs: Pictures, and folders of pictures at any depth.
-        output: Folder for the results, which keep names and sub-folders; for a single picture
-            also a file name.
-        match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
-        overwrite: Replace results that exist. Inputs are never replaced.
-        device: auto, cpu, cuda or mps.
-        runtime: torch, onnxruntime or openvino, the last two on the CPU, in int8 where the
-            generator is quantised; without it torch, or what an exported file is for.
-        threads: CPU threads of onnxruntime and openvino; all cores without it.
-        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
-        generator: package.module:factory of a saved generator of your own; a file alone never
-            makes anything be imported.
-    """
-    from gan_slimming.workflows.translate import translate as run
-
-    return run(
-        model,
-        inputs,
-        output,
-        weights=weights,
-        factory=generator,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-        match_colours=match_colours,
-        overwrite=overwrite,
-    )
 
 
 def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, Any]:
@@ -210,17 +129,13 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
         raise KeyboardInterrupt(str(error)) from error
 
 
-def _check_complete(
-    generator: str | None, data: Path | None, budget: Budget, objective: Objective
-) -> None:
+def _check_complete(generator: str | None, budget: Budget, objective: Objective) -> None:
     """Tell what is missing before torch is loaded."""
     if generator is None:
         raise UserError(
             "name the teacher: --generator cartoongan --weights FILE, or your own as --generator "
             "package.module:factory"
         )
-    if data is None:
-        raise UserError("name the pictures to train on: --data FOLDER")
     if budget.kind is None and objective.rho is None:
         raise UserError(
             "say how small it shall be: --budget.macs 0.05 for 5 %, --budget.bytes 300k, "

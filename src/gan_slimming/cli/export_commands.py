@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from gan_slimming.cli.source import Source, options
+
 
 def export(
     model: str,
@@ -15,8 +17,7 @@ def export(
     form: Literal["float", "qdq", "integer"] | None = None,
     opset: int = 17,
     size: int = 64,
-    weights: Path | None = None,
-    generator: str | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Write a generator as ONNX or OpenVINO IR, in int8 where it is trained so, after a check.
 
@@ -33,9 +34,6 @@ def export(
         opset: ONNX opset, 17 to 21.
         size: Height and width in pixels of the picture that the check is made with; the file takes
             any size.
-        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
-        generator: package.module:factory of a saved generator of your own; a file alone never
-            makes anything be imported.
     """
     from gan_slimming.workflows.export import export as run
 
@@ -46,8 +44,7 @@ def export(
         form=form,
         opset=opset,
         size=size,
-        weights=weights,
-        factory=generator,
+        **options(source),
     )
 
 
@@ -61,8 +58,7 @@ def benchmark(
     precisions: str = "f32,int8",
     rounds: int = 10,
     layers: bool = False,
-    weights: Path | None = None,
-    generator: str | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Time models in torch, ONNX Runtime and OpenVINO, side by side.
 
@@ -71,16 +67,13 @@ def benchmark(
 
     Args:
         models: Run folders, saved generators, NAME:WEIGHTS, exported .onnx and .xml files.
-        size: Height and width of the picture in pixels; the batch is one.
+        size: Height and width of the picture in pixels, where it takes one; batch one.
         threads: CPU threads of every candidate; all cores without it.
         runtimes: Of torch, torch.compile, onnxruntime and openvino, between commas.
-        precisions: Of f32, bf16 (OpenVINO only) and int8 (quantised generators only), between
-            commas.
+        precisions: Of f32, bf16, int8 and int8-bf16 (int8, the float rest in bf16), between
+            commas; bf16 in OpenVINO, int8 of quantised generators only.
         rounds: Turns of each candidate, three pictures a turn, interleaved with the others'.
-        layers: Also the time of each layer, where the runtime is OpenVINO.
-        weights: Weights for a NAME or package.module:factory, instead of :WEIGHTS.
-        generator: package.module:factory of saved generators of your own; a file alone never
-            makes anything be imported.
+        layers: Also the time of each layer, in OpenVINO and ONNX Runtime.
     """
     from gan_slimming.workflows.benchmark import benchmark as run
     from gan_slimming.workflows.benchmark import print_table
@@ -93,8 +86,7 @@ def benchmark(
         precisions=precisions.split(","),
         rounds=rounds,
         layers=layers,
-        weights=weights,
-        factory=generator,
+        **options(source),
     )
     print_table(report)
     return report

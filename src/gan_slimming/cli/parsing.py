@@ -84,10 +84,14 @@ def parse(
         given = short.replace("-", "_")
         if field.partition(".")[0] in groups and given in values:
             values[field] = values.pop(given)
-    named = {
-        name: groups[name](**vars(values[name])) if name in groups else values[name]
-        for name in parameters
-    }
+    flat = _groups(command, flat=True)
+    named = {}
+    for name in parameters:
+        if name in flat:
+            fields = dataclasses.fields(flat[name])
+            named[name] = flat[name](**{field.name: values[field.name] for field in fields})
+        else:
+            named[name] = groups[name](**vars(values[name])) if name in groups else values[name]
     positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     return positional, named
 
@@ -116,8 +120,11 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
     text = "YAML file of flags, with '_' for '-'; flags on the command line go before it."
     parser.add_argument("--config", action="config", help=text)
     groups, hints = _groups(command), typing.get_type_hints(command)
+    flat = _groups(command, flat=True)
     for parameter in parameters:
-        if parameter.name not in groups:
+        if parameter.name in flat:
+            _add_flat(parser, flat[parameter.name])
+        elif parameter.name not in groups:
             help_text = " ".join(texts[parameter.name].split())
             _add(parser, parameter, hints[parameter.name], help_text)
     for name, group in groups.items():
@@ -150,6 +157,18 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
         parser.add_argument(flag, default=default, **options)
 
 
+def _add_flat(parser: Parser, group: type) -> None:
+    """The fields of a group as flags without a prefix, their help from their docstrings."""
+    found = docstring_parser.parse_from_object(group)
+    texts = {p.arg_name: p.description or "" for p in found.params}
+    hints = typing.get_type_hints(group)
+    for field in dataclasses.fields(group):
+        parameter = inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default
+        )
+        _add(parser, parameter, hints[field.name], " ".join(texts[field.name].split()))
+
+
 def _add_short_flags(parser: Parser, name: str, group: type) -> None:
     """The group's fields that have a flag of their own; the long form works but is not shown."""
     hints = typing.get_type_hints(group)
@@ -163,12 +182,13 @@ def _add_short_flags(parser: Parser, name: str, group: type) -> None:
             long.help = SUPPRESS
 
 
-def _groups(command: Callable[..., Any]) -> dict[str, type]:
-    """Parameters that are dataclasses of settings."""
+def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
+    """Parameters that are dataclasses of settings; with `flat`, those whose fields are flags."""
     found = {}
     for name, hint in typing.get_type_hints(command).items():
         kinds = (hint, *typing.get_args(hint))
-        if classes := [kind for kind in kinds if dataclasses.is_dataclass(kind)]:
+        classes = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+        if classes and getattr(classes[0], "flat", False) is flat:
             found[name] = classes[0]
     return found
 

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_slimming.config import UserError
+from gan_slimming.data.feeds import shrunk
 from gan_slimming.data.pictures import (
     PictureError,
     decode_picture,
@@ -64,16 +65,26 @@ class PictureSet:
         mirrored = flips.to(device).view(-1, 1, 1, 1)
         return torch.where(mirrored, chosen.flip(-1), chosen).float() / 127.5 - 1.0
 
+    @property
+    def mirrors(self) -> bool:
+        """Pictures may be mirrored."""
+        return True
+
+    def fed(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> tuple[Tensor]:
+        """A batch of pictures as a generator's feed (data.feeds), made smaller by `shrink`."""
+        return (shrunk(self.batch(indices, flips), shrink),)
+
 
 class Sampler:
     """An endless, resumable order of pictures: a new random permutation per epoch.
 
-    Every picture of every epoch is mirrored with probability 1/2, drawn anew. Batches are always
-    full: they run on across the end of an epoch, and of a set smaller than a batch as well.
-    The order depends on (count, seed) alone, so the whole state is how many have been drawn.
+    Every picture of every epoch is mirrored with probability 1/2, drawn anew, unless `mirrors` is
+    false. Batches are always full: they run on across the end of an epoch, and of a set smaller
+    than a batch as well. The order depends on (count, seed) alone, so the whole state is how many
+    have been drawn.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, mirrors: bool = True) -> None:
         if count < 1:
             raise UserError("the set of pictures to draw from is empty; add pictures")
         if batch_size < 1:
@@ -81,6 +92,7 @@ class Sampler:
         self.count = count
         self.batch_size = batch_size
         self.seed = seed
+        self.mirrors = mirrors
         self.drawn = 0
         self._epoch: int | None = None
         self._order = torch.empty(0, dtype=torch.int64)
@@ -127,7 +139,7 @@ class Sampler:
         digest = hashlib.sha256(f"{self.seed}:{self._epoch}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
         self._order = torch.randperm(self.count, generator=generator)
-        self._flips = torch.rand(self.count, generator=generator) < 0.5
+        self._flips = torch.rand(self.count, generator=generator) < (0.5 if self.mirrors else 0)
 
 
 def open_folder(

@@ -5,61 +5,58 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from gan_slimming.data.images import PictureSet
+from gan_slimming.data.feeds import Fed, Feed
 
 
 class TeacherOutputs:
-    """Pictures and the teacher's answers to them, each answer made once and kept as 16-bit floats.
+    """What the teacher is fed and its answers, each answer made once and kept as 16-bit floats.
 
-    Answers are made one picture at a time, so that they do not depend on which pictures share a
-    batch, and a resumed run sees the same ones.
+    Answers are made one at a time, so that they do not depend on what shares a batch, and a resumed
+    run sees the same ones.
 
     Args:
-        teacher: (1, 3, size, size) RGB in [-1, 1] -> the same; runs without gradient.
+        teacher: a batch of one in the package's own form -> (1, 3, side, side) RGB in [-1, 1]; runs
+            without gradient.
         memory_limit: bytes of answers to keep; beyond that they are made again.
     """
 
     def __init__(
         self,
-        pictures: PictureSet,
-        teacher: Callable[[Tensor], Tensor],
+        feed: Feed,
+        teacher: Callable[..., Tensor],
         device: torch.device,
         memory_limit: int = 2 * 2**30,
     ):
-        self.pictures = pictures
+        self.feed = feed
         self.teacher = teacher
         self.device = device
         self.memory_limit = memory_limit
         self.kept: dict[tuple[int, bool, int], Tensor] = {}
         self.bytes = 0
 
-    def batch(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> tuple[Tensor, Tensor]:
-        """(pictures, teacher's pictures), both (batch, 3, side, side) float32 RGB in [-1, 1].
+    def batch(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> tuple[Fed, Tensor]:
+        """(what the teacher is fed, its pictures (batch, 3, side, side) float32 RGB in [-1, 1]).
 
-        side = size / shrink: the whole pictures made smaller, and what the teacher says to those.
+        Pictures are fed at size / shrink: whole, made smaller; the answers are to those.
         """
-        pictures = shrunk(self.pictures.batch(indices, flips).to(self.device), shrink)
+        fed = tuple(x.to(self.device) for x in self.feed.fed(indices, flips, shrink))
         answers = [
-            self._answer((int(i), bool(f), shrink), pictures[k : k + 1])
+            self._answer((int(i), bool(f), shrink), tuple(x[k : k + 1] for x in fed))
             for k, (i, f) in enumerate(zip(indices, flips, strict=True))
         ]
-        return pictures, torch.cat(answers).float()
+        return fed, torch.cat(answers).float()
 
     @torch.no_grad()
-    def _answer(self, key: tuple[int, bool, int], picture: Tensor) -> Tensor:
+    def _answer(self, key: tuple[int, bool, int], fed: Fed) -> Tensor:
         if key in self.kept:
             return self.kept[key]
-        laid_out = picture.contiguous(memory_format=torch.channels_last)
-        answer = self.teacher(laid_out).to(torch.float16).contiguous()
+        laid_out = (
+            x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in fed
+        )
+        answer = self.teacher(*laid_out).to(torch.float16).contiguous()
         if self.bytes + answer.nbytes <= self.memory_limit:
             self.kept[key] = answer
             self.bytes += answer.nbytes
         return answer
-
-
-def shrunk(pictures: Tensor, factor: int) -> Tensor:
-    """Pictures (batch, 3, height, width) made smaller by a whole factor, each pixel a mean."""
-    return F.avg_pool2d(pictures, factor) if factor > 1 else pictures

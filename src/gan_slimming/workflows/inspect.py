@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.data.feeds import example_inputs, output_side
 from gan_slimming.layers import SLIM, SlimConvolution, to_plain
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost, count
 from gan_slimming.models import spec_of
@@ -39,32 +40,39 @@ def inspect(
     *,
     weights: str | Path | None = None,
     factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     protect: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Layers, channel groups and totals of a generator.
 
     Args:
         model: as for resolve_model, or a generator itself.
-        size: height and width in pixels of the picture for which work is counted.
-        weights, factory: as for resolve_model.
+        size: height and width in pixels of the picture that is fed, for which work is counted;
+            of no meaning where the generator takes noise.
+        weights, factory, arguments: as for resolve_model.
         protect: shell patterns of modules whose channels stay.
 
     Returns:
-        model, size, macs (true multiply-accumulates), paper_convention_macs (transposed
-        convolutions at output resolution: the '56.8 G' of CycleGAN's papers), parameters,
-        size_bytes (of the file; None without one), layers and groups, a dict each.
+        model, size (of the picture that is fed, or that is made of noise), macs (true
+        multiply-accumulates), paper_convention_macs (transposed convolutions at output resolution:
+        the '56.8 G' of CycleGAN's papers), parameters, size_bytes (of the file; None without one),
+        layers and groups, a dict each.
     Raises:
         UserError: there is no such model, or the size is wrong for it.
     """
     file = None if isinstance(model, nn.Module) else model_file(model)
-    generator = (
-        model if isinstance(model, nn.Module) else resolve_model(model, weights, "cpu", factory)
-    )
+    if isinstance(model, nn.Module):
+        generator = model
+    else:
+        generator = resolve_model(model, weights, "cpu", factory, arguments)
     if file is None and weights is not None:
         file = Path(weights)
     contract = spec_of(generator).contract
-    check_size(size, contract)
-    example = (torch.zeros(1, contract.channels, size, size).to(next(generator.parameters())),)
+    if contract.latent_size:
+        size = output_side(generator, contract, size)
+    else:
+        check_size(size, contract)
+    example = example_inputs(contract, size, generator)
     complexity = count(generator, example)
     return {
         "model": str(spec_of(generator)),

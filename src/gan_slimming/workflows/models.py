@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gan_slimming.checkpoint import load_generator_file
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.data import from_contract, to_contract
-from gan_slimming.models import load_generator, registered, spec_of
+from gan_slimming.data import from_contract
+from gan_slimming.data.feeds import to_inputs
+from gan_slimming.models import (
+    load_generator,
+    registered,
+    registered_discriminators,
+    spec_of,
+)
 
 GENERATOR_FILE = "generator.safetensors"
 """What a run folder keeps its generator in."""
@@ -23,15 +31,20 @@ KINDS = (
 )
 
 
+NAME = r"[A-Za-z_][\w.]*"
+"""Of a module, or of something in it."""
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
 class RandomWeightsWarning(UserWarning):
     """A generator was named without weights."""
 
 
 class CanonicalGenerator(nn.Module):
-    """A generator that takes and gives RGB in [-1, 1], whatever the one inside was trained on.
+    """A generator that takes what data.feeds gives and gives RGB in [-1, 1].
 
     Args:
-        generator: picture to picture, (batch, 3, height, width) to the same.
+        generator: pictures, or noise, to pictures (batch, 3, height, width).
         contract: what it takes and gives; None asks its `.spec` or `.contract`.
     """
 
@@ -40,9 +53,9 @@ class CanonicalGenerator(nn.Module):
         self.generator = generator
         self.contract = contract or spec_of(generator).contract
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(batch, 3, height, width), RGB in [-1, 1], to the same; sizes as the contract says."""
-        return from_contract(self.generator(to_contract(images, self.contract)), self.contract)
+    def forward(self, *fed: Tensor) -> Tensor:
+        """Pictures (batch, 3, height, width) RGB in [-1, 1], or latents, to pictures as these."""
+        return from_contract(self.generator(*to_inputs(fed, self.contract)), self.contract)
 
 
 def resolve_model(
@@ -50,6 +63,7 @@ def resolve_model(
     weights: str | Path | None = None,
     device: str | torch.device = "cpu",
     factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """The generator that MODEL names, in eval mode on `device`, with a `.spec`.
 
@@ -60,6 +74,7 @@ def resolve_model(
         device: where the generator goes.
         factory: package.module:factory of a saved generator that is not registered; a file alone
             never makes anything be imported.
+        arguments: of the factory, for a name; a saved generator knows its own.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded.
@@ -68,19 +83,22 @@ def resolve_model(
     if (file := model_file(text)) and _is_saved(text):
         if weights is not None:
             raise UserError(f"{text} holds its own weights; leave out weights {weights}")
+        if arguments:
+            raise UserError(f"{text} knows its own arguments; leave out --generator-args")
         return load_generator_file(file, device, factory=factory)
-    name, inline = _split(text)
+    name, inline = split_generator(text)
     if inline and weights is not None:
         raise UserError(f"{text} names weights already; leave out {weights}")
     source = inline or weights
     if source is None:
+        has = "the weights that its factory gives it" if ":" in name else "random weights"
         warnings.warn(
-            f"{text} has random weights: only its sizes mean something; give weights as "
-            f"{name}:WEIGHTS",
+            f"{text} has {has}: where these are not trained, only its sizes mean something; give "
+            f"weights as {name}:WEIGHTS",
             RandomWeightsWarning,
             stacklevel=2,
         )
-    return load_generator(name, source).to(device)
+    return load_generator(name, source, **(arguments or {})).to(device)
 
 
 def model_file(model: str | Path) -> Path | None:
@@ -99,7 +117,7 @@ def model_file(model: str | Path) -> Path | None:
         return path / GENERATOR_FILE
     if path.is_file():
         return path
-    inline = _split(str(model))[1]
+    inline = split_generator(str(model))[1]
     return Path(inline) if inline else None
 
 
@@ -137,7 +155,7 @@ def _is_saved(text: str) -> bool:
     raise UserError(f"MODEL is {KINDS}({', '.join(registered())}), got {text}; {hint}")
 
 
-def _split(text: str) -> tuple[str, str | None]:
+def split_generator(text: str) -> tuple[str, str | None]:
     """(name or package.module:factory, weights or None) of a MODEL that is no file.
 
     Raises:
@@ -149,10 +167,38 @@ def _split(text: str) -> tuple[str, str | None]:
             raise UserError(f"{text} names no weights after the colon; write {head}:WEIGHTS")
         return head, rest or None
     drive = re.match(r"[A-Za-z]:[\\/]", text)
-    if colon and not drive and re.fullmatch(r"[A-Za-z_][\w.]*", head):
-        factory, _, weights = rest.partition(":")
-        if re.fullmatch(r"[A-Za-z_][\w.]*", factory) and not factory.endswith((".pth", ".pt")):
-            return f"{head}:{factory}", weights or None
+    if colon and not drive and re.fullmatch(NAME, head):
+        if (own := _own_factory(head, rest)) is not None:
+            return own
         raise UserError(f"no generator is called {head!r}; take one of {', '.join(registered())}")
     reason = "no such file or folder" if drive or re.search(r"[\\/.]", text) else "no such model"
     raise UserError(f"{reason}: {text}; MODEL is {KINDS}({', '.join(registered())})")
+
+
+def split_discriminator(text: str) -> tuple[str, str | None]:
+    """(name or package.module:factory, weights or None) of a discriminator.
+
+    Raises:
+        UserError: it is neither.
+    """
+    head, colon, rest = text.partition(":")
+    names = registered_discriminators()
+    if head in names:
+        if colon and not rest:
+            raise UserError(f"{text} names no weights after the colon; write {head}:WEIGHTS")
+        return head, rest or None
+    own = _own_factory(head, rest) if colon and re.fullmatch(NAME, head) else None
+    if own is None:
+        raise UserError(
+            f"no discriminator is called {text!r}; take {', '.join(names)}, each with :WEIGHTS "
+            "behind it or without, or your own as package.module:factory"
+        )
+    return own
+
+
+def _own_factory(place: str, rest: str) -> tuple[str, str | None] | None:
+    """(package.module:factory, weights or None); None where `rest` does not begin with a name."""
+    factory, _, weights = rest.partition(":")
+    if not re.fullmatch(NAME, factory) or factory.endswith(WEIGHTS_SUFFIXES):
+        return None
+    return f"{place}:{factory}", weights or None

@@ -60,13 +60,19 @@ def write_config(
     run: Run,
     teacher: nn.Module,
     *,
-    data: str | Path,
+    data: str | Path | None,
     targets: str | Path | None,
     protect: Sequence[str],
     distance: str,
     weights: Path | None,
+    discriminator: str | None = None,
+    channels: Mapping[str, int] | None = None,
 ) -> None:
-    """Save all resolved settings, the teacher's fingerprint and the environment."""
+    """Save all resolved settings, the teacher's fingerprint and the environment.
+
+    Args:
+        channels: of each prunable group, at the start.
+    """
     spec = spec_of(teacher)
     record = {
         "generator": {
@@ -75,10 +81,12 @@ def write_config(
             "weights": str(weights.resolve()) if weights else None,
             "sha256": fingerprint(teacher),
         },
-        "data": str(Path(data).resolve()),
+        "data": str(Path(data).resolve()) if data else None,
         "targets": str(Path(targets).resolve()) if targets else None,
+        "discriminator": discriminator,
         "protect": list(protect),
         "distance": distance,
+        "channels": dict(channels or {}),
         "run": dataclasses.asdict(run),
         "environment": environment(),
     }

@@ -84,3 +84,14 @@ def test_sampler_errors() -> None:
     state = Sampler(4, 2, 0).state_dict()
     with pytest.raises(UserError, match="started with 4 pictures, now there are 5"):
         Sampler(5, 2, 0).load_state_dict(state)
+
+
+def test_what_has_no_left_and_right_is_never_mirrored() -> None:
+    plain, mirrored = Sampler(5, 4, 0, mirrors=False), Sampler(5, 4, 0)
+    flips = torch.zeros(0, dtype=torch.bool)
+    for _ in range(10):
+        (indices, straight), (same, some) = plain.next(), mirrored.next()
+        assert torch.equal(indices, same)
+        assert not bool(straight.any())
+        flips = torch.cat([flips, some])
+    assert 0 < int(flips.sum()) < len(flips)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan_slimming.data.feeds import shrunk
 from gan_slimming.data.images import PictureSet
-from gan_slimming.data.teacher_outputs import TeacherOutputs, shrunk
+from gan_slimming.data.teacher_outputs import TeacherOutputs
 
 CPU = torch.device("cpu")
 
@@ -35,7 +36,8 @@ def pictures() -> PictureSet:
 
 def ask(outputs: TeacherOutputs, *keys: tuple[int, bool], shrink: int = 1) -> tuple[Tensor, Tensor]:
     indices, flips = (torch.tensor(values) for values in zip(*keys, strict=True))
-    return outputs.batch(indices, flips, shrink)
+    (pictures,), answers = outputs.batch(indices, flips, shrink)
+    return pictures, answers
 
 
 def test_answers_fit_their_pictures_flips_and_sizes(pictures: PictureSet) -> None:

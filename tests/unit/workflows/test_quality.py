@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, Objective
+from gan_slimming.config import InputContract, Objective, UserError
 from gan_slimming.data.images import PictureSet
+from gan_slimming.data.latents import LatentSet
+from gan_slimming.data.pictures import read_picture
 from gan_slimming.losses.encoder import EncoderFeatures
 from gan_slimming.losses.perceptual import content_and_gram, multiscale_l1
 from gan_slimming.models import CartoonGenerator
@@ -60,6 +62,58 @@ def test_distances_by_name(tiny_cartoongan: CartoonGenerator) -> None:
         torch.testing.assert_close(distance(student, teacher), value)
         assert float(distance(teacher, teacher)) == 0
     assert distance_of(Objective(distill="auto"), tiny_cartoongan, contract, CPU)[0] == "encoder"
+
+
+def test_noise_has_no_encoder() -> None:
+    noise = InputContract(latent_size=4)
+    teacher = nn.Linear(4, 4)
+    assert distance_of(Objective(), teacher, noise, CPU)[0] == "l1"
+    with pytest.raises(UserError, match="has no encoder; take --distill lpips"):
+        distance_of(Objective(distill="encoder"), teacher, noise, CPU)
+
+
+@pytest.mark.parametrize(("side", "seen"), [(16, 64), (64, 64), (96, 96)])
+def test_feature_networks_see_small_pictures_enlarged(
+    monkeypatch: pytest.MonkeyPatch, side: int, seen: int
+) -> None:
+    shown: list[tuple[int, ...]] = []
+
+    class Features(nn.Module):
+        def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+            shown.append(tuple(pictures.shape))
+            return {"first": pictures}
+
+    monkeypatch.setattr(quality, "load_features", lambda name: Features())
+    student, teacher = (torch.rand(2, 1, 3, side, side) * 2 - 1).unbind()
+    distance = distance_of(Objective(distill="vgg19"), nn.Identity(), InputContract(), CPU)[1]
+    assert float(distance(student, teacher)) > 0
+    assert shown == [(1, 3, seen, seen)] * 2
+    shown.clear()
+    larger = Objective(distill="paper", upsample_to=128)
+    distance_of(larger, nn.Identity(), InputContract(), CPU)[1](student, teacher)
+    assert shown == [(1, 3, 128, 128)] * 2
+
+
+def test_samples_show_an_input_as_large_as_what_is_made_of_it(
+    held: PictureSet, tmp_path: Path
+) -> None:
+    def double(pictures: Tensor) -> Tensor:
+        return pictures.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    Tracker(held, double, CPU).write_samples(lambda x: double(x) * 0, tmp_path / "s", 2)
+    names = sorted(path.name for path in (tmp_path / "s").iterdir())
+    assert names == ["00_input_teacher_student.png", "01_input_teacher_student.png"]
+    row = read_picture(tmp_path / "s" / names[0]).rgb
+    assert row.shape == (3, 32, 96)
+    assert torch.equal(row[:, :, :32], row[:, :, 32:64])
+    assert float(row[:, :, 64:].abs().max()) < 0.01
+    noise = LatentSet(2, 4)
+    Tracker(noise, lambda z: z.new_zeros(1, 3, 8, 8), CPU).write_samples(
+        lambda z: z.new_ones(1, 3, 8, 8), tmp_path / "n", 6
+    )
+    row = read_picture(tmp_path / "n" / "01_teacher_student.png").rgb
+    assert row.shape == (3, 8, 16)
+    assert torch.equal(row[:, :, 8:], torch.ones(3, 8, 8))
 
 
 def test_the_teacher_is_at_no_distance_from_itself(held: PictureSet) -> None:

@@ -1,0 +1,47 @@
+"""Running statistics of batch normalisations, taken anew for weights that never trained.
+
+A moving average of weights is no network that has seen a batch: its normalisations' statistics are
+another network's. Taken over some batches with the weights as they are, they fit (Wu & Johnson
+2021, 'Rethinking "Batch" in BatchNorm', section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+def has_batch_statistics(module: nn.Module) -> bool:
+    """Whether some layer keeps running statistics of batches."""
+    return bool(_layers(module))
+
+
+@torch.no_grad()
+def settle(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Set every running mean and variance to the mean over `batches`, in place.
+
+    Each layer's batches come through the layers in front of it as they are while training. The
+    modules' modes and momenta are as before afterwards.
+    """
+    layers = _layers(module)
+    modes = [(child, child.training) for child in module.modules()]
+    momenta = [layer.momentum for layer in layers]
+    module.eval()
+    for layer in layers:
+        layer.train()
+        layer.reset_running_stats()
+        layer.momentum = None  # a mean over all batches
+    for inputs in batches:
+        module(*inputs)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    for child, mode in modes:
+        child.training = mode
+
+
+def _layers(module: nn.Module) -> list[BatchNorm]:
+    return [m for m in module.modules() if isinstance(m, BatchNorm) and m.track_running_stats]

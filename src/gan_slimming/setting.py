@@ -1,0 +1,43 @@
+"""What a training works with, besides its settings: the teacher, its feed, the judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from gan_slimming.data.feeds import Fed, Feed
+from gan_slimming.data.images import PictureSet
+from gan_slimming.objective import Distance
+
+Generate = Callable[..., Tensor]
+"""What a generator is fed, in the package's own form (data.feeds) -> pictures RGB in [-1, 1]."""
+Border = Callable[[nn.Module], Generate]
+"""Wraps a generator so that it takes the package's own form and gives RGB pictures in [-1, 1]."""
+Track = Callable[[Generate], dict[str, float]]
+"""Measures a generator on what training never feeds it."""
+
+
+@dataclass
+class Setting:
+    """All of it stays as it is while the student trains."""
+
+    teacher: Generate
+    border: Border
+    to_input: Callable[[Fed], Fed]
+    """The package's own form -> what the generator's forward takes."""
+    feed: Feed
+    targets: PictureSet | None
+    distance: Distance
+    track: Track
+    folder: Path
+    side: int
+    """Height and width in pixels of what the generator makes."""
+    takes: Callable[[int], bool]
+    """Whether the generator takes pictures of this many pixels a side."""
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, terms: None
+    """Told of every step, from 1, and its terms."""
+    discriminator: nn.Module | None = None
+    """The user's; None for a fresh PatchGAN."""

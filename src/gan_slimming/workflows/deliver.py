@@ -1,0 +1,79 @@
+"""The end of a run: the artifact, its samples, and what both cost and are worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gan_slimming.budget import parameters_left
+from gan_slimming.checkpoint import save_generator
+from gan_slimming.config import Run
+from gan_slimming.data.feeds import Fed
+from gan_slimming.metrics.complexity import count
+from gan_slimming.models.registry import spec_of
+from gan_slimming.pruning.groups import macs_left
+from gan_slimming.setting import Generate
+from gan_slimming.student import Student
+from gan_slimming.workflows.quality import Tracker
+from gan_slimming.workflows.run_folder import environment, fingerprint
+
+FLOAT_BYTES = 4
+SAMPLES = 6
+
+
+def cost(run: Run, teacher: nn.Module, final: Student, example: Fed) -> dict[str, Any]:
+    """Work and size of teacher and student, for inputs like `example`."""
+    dense = count(teacher, example)
+    alive = final.alive()
+    return {
+        "teacher_macs": dense.macs,
+        "macs": macs_left(final.graph, alive),
+        "teacher_parameters": dense.parameters,
+        "parameters": parameters_left(final.graph, alive),
+        "teacher_size_bytes": dense.parameters * FLOAT_BYTES,
+        "bits": run.bits,
+    }
+
+
+def deliver(
+    folder: Path,
+    run: Run,
+    start: nn.Module,
+    final: Student,
+    tracker: Tracker,
+    generator: nn.Module,
+    generate: Generate,
+) -> dict[str, Any]:
+    """Write the artifact and the samples; measure what has been written.
+
+    Args:
+        start: the generator that the student began as.
+        generator: the extracted student, `generate` the same behind its border.
+    """
+    path = folder / "generator.safetensors"
+    provenance = {
+        "teacher_sha256": fingerprint(start),
+        "seed": run.seed,
+        "budget": dataclasses.asdict(run.budget),
+        "steps": run.optimisation.steps,
+        "versions": environment()["versions"],
+    }
+    size = save_generator(
+        generator,
+        path,
+        spec_of(start),
+        identities=final.identities,
+        channel_map={name: kept.tolist() for name, kept in final.kept.items()},
+        provenance=provenance,
+    )
+    tracker.write_samples(generate, folder / "samples", SAMPLES)
+    return {"generator": str(path), "size_bytes": size, **tracker(generate)}
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """summary.json, which says that the run is finished."""
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,148 @@
+"""sample: pictures from a generator that takes noise, in one grid and, if asked, one by one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.data.feeds import output_side
+from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.data.pictures import SUFFIXES, write_picture
+from gan_slimming.models import spec_of
+from gan_slimming.workflows.models import CanonicalGenerator, choose_device, resolve_model
+
+BATCH = 16
+"""Pictures that are made at once."""
+GAP = 2
+"""Pixels of white between the pictures of a grid."""
+
+
+def sample(
+    model: str | Path | nn.Module,
+    output: str | Path,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    truncation: float = 1.0,
+    classes: Sequence[int] = (),
+    separate: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Draw pictures from a generator that takes noise.
+
+    Picture i is made of noise that follows from (seed, i) alone: a larger count begins with the
+    pictures of a smaller one, and two generators of one kind are fed the same.
+
+    Args:
+        model: as for resolve_model, or a generator itself.
+        output: picture file of the grid, written whole or not at all.
+        count: pictures.
+        seed: of the noise, and of the classes where they are drawn.
+        truncation: standard deviation of the noise; 1 as in training.
+        classes: taken in turn; empty draws them.
+        separate: a folder for the single pictures as well, 00000.png and so on.
+        overwrite: replace files that exist.
+        device: auto, cpu, cuda or mps.
+        weights, factory, arguments: as for resolve_model.
+
+    Returns:
+        model, count, seed, truncation, classes, size, output, separate, seconds.
+    Raises:
+        UserError: the generator takes pictures; a wrong count, class, truncation or output.
+    """
+    started = time.monotonic()
+    grid, folder = Path(output), None if separate is None else Path(separate)
+    names = [] if folder is None else [folder / f"{i:05d}.png" for i in range(count)]
+    _check_outputs(grid, folder, names, overwrite)
+    place = choose_device(device)
+    if not isinstance(model, nn.Module):
+        model = resolve_model(model, weights, place, factory, arguments)
+    generator = CanonicalGenerator(model.to(place).eval())
+    latents = _noise(generator.contract, count, seed, truncation, classes, str(spec_of(model)))
+    side = output_side(model, generator.contract, 0)
+    pictures = draw(generator, latents, place)
+    write_picture(grid, as_grid(pictures))
+    for name, picture in zip(names, pictures, strict=False):
+        write_picture(name, picture)
+    return {
+        "model": str(spec_of(model)),
+        "count": count,
+        "seed": seed,
+        "truncation": truncation,
+        "classes": list(classes) or None,
+        "size": side,
+        "output": str(grid),
+        "separate": None if folder is None else str(folder),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+@torch.inference_mode()
+def draw(generator: CanonicalGenerator, latents: LatentSet, device: torch.device) -> Tensor:
+    """All pictures of a set of noise, (count, 3, side, side) float32 RGB in [-1, 1], on the CPU."""
+    made = []
+    for indices in torch.arange(len(latents)).split(BATCH):
+        fed = (x.to(device) for x in latents.fed(indices))
+        made.append(generator(*fed).float().cpu())
+    return torch.cat(made)
+
+
+def as_grid(pictures: Tensor) -> Tensor:
+    """Pictures (count, 3, height, width) in rows, on white: (3, rows, columns), nearly square."""
+    count, _, height, width = pictures.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    grid = pictures.new_ones(3, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (height + GAP), i % columns * (width + GAP)
+        grid[:, top : top + height, left : left + width] = picture
+    return grid
+
+
+def _noise(
+    contract: InputContract,
+    count: int,
+    seed: int,
+    truncation: float,
+    classes: Sequence[int],
+    model: str,
+) -> LatentSet:
+    if not contract.latent_size:
+        raise UserError(f"{model} takes pictures, not noise; take gan-slimming translate")
+    if count < 1:
+        raise UserError(f"count must be at least 1, got {count}")
+    return LatentSet(
+        count,
+        contract.latent_size,
+        contract.classes,
+        seed,
+        SAMPLE,
+        truncation=truncation,
+        chosen=tuple(classes),
+    )
+
+
+def _check_outputs(grid: Path, folder: Path | None, names: list[Path], overwrite: bool) -> None:
+    """Refuse what cannot be written, before any work is done."""
+    if grid.suffix.lower() not in SUFFIXES:
+        raise UserError(f"output {grid} is no picture file; end it in {', '.join(SUFFIXES)}")
+    if grid.is_dir():
+        raise UserError(f"output {grid} is a folder; name a picture file")
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"separate {folder} is a file; name a folder")
+    present = [path for path in (grid, *names) if path.exists()]
+    if present and not overwrite:
+        raise UserError(
+            f"{present[0]} exists already; replace with --overwrite or name another --output"
+        )
