@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_slimming.pruning.slicing import output_axis
 from gan_slimming.quantization.affine import along
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 class LayerGate:
@@ -126,6 +126,9 @@ class SlimInstanceNorm2d(SlimNorm, nn.InstanceNorm2d): ...
 class SlimInstanceNorm3d(SlimNorm, nn.InstanceNorm3d): ...
 
 
+class SlimGroupNorm(SlimNorm, nn.GroupNorm): ...
+
+
 class SlimBatchNorm1d(SlimNorm, nn.BatchNorm1d): ...
 
 
@@ -141,17 +144,12 @@ SLIM: dict[type[nn.Module], type[nn.Module]] = {
         *(SlimConv1d, SlimConv2d, SlimConv3d, SlimLinear),
         *(SlimConvTranspose1d, SlimConvTranspose2d, SlimConvTranspose3d),
         *(SlimInstanceNorm1d, SlimInstanceNorm2d, SlimInstanceNorm3d),
-        *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d),
+        *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d, SlimGroupNorm),
     )
     for base in (slim.__bases__[1],)
 }
 """Layer type -> its student. Only exact types: a subclass may compute something else."""
 SLIM[nn.ReflectionPad2d] = SlimReflectionPad2d
-
-
-def output_axis(layer: object) -> int:
-    """The axis of a weight on which its output channels stand."""
-    return 1 if isinstance(layer, TRANSPOSED) else 0
 
 
 def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -171,6 +169,8 @@ def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """What the norm computes with this scale and shift in place of its own."""
+    if isinstance(layer, nn.GroupNorm):
+        return F.group_norm(values, layer.num_groups, weight, bias, layer.eps)
     mean, variance = layer.running_mean, layer.running_var
     batch_statistics = layer.training or mean is None
     if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
@@ -206,18 +206,80 @@ def to_plain(slim: nn.Module) -> nn.Module:
     return plain
 
 
-def fold_gate(layer: Any) -> None:
-    """Multiply the gate into the layer, which then computes the same without it. In place."""
-    if getattr(layer, "gate", None) is None:
-        return
+# -- gates on the parameters of any other module -----------------------------------------------
+
+
+def gate_parameter(layer: nn.Module, name: str, axis: int, gate: LayerGate) -> None:
+    """From here on `layer.<name>` is the parameter times a gate along one of its axes. In place.
+
+    For modules that compute with parameters of their own. The parameter itself stays where it is,
+    for optimisers and state_dict; only who reads the attribute gets the product. A second gate on
+    the same axis takes the place of the first.
+    """
+    gates = layer.__dict__.setdefault("parameter_gates", {})
+    gates.setdefault(name, {})[axis] = gate
+    base = ungated_type(layer)
+    layer.__class__ = type(base.__name__, (base,), {
+        "__module__": base.__module__, "_ungated": base, **{n: _product(n) for n in gates}
+    })  # fmt: skip
+
+
+def ungated_type(layer: nn.Module) -> type[nn.Module]:
+    """The user's own class of a module, whose parameters may have gates."""
+    return type(layer).__dict__.get("_ungated", type(layer))
+
+
+def _product(name: str) -> property:
+    def read(layer: nn.Module) -> Tensor:
+        value = layer._parameters[name]
+        assert value is not None
+        for axis, gate in layer.__dict__["parameter_gates"].get(name, {}).items():
+            value = value * along(gate(), axis, value.dim())
+        return value
+
+    return property(read)
+
+
+# -- the same for every kind of gate ------------------------------------------------------------
+
+
+def gated_tensors(layer: Any) -> list[tuple[Tensor, int, LayerGate]]:
+    """What a layer's gates multiply: tensors, each with the axis of its channels."""
+    gate, slim = getattr(layer, "gate", None), isinstance(layer, SlimConvolution)
+    found: list[tuple[Tensor, int, LayerGate]] = []
+    if isinstance(gate, LayerGate):
+        found += [(layer.weight, output_axis(layer) if slim else 0, gate)]
+        found += [(layer.bias, 0, gate)] if layer.bias is not None else []
+    for name, gates in layer.__dict__.get("parameter_gates", {}).items():
+        found += [(layer._parameters[name], axis, gate) for axis, gate in gates.items()]
+    return found
+
+
+def scale_channels(
+    layer: Any, factor: Callable[[LayerGate], Tensor], seen: set[tuple[int, int]]
+) -> None:
+    """Multiply all that a layer's gates stand on by a factor for each gate. In place.
+
+    Args:
+        seen: (tensor's id, axis) of what has been multiplied; a tensor that layers share is once.
+    """
     with torch.no_grad():
-        gate = layer.gate().detach()
-        axis = output_axis(layer) if isinstance(layer, SlimConvolution) else 0
-        layer.weight.mul_(along(gate, axis, layer.weight.dim()))
-        if layer.bias is not None:
-            layer.bias.mul_(gate)
+        for tensor, axis, gate in gated_tensors(layer):
+            if (id(tensor), axis) not in seen:
+                seen.add((id(tensor), axis))
+                tensor.mul_(along(factor(gate).detach(), axis, tensor.dim()))
         quantizer = getattr(layer, "weight_quantizer", None)
-        if quantizer is not None:
-            tiny = torch.finfo(gate.dtype).tiny
-            quantizer.scale.mul_(gate.abs()).clamp_(min=tiny)
-    layer.gate = None
+        gate = getattr(layer, "gate", None)
+        if quantizer is not None and isinstance(gate, LayerGate):
+            values = factor(gate).detach()
+            quantizer.scale.mul_(values.abs()).clamp_(min=torch.finfo(values.dtype).tiny)
+
+
+def fold_gate(layer: Any, seen: set[tuple[int, int]] | None = None) -> None:
+    """Multiply the gates into the layer, which then computes the same without them. In place."""
+    scale_channels(layer, lambda gate: gate(), set() if seen is None else seen)
+    if isinstance(getattr(layer, "gate", None), LayerGate):
+        layer.gate = None
+    if "parameter_gates" in layer.__dict__:
+        layer.__class__ = ungated_type(layer)
+        del layer.__dict__["parameter_gates"]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gan_slimming.config import UserError
 from gan_slimming.layers import SLIM, SlimConvolution, output_axis, to_slim
 from gan_slimming.pruning.groups import owner_of
+from gan_slimming.pruning.reparametrised import make_plain
 from gan_slimming.pruning.slicing import update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
@@ -25,6 +26,7 @@ from gan_slimming.student import replace_module
 PACKED = "packed.vectors"
 WEIGHT_SCALE = "weight_quantizer.scale"
 INPUT_SCALE = "input_quantizer.scale"
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 
 class Quantizers(NamedTuple):
@@ -105,12 +107,14 @@ def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Ten
     Raises:
         AttributeError, KeyError, TypeError, ValueError, ...: the two do not belong together.
     """
+    make_plain(module)
     for path in header["identities"]:
         module.get_submodule(path)
         replace_module(module, path, nn.Identity())
     quantized = quantizers_by_layer(header)
+    slim: dict[int, nn.Module] = {}
     for path, way in quantized.items():
-        _quantize_layer(module, path, way)
+        _quantize_layer(module, path, way, slim)
     state = unpack_vectors(header, tensors)
     expected = {name for name in module.state_dict() if not name.endswith("._extra_state")}
     if missing := sorted(expected - state.keys()):
@@ -192,16 +196,27 @@ def _plain(value: Tensor) -> Tensor:
     return value.detach().to("cpu", dtype, copy=True).contiguous()
 
 
-def _quantize_layer(module: nn.Module, path: str, way: Quantizers) -> None:
-    """Exchange a layer for its student's version, with quantisers at their start."""
+def _quantize_layer(
+    module: nn.Module, path: str, way: Quantizers, slim: dict[int, nn.Module]
+) -> None:
+    """Exchange a layer for its student's version, with quantisers at their start.
+
+    Args:
+        slim: layers that have been exchanged, by the id of what they were. A module that stands in
+            two places is exchanged in each of those that were quantised, and stays shared there.
+    """
     layer: Any = module.get_submodule(path)
-    if not isinstance(layer, SlimConvolution):  # it is one already where modules are shared
+    if id(layer) in slim:
+        _set_module(module, path, slim[id(layer)])
+        return
+    if not isinstance(layer, SlimConvolution):
         if type(layer) not in SLIM or not issubclass(SLIM[type(layer)], SlimConvolution):
             raise TypeError(f"{path} is a {type(layer).__name__}, which is never quantised")
-        layer = to_slim(layer)
+        plain, layer = layer, to_slim(layer)
         # Of its own: a module that stands in two places need not be quantised in both.
         layer._parameters, layer._buffers = dict(layer._parameters), dict(layer._buffers)
-        replace_module(module, path, layer)
+        slim[id(plain)] = layer
+        _set_module(module, path, layer)
     if way.weight_bits:
         layer.weight_quantizer = WeightQuantizer(layer.weight, output_axis(layer), way.weight_bits)
     if way.input_bits:
@@ -210,12 +225,18 @@ def _quantize_layer(module: nn.Module, path: str, way: Quantizers) -> None:
         layer.input_quantizer.signed = way.signed
 
 
+def _set_module(root: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put a module in this one place, and in no other where the old one stands."""
+    parent, attribute = owner_of(root, path)
+    setattr(parent, attribute, layer)
+
+
 def _place(module: nn.Module, name: str, value: Tensor) -> None:
     """Exchange one parameter or buffer."""
     owner, field = owner_of(module, name)
     table: dict[str, Any] = owner._parameters if field in owner._parameters else owner._buffers
     old = table.get(field)
-    if old is None and isinstance(owner, nn.modules.batchnorm._NormBase):
+    if old is None and isinstance(owner, NORMS):
         owner.affine = True  # a student gives every norm a scale and a shift
     elif old is None:
         raise ValueError(f"there is no place for {name}")
@@ -239,6 +260,8 @@ def _check_lengths(path: str, layer: Any) -> None:
     width = getattr(layer, "out_channels", getattr(layer, "out_features", None))
     if isinstance(layer, nn.modules.batchnorm._NormBase):
         width = layer.num_features
+    elif isinstance(layer, nn.GroupNorm):
+        width = layer.num_channels
     bias = getattr(layer, "bias", None)
     if isinstance(bias, Tensor) and isinstance(width, int) and len(bias) != width:
         raise ValueError(f"{_join(path, 'bias')} has {len(bias)} values for {width} channels")

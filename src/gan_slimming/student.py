@@ -6,7 +6,6 @@ is gone; `surgery` takes it out physically.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from gan_slimming.layers import (
     SLIM,
     LayerGate,
     SlimConvolution,
+    gate_parameter,
     output_axis,
     to_slim,
 )
@@ -28,6 +28,7 @@ from gan_slimming.pruning.groups import (
     drop_modules,
     owner_of,
 )
+from gan_slimming.pruning.reparametrised import plain_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 
 SCALE = ".weight_quantizer.scale"
@@ -106,12 +107,17 @@ class Student(nn.Module):
             for place in group.gated:
                 parts.setdefault(place.tensor, []).append((gate, place.positions, place.channels))
         for name, found in parts.items():
-            path = name.removesuffix(GATE)
+            gate = LayerGate(self.graph.shapes[name][0], found)
+            path, _, axis = name.removesuffix(GATE).partition("@")
+            if axis:
+                for owner, field in holders_of(self.module, path):
+                    gate_parameter(owner, field, int(axis), gate)
+                continue
             layer: Any = self.module.get_submodule(path)
             if type(layer) in SLIM:
                 layer = to_slim(layer)
                 replace_module(self.module, path, layer)
-            layer.gate = LayerGate(self.graph.shapes[name][0], found)
+            layer.gate = gate
 
 
 def prepare(
@@ -133,7 +139,7 @@ def prepare(
     Raises:
         UserError: an operator that channels cannot be followed through, by name.
     """
-    module = copy.deepcopy(teacher).eval()
+    module = plain_copy(teacher)
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     _give_norms_a_scale(module)
@@ -170,10 +176,13 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
 def _give_norms_a_scale(module: nn.Module) -> None:
     """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
     for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.weight is None:
-            dtype = _dtype(module)
-            layer.weight = nn.Parameter(torch.ones(layer.num_features, dtype=dtype))
-            layer.bias = nn.Parameter(torch.zeros(layer.num_features, dtype=dtype))
+        if isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm):
+            if layer.weight is not None:
+                continue
+            grouped = isinstance(layer, nn.GroupNorm)
+            size, dtype = layer.num_channels if grouped else layer.num_features, _dtype(module)
+            layer.weight = nn.Parameter(torch.ones(size, dtype=dtype))
+            layer.bias = nn.Parameter(torch.zeros(size, dtype=dtype))
             layer.affine = True
 
 
@@ -191,18 +200,30 @@ def _quantize_layer(student: Student, path: str, bits: int, activation_range: fl
     )
     name = path + SCALE
     student.graph.shapes[name] = (layer.weight.shape[axis],)
+    # A weight that several layers share stands in the graph under the first one's name.
+    known = next(n for n, p in student.module.named_parameters() if p is layer.weight)
     for group in student.graph.groups:
         group.members += [
             Member(name, 0, member.positions, member.channels)
             for member in group.members
-            if member.tensor == path + ".weight" and member.axis == axis
+            if member.tensor == known and member.axis == axis
         ]
 
 
 def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put another module in a module's place, by its qualified name."""
-    parent, attribute = owner_of(root, path)
-    setattr(parent, attribute, layer)
+    """Put another module in a module's place, by its qualified name; in all of a shared one's."""
+    old = root.get_submodule(path)
+    for name, module in list(root.named_modules(remove_duplicate=False)):
+        if module is old and name:
+            parent, attribute = owner_of(root, name)
+            setattr(parent, attribute, layer)
+
+
+def holders_of(root: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
+    """Every module that holds a parameter as its own, and what it calls it there."""
+    owner, field = owner_of(root, name)
+    tensor = owner._parameters[field]
+    return [(m, key) for m in root.modules() for key, p in m._parameters.items() if p is tensor]
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.layers import SLIM, LayerGate, SlimConvolution, fold_gate, output_axis, to_plain
+from gan_slimming.layers import (
+    SLIM,
+    LayerGate,
+    SlimConvolution,
+    fold_gate,
+    gated_tensors,
+    scale_channels,
+    to_plain,
+)
 from gan_slimming.pruning.groups import restrict, shrink_graph
 from gan_slimming.pruning.slicing import slice_tensors
-from gan_slimming.quantization.affine import along
 from gan_slimming.student import Student, replace_module
 
 
@@ -74,25 +80,14 @@ def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
     Args:
         values: group name -> (channels,) new gates.
     """
-    old = {name: gate for name, gate in _layer_gates(student)}
+    layers = [layer for layer in student.module.modules() if gated_tensors(layer)]
+    old = {id(gate): gate().clone() for layer in layers for _, _, gate in gated_tensors(layer)}
     for group, gate in zip(student.graph.prunable, student.gates, strict=True):
         if group.name in values:
             gate.copy_(values[group.name])
-    for path, gate in _layer_gates(student):
-        layer: Any = student.module.get_submodule(path)
-        factor = old[path] / gate
-        axis = output_axis(layer) if isinstance(layer, SlimConvolution) else 0
-        layer.weight.mul_(along(factor, axis, layer.weight.dim()))
-        if layer.bias is not None:
-            layer.bias.mul_(factor)
-        if isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None:
-            tiny = torch.finfo(factor.dtype).tiny
-            layer.weight_quantizer.scale.mul_(factor.abs()).clamp_(min=tiny)
-
-
-def _layer_gates(student: Student) -> list[tuple[str, Tensor]]:
-    layers = [(n, getattr(m, "gate", None)) for n, m in student.module.named_modules()]
-    return [(n, gate().detach().clone()) for n, gate in layers if isinstance(gate, LayerGate)]
+    seen: set[tuple[int, int]] = set()
+    for layer in layers:
+        scale_channels(layer, lambda gate: old[id(gate)] / gate(), seen)
 
 
 @torch.no_grad()
@@ -110,9 +105,10 @@ def extract(student: Student) -> nn.Module:
         if isinstance(gate, LayerGate) and not bool((gate() != 0).any()):
             small.identities.append(block.module)
             replace_module(small.module, block.module, nn.Identity())
+    seen: set[tuple[int, int]] = set()
     for name, layer in list(small.module.named_modules()):
+        fold_gate(layer, seen)
         if isinstance(layer, tuple(SLIM.values())):
-            fold_gate(layer)
             quantized = isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None
             if not quantized:
                 replace_module(small.module, name, to_plain(layer))

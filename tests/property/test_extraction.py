@@ -241,7 +241,9 @@ def test_extraction_takes_every_dead_channel_out(name: str) -> None:
     student = damaged(name, None, 3, 0.5, -1)
     alive = {key: max(1, int(mask.sum())) for key, mask in student.alive().items()}
     again = prepare(extract(student), (picture(16),), bits=None)
-    assert sum(g.channels for g in again.graph.prunable) == sum(alive.values())
+    # A group of one channel is none to a fresh walk: nothing could be taken out of it.
+    left = sum(count for count in alive.values() if count > 1)
+    assert sum(g.channels for g in again.graph.prunable) == left
     assert sum(alive.values()) < sum(g.channels for g in student.graph.prunable)
 
 

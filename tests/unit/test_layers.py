@@ -11,6 +11,7 @@ from gan_slimming.layers import (
     LayerGate,
     SlimConvolution,
     fold_gate,
+    gate_parameter,
     output_axis,
     to_plain,
     to_slim,
@@ -27,6 +28,7 @@ LAYERS = [
     (nn.InstanceNorm1d(4, affine=True), (2, 4, 9)),
     (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), (2, 4, 5, 5)),
     (nn.InstanceNorm3d(4, affine=True), (2, 4, 3, 3, 3)),
+    (nn.GroupNorm(2, 4), (2, 4, 5, 5)),
     (nn.BatchNorm1d(4), (2, 4)),
     (nn.BatchNorm2d(4, momentum=None), (2, 4, 5, 5)),
     (nn.BatchNorm3d(4, track_running_stats=False), (2, 4, 3, 3, 3)),
@@ -121,3 +123,40 @@ def test_only_exact_types_have_a_slim_version() -> None:
 
     assert Mine not in SLIM
     assert isinstance(to_slim(nn.Conv2d(1, 1, 1)), SlimConvolution)
+
+
+class Scaled(nn.Module):
+    """A module with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values * self.scale
+
+
+def test_a_gate_on_a_parameter_multiplies_what_is_read_and_folds_away() -> None:
+    layer, gate = Scaled(), nn.Parameter(torch.tensor([2.0, 0.0, -1.0]))
+    places = torch.arange(3)
+    gate_parameter(layer, "scale", 0, LayerGate(3, [(gate, places, places)]))
+    assert layer(torch.ones(3)).tolist() == [2.0, 0.0, -3.0]
+    assert dict(layer.named_parameters())["scale"].tolist() == [1.0, 2.0, 3.0]
+    twin = copy.deepcopy(layer)
+    assert isinstance(twin, Scaled)
+    fold_gate(layer)
+    assert type(layer) is Scaled
+    assert layer(torch.ones(3)).tolist() == twin(torch.ones(3)).tolist() == [2.0, 0.0, -3.0]
+    twin(torch.ones(3)).sum().backward()
+    assert dict(twin.named_parameters())["scale"].grad is not None
+
+
+def test_a_tensor_that_layers_share_is_folded_once() -> None:
+    one, two = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    two.weight = one.weight
+    gate, places = nn.Parameter(torch.tensor([2.0, 3.0])), torch.arange(2)
+    before, seen = one.weight.detach().clone(), set()
+    for layer in (to_slim(one), to_slim(two)):
+        layer.__dict__["gate"] = LayerGate(2, [(gate, places, places)])
+        fold_gate(layer, seen)
+    torch.testing.assert_close(one.weight.detach(), before * torch.tensor([[2.0], [3.0]]))

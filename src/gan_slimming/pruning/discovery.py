@@ -5,106 +5,86 @@ from __future__ import annotations
 import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
 from gan_slimming.config import UserError
-from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member, ResidualBlock
-from gan_slimming.pruning.propagation import (
-    KEEPS_ZERO,
-    NORMS,
-    Propagation,
-    Writer,
-    convolution_groups,
-    module_path,
-    operator_name,
-    value_of,
-)
-
-GATEABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-GATEABLE += (nn.ConvTranspose3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-GATEABLE += (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-"""Exact types: a subclass may compute something else."""
+from gan_slimming.pruning.blocks import residual_blocks
+from gan_slimming.pruning.demands import demanded, guard_unreadable
+from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member
+from gan_slimming.pruning.nodes import operator_name
+from gan_slimming.pruning.probe import hold_what_cannot_be_cut
+from gan_slimming.pruning.propagation import Propagation
+from gan_slimming.pruning.reparametrised import plain_copy
+from gan_slimming.pruning.traced import OPERATOR
 
 
 def find_groups(
-    module: nn.Module, example: tuple[Tensor, ...], protect: Sequence[str] = ()
+    module: nn.Module, example: tuple[Any, ...], protect: Sequence[str] = ()
 ) -> GroupGraph:
     """Channel groups of a generator.
 
     Args:
-        module: any nn.Module, in evaluation mode.
+        module: any nn.Module; a copy of it with plain weights is walked, in evaluation mode.
         example: inputs of the size at which costs are counted, batch of one.
-        protect: shell patterns of module names whose channels stay.
+        protect: shell patterns of module names whose channels stay, with all that is inside them;
+            'operator:NAME' for every call of an operator.
     Raises:
-        UserError: an operator that the table does not know, by name; a pattern without a match.
+        UserError: an operator that the tables do not know, by name; a pattern without a match; a
+            trial cut that changes the function.
     """
-    names = [name for name, _ in module.named_modules()]
+    names = [name for name, _ in module.named_modules(remove_duplicate=False)]
     for pattern in protect:
-        if not fnmatch.filter(names, pattern):
+        if not pattern.startswith(OPERATOR) and not fnmatch.filter(names, pattern):
             raise UserError(
                 f"protect names no module of the generator: {pattern!r}; modules are called "
                 f"{', '.join(name for name in names if name)[:100]} ..."
             )
+    module = plain_copy(module)
     walk = Propagation(module, example, protect)
-    gated = [writer for writer in walk.writers if needs_gate(writer)]
-    for writer in gated:
-        kind = type(module.get_submodule(writer.module))
-        if kind not in GATEABLE:
-            walk.guard(writer.slots, f"its writer, in {kind.__name__}, is no layer of a known type")
-        elif (
-            operator_name(writer.node).startswith("conv_transpose")
-            and convolution_groups(writer.node) > 1  # its weight has no axis of all outputs
-        ):
-            walk.guard(writer.slots, "a grouped transposed convolution writes it")
-    shapes = {name: tuple(t.shape) for name, t in module.state_dict(keep_vars=True).items()}
-    shapes |= {writer.module + GATE: (len(writer.slots),) for writer in gated}
-    rows = _rows(walk, gated)
-    groups = _groups(rows, _reasons(walk))
-    blocks = _residual_blocks(walk, gated, groups)
-    return GroupGraph(groups, shapes, dict(walk.macs), dict(walk.positions), blocks, walk.quantized)
+    _check_operators(walk, protect)
+    guard_unreadable(walk)
+    gates = demanded(walk)
+    groups = _groups(_rows(walk, gates), _reasons(walk))
+    graph = GroupGraph(
+        groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized
+    )
+    if walk.unusual:
+        named = set(np.concatenate([np.zeros(0, int), *map(walk.roots, walk.named)]).tolist())
+        hold_what_cannot_be_cut(module, example, graph, _named_groups(walk, groups, named))
+    makers = {node: path for node, path in walk.makers.items() if path + GATE in gates}
+    graph.blocks = residual_blocks(walk, makers, groups)
+    return graph
 
 
-def needs_gate(writer: Writer) -> bool:
-    """Whether a zero input would leave this layer's output non-zero where something reads it.
+def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:
+    calls = [node for node in walk.graph.nodes if node.op == "call_function"]
+    present = sorted({OPERATOR + operator_name(node) for node in calls})
+    for pattern in protect:
+        if pattern.startswith(OPERATOR) and not fnmatch.filter(present, pattern):
+            raise UserError(
+                f"protect names no operator of the generator: {pattern!r}; there are "
+                f"{', '.join(present)[:200]} ..."
+            )
 
-    A convolution needs none when every path from it runs into a normalisation of the same channels
-    (which has the gate, and would undo a scale in front of it), nor a depthwise one without bias.
+
+def _rows(walk: Propagation, gates: Iterable[str]) -> dict[int, list[tuple[str, int, int]]]:
+    """Channel -> the (tensor, axis, index) places that it occupies; gates are tensors here too.
+
+    Axes that no channel of any layer ever meets, such as those of kernels, are left out.
     """
-    if writer.is_norm:
-        return True
-    node = writer.node
-    name = operator_name(node)
-    depthwise = name != "linear" and convolution_groups(node) == len(writer.slots) > 1
-    if depthwise and (len(node.args) < 3 or node.args[2] is None):
-        return False
-    return not _all_paths_normalised(node, set())
-
-
-def _all_paths_normalised(node: fx.Node, seen: set[fx.Node]) -> bool:
-    for user in node.users:
-        if user in seen:
-            continue
-        seen.add(user)
-        name = operator_name(user) if user.op == "call_function" else user.op
-        if name in NORMS and name != "group_norm":
-            continue
-        if name in KEEPS_ZERO or name in ("add", "add_", "sub", "cat", "pixel_shuffle"):
-            if not _all_paths_normalised(user, seen):
-                return False
-        else:
-            return False
-    return True
-
-
-def _rows(walk: Propagation, gated: Iterable[Writer]) -> dict[int, list[tuple[str, int, int]]]:
-    """Channel -> the (tensor, axis, index) places that it occupies; gates are tensors here too."""
+    known = walk.channel_roots()
+    places = {key: walk.roots(slots) for key, slots in walk.axes.items()}
+    places = {key: roots for key, roots in places.items() if np.isin(roots, known).any()}
+    # Layers first, in the order of their calls: groups are named after their first gate.
+    order = sorted((gate for gate in walk.gates if gate in set(gates)), key=lambda g: "@" in g)
+    places |= {(gate, 0): walk.roots(walk.gates[gate]) for gate in order}
     rows: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
-    places = dict(walk.axes)
-    places |= {(writer.module + GATE, 0): writer.slots for writer in gated}
-    for (name, axis), slots in places.items():
-        for index, root in enumerate(walk.find(slots)):
+    for (name, axis), roots in places.items():
+        for index, root in enumerate(roots.tolist()):
             rows[root].append((name, axis, index))
     return rows
 
@@ -114,6 +94,18 @@ def _reasons(walk: Propagation) -> dict[int, str]:
     for slot, reason in walk.guarded.items():
         reasons.setdefault(walk.forest.find(slot), reason)
     return reasons
+
+
+def _shapes(walk: Propagation, gates: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Of every tensor once, under its first name."""
+    names = {name for name, _ in walk.axes} | walk.saved
+    seen: set[int] = set()
+    shapes = {}
+    for name, tensor in walk.state.items():
+        if name in names and id(tensor) not in seen:
+            seen.add(id(tensor))
+            shapes[name] = tuple(tensor.shape)
+    return shapes | {gate: (len(walk.gates[gate]),) for gate in sorted(gates)}
 
 
 def _groups(
@@ -130,7 +122,10 @@ def _groups(
     groups = []
     for (_, reason), roots in by_signature.items():
         members, gates = _members(rows, sorted(roots))
-        first = (gates or members)[0].tensor.rpartition(".")[0]
+        tensor = (gates or members)[0].tensor
+        first = tensor.removesuffix(GATE).partition("@")[0]
+        if not gates:
+            first = first.rpartition(".")[0] or first
         groups.append(ChannelGroup(first, len(roots), members, gates, str(reason)))
     return _uniquely_named(groups)
 
@@ -159,37 +154,14 @@ def _uniquely_named(groups: list[ChannelGroup]) -> list[ChannelGroup]:
     return groups
 
 
-def _residual_blocks(
-    walk: Propagation, gated: Sequence[Writer], groups: Sequence[ChannelGroup]
-) -> list[ResidualBlock]:
-    """Modules that compute `x + branch(x)` and nothing else, with what silences their branch."""
-    gated_nodes = {writer.node: writer.module for writer in gated}
-    blocks = []
-    for node in walk.graph.nodes:
-        if node.op != "call_function" or operator_name(node) not in ("add", "add_"):
-            continue
-        path = module_path(node)
-        inside = {n for n in walk.graph.nodes if n.op == "call_function" and _stands_in(n, path)}
-        if not path or any(user in inside for user in node.users):
-            continue
-        sources = {s for n in inside for s in n.all_input_nodes if s not in inside}
-        entries = {s for s in sources if s.name not in walk.tensors}
-        leaves = {n for n in inside if any(user not in inside for user in n.users)}
-        if len(entries) != 1 or leaves != {node} or not entries <= set(node.args[:2]):
-            continue
-        branch = next(a for a in node.args[:2] if a not in entries)
-        while branch not in gated_nodes and operator_name(branch) in KEEPS_ZERO:
-            branch = branch.args[0]
-        inner = [
-            g.name
-            for g in groups
-            if not g.protected and all(m.tensor.startswith(path + ".") for m in g.members)
-        ]
-        if branch in gated_nodes and value_of(node).shape == value_of(next(iter(entries))).shape:
-            blocks.append(ResidualBlock(path, gated_nodes[branch], inner))
-    return blocks
-
-
-def _stands_in(node: fx.Node, path: str) -> bool:
-    inner = module_path(node)
-    return inner == path or inner.startswith(path + ".")
+def _named_groups(walk: Propagation, groups: Iterable[ChannelGroup], named: set[int]) -> set[str]:
+    """Groups with a channel that went through a call which may name how many they are."""
+    found = set()
+    for group in groups:
+        member = (group.members or group.gated)[0]
+        slots = (
+            walk.axes[(member.tensor, member.axis)] if group.members else walk.gates[member.tensor]
+        )
+        if named & set(walk.roots(slots[member.positions.numpy()]).tolist()):
+            found.add(group.name)
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor, fx
 
@@ -25,14 +27,25 @@ class Forest:
         return slot
 
     def join(self, left: Slots, right: Slots) -> None:
-        for a, b in zip(left.tolist(), right.tolist(), strict=True):
+        """Tie slot by slot; both of the same shape."""
+        if left.size == 0:
+            return
+        pairs = np.unique(np.stack([left.ravel(), right.ravel()]), axis=1)
+        for a, b in pairs.T.tolist():
             low, high = sorted((self.find(a), self.find(b)))
             self.parent[high] = low
 
+    def roots(self, slots: Slots) -> Slots:
+        """The representative of every slot, in the same shape."""
+        unique, places = np.unique(slots, return_inverse=True)
+        found = np.array([self.find(slot) for slot in unique.tolist()], dtype=np.int64)
+        return found[places].reshape(slots.shape)
+
 
 def operator_name(node: fx.Node) -> str:
-    """'conv2d' for aten.conv2d.default."""
-    return str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
+    """'conv2d' for aten.conv2d.default, 'getitem' for Python's."""
+    name = str(node.target)
+    return name.split(".")[1] if "." in name else getattr(node.target, "__name__", name)
 
 
 def value_of(node: object) -> Tensor:
@@ -51,3 +64,15 @@ def convolution_groups(node: fx.Node) -> int:
     groups = node.args[6] if len(node.args) > 6 else 1
     assert isinstance(groups, int)
     return groups
+
+
+def arguments_of(node: fx.Node) -> dict[str, Any]:
+    """Every argument of a call by its name in the operator's schema, defaults included."""
+    schema: Any = getattr(node.target, "_schema", None)
+    if schema is None:  # Python's own, such as getitem
+        return dict(zip(("self", "index"), node.args, strict=False))
+    values = {}
+    for position, argument in enumerate(schema.arguments):
+        default = node.kwargs.get(argument.name, argument.default_value)
+        values[argument.name] = node.args[position] if position < len(node.args) else default
+    return values

@@ -1,301 +1,298 @@
-"""Find the channel groups of any generator from its torch.export graph.
+"""Find the channels of any generator by one walk over its torch.export graph.
 
-Every channel of every tensor is a slot in a union-find forest. An operator of the table below joins
-slots or makes fresh ones; what the table does not know is refused by name, never guessed. A channel
-may be removed only when it is exactly zero wherever it is read, which its gates see to: a gate
-stands on every layer whose output would not be zero for a zero input, except where a normalisation
-that is itself gated stands behind it.
+Every place of every axis of a parameter is a slot in a union-find forest. Operators carry slots
+from tensor to tensor and tie those together that are one channel; what each of them does stands in
+the tables of `operators`. What the tables do not know is refused by name, never guessed.
+
+A channel may be removed only when it is exactly zero wherever other channels are mixed with it. The
+walk keeps, for every place, which gates would make it zero; where a place is read those gates are
+demanded, and where there are none the channel is guarded, with the reason.
 """
 
 from __future__ import annotations
 
-import fnmatch
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from gan_slimming.config import UserError
-from gan_slimming.pruning.nodes import (
-    Forest,
-    Slots,
-    convolution_groups,
-    module_path,
-    operator_name,
-    value_of,
-)
-
-KEEPS_ZERO = frozenset(
-    "relu relu_ leaky_relu leaky_relu_ relu6 hardtanh hardtanh_ tanh elu elu_ selu gelu silu silu_ "  # noqa: SIM905
-    "hardswish mish neg abs dropout feature_dropout clone contiguous detach alias to _to_copy "
-    "upsample_nearest2d upsample_bilinear2d avg_pool2d adaptive_avg_pool2d max_pool2d "
-    "reflection_pad2d replication_pad2d constant_pad_nd pad".split()
-)
-NORMS = frozenset({"instance_norm", "batch_norm", "group_norm"})
-CONVOLUTIONS = frozenset(
-    {f"conv{d}d" for d in (1, 2, 3)} | {f"conv_transpose{d}d" for d in (1, 2, 3)} | {"linear"}
-)
+from gan_slimming.pruning.groups import GATE
+from gan_slimming.pruning.nodes import Forest, Slots, operator_name, value_of
+from gan_slimming.pruning.traced import GATEABLE, OPERATOR, TracedModule
+from gan_slimming.pruning.values import Factor, Value, Zeros
 
 
-@dataclass
-class Writer:
-    """A call of a layer that gates could stand on."""
+class Propagation(TracedModule):
+    """One walk. `values[node]` is what is known of each tensor, a list where a call makes several.
 
-    node: fx.Node
-    module: str
-    slots: Slots
-    is_norm: bool
+    Attributes:
+        axes: (parameter or buffer, axis) -> its slots. Shared tensors stand under one name.
+        gates: gate -> its slots; '<layer>.gate', or '<parameter>@<axis>.gate'.
+        reads: slots that are mixed with others, and what would make each zero there.
+        guarded: slot -> why its channel stays.
+        makers: call of a gateable layer -> its path.
+        named: slots that went through a call that may name how many they are.
+        unusual: whether anything happened beyond the ordinary life of a convolutional net.
+    """
 
-
-class Propagation:
-    """One walk over the graph. `channels[node]` holds the slots of the node's axis 1."""
-
-    def __init__(self, module: nn.Module, example: tuple[Tensor, ...], protect: Sequence[str]):
-        self.module = module
-        self.protect = protect
-        self.forest = Forest()
-        self.channels: dict[fx.Node, Slots] = {}
+    def __init__(self, module: nn.Module, example: tuple[Any, ...], protect: Sequence[str]):
+        super().__init__(module, example, protect)
+        self.forest, self.zeros = Forest(), Zeros()
+        self.values: dict[fx.Node, Value | list[Value]] = {}
         self.axes: dict[tuple[str, int], Slots] = {}
-        self.writers: list[Writer] = []
+        self.gates: dict[str, Slots] = {}
+        self.channel_axes: set[tuple[str, int]] = set()
+        self.channel_slots: list[Slots] = []
         self.guarded: dict[int, str] = {}
+        self.reads: list[tuple[Slots, np.ndarray]] = []
+        self.splits: list[tuple[Slots, list[int]]] = []
+        self.named: list[Slots] = []
+        self.unusual = False
+        self.makers: dict[fx.Node, str] = {}
         self.macs: dict[str, int] = defaultdict(int)
         self.positions: dict[tuple[str, int], int] = defaultdict(int)
         self.quantized: list[str] = []
-        try:
-            program = torch.export.export(module, example, strict=False)
-        except Exception as error:  # torch.export raises many kinds; each means the same to a user
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"the generator's graph cannot be traced (torch.export: {first})"
-            ) from error
-        signature = program.graph_signature
-        self.tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-        self.graph = program.graph
+        self.static: set[fx.Node] = set()
         for node in self.graph.nodes:
             self.visit(node)
+        self._resolve_splits()
 
-    def find(self, slots: Slots) -> list[int]:
-        """The channel that each slot belongs to, after all joins."""
-        return [self.forest.find(slot) for slot in slots.tolist()]
+    # -- the walk ----------------------------------------------------------------------------
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            if node.name not in self.tensors:
-                self.opaque(node, "it is the input")
+            self.values[node] = self._placeholder(node)
         elif node.op == "output":
-            for value in node.all_input_nodes:
-                self.guard(self.channels.get(value), "it is the output")
+            for value in self.inputs(node):
+                self.guard_all(value, "it is the output")
         else:
-            name = operator_name(node)
-            path = module_path(node)
-            if any(fnmatch.fnmatch(path, pattern) for pattern in self.protect):
-                self.barrier(node, "the user protects it")
-            elif name in KEEPS_ZERO:
-                self.keep_zero(node, name)
-            elif handler := getattr(self, f"visit_{name}", None):
-                handler(node)
-            elif name in NORMS:
-                self.visit_norm(node, name)
-            elif name in CONVOLUTIONS:
-                self.visit_convolution(node, name)
-            else:
-                raise UserError(
-                    f"operator '{name}' in module '{path or type(self.module).__name__}' is not "
-                    "understood, so channels cannot be followed through it; exclude it with "
-                    f"--protect '{path or '*'}'"
-                )
+            if all(source in self.static for source in node.all_input_nodes):
+                self.static.add(node)
+            self.values[node] = self._called(node)
+            if operator_name(node).endswith("_"):
+                self._changed_in_place(node)
 
-    # -- what operators do to slots ----------------------------------------------------------
+    def _called(self, node: fx.Node) -> Value | list[Value]:
+        from gan_slimming.pruning.operators import ORDINARY, handler_of
 
-    def keep_zero(self, node: fx.Node, name: str) -> None:
-        source = node.args[0]
-        slots = self.channels.get(source) if isinstance(source, fx.Node) else None
-        if slots is None:
-            return
-        self.channels[node] = slots
-        low = [*node.args, 0.0][1] if name.startswith("hardtanh") else 0.0
-        if isinstance(low, (int, float)) and low > 0:
-            self.guard(slots, "it is clamped above zero")
-        if name in ("pad", "constant_pad_nd"):
-            pads, *rest = node.args[1:]
-            mode = rest[0] if name == "pad" and rest else "constant"
-            value = rest[-1] if mode == "constant" and rest else 0.0
-            assert isinstance(pads, Sequence)
-            if mode == "constant" and isinstance(value, (int, float)) and value != 0.0:
-                self.guard(slots, "it is padded with a value other than zero")
-            if len(pads) > 2 * (value_of(source).dim() - 2):
-                self.barrier(node, "its channels are padded")
+        name, path = operator_name(node), self.path(node)
+        if self.protected(name, path):
+            return self.barrier(node, "the user protects it")
+        if kind := self.kept_whole(path):
+            return self.barrier(node, f"nn.{kind} is kept whole")
+        handler = handler_of(name)
+        live = any(value.factors for value in self.inputs(node))
+        ordinary = name in ORDINARY and not self._counts_channels(node)
+        if live and not ordinary and node not in self.static:
+            self.unusual = True
+        if handler is not None:
+            return self._settled(handler(self, node))
+        if not live:
+            return self.barrier(node, "it is a constant")
+        if node in self.static or self._all_guarded(node):
+            return self.barrier(node, f"operator '{name}' is not understood")
+        way = path or OPERATOR + name
+        raise UserError(
+            f"operator '{name}' in module '{path or type(self.module).__name__}' is not "
+            f"understood, so channels cannot be followed through it; exclude it with "
+            f"--protect '{way}'"
+        )
 
-    def visit_add(self, node: fx.Node) -> None:
-        self.joined(node, keeps_zero=False)
+    def _counts_channels(self, node: fx.Node) -> bool:
+        """Whether a number in the call could be made of the number of channels: C, its root, ..."""
+        sizes = {size for v in self.inputs(node) for f in v.factors for size in f.slots.shape}
+        for number in node.args[:2]:
+            if isinstance(number, (int, float)) and number not in (0, 1) and sizes - {1}:
+                powers = np.abs(np.array([number, 1 / number, number**2, 1 / number**2], float))
+                if any(np.isclose(powers, size, rtol=1e-6).any() for size in sizes - {1}):
+                    return True
+        return False
 
-    visit_add_ = visit_sub = visit_sub_ = visit_add
+    def _settled(self, found: Value | list[Value]) -> Value | list[Value]:
+        """Without factors whose channels have all been tied into one, which has to stay."""
+        if isinstance(found, list):
+            return [value for part in found if isinstance(value := self._settled(part), Value)]
+        for factor in found.factors:
+            if not factor.varies:
+                self.guard(factor.slots, "all its channels are tied into one")
+        return Value(tuple(f for f in found.factors if f.varies), found.fixed)
 
-    def visit_mul(self, node: fx.Node) -> None:
-        self.joined(node, keeps_zero=True)
+    def inputs(self, node: fx.Node) -> Iterator[Value]:
+        """What is known of every tensor that a call takes."""
+        for source in node.all_input_nodes:
+            found = self.values[source]
+            yield from found if isinstance(found, list) else [found]
 
-    visit_mul_ = visit_mul
+    def value(self, argument: object) -> Value:
+        """What is known of one argument; a number is a constant."""
+        found = self.values[argument] if isinstance(argument, fx.Node) else Value()
+        assert isinstance(found, Value)
+        return found
 
-    def visit_div(self, node: fx.Node) -> None:
-        if isinstance(node.args[1], fx.Node):
-            self.guard(self.channels.get(node.args[1]), "it is divided by")
-        self.joined(node, keeps_zero=True)
+    # -- what operators say about slots ------------------------------------------------------
 
-    def joined(self, node: fx.Node, *, keeps_zero: bool) -> None:
-        """Elementwise operator of two values: channel i of both is one channel."""
-        dims = value_of(node).dim()
-        width = value_of(node).shape[1] if dims > 1 else 0
-        full, foreign = [], False
-        for side in (a for a in node.args[:2] if isinstance(a, fx.Node)):
-            shape = value_of(side).shape
-            own = self.channels.get(side)
-            axis = len(shape) - dims + 1  # where broadcasting puts the channels
-            if own is not None and len(shape) == dims and len(own) == width:
-                full.append(own)
-            elif axis >= 0 and len(shape) > axis and shape[axis] == width > 1:
-                foreign = True
-                self.guard(own, "it meets channels on another axis")
-        if not full:
-            self.barrier(node, "it is spread over channels")
-            return
-        for other in full[1:]:
-            self.forest.join(full[0], other)
-        self.channels[node] = full[0]
-        if foreign:
-            self.guard(full[0], "a value of fixed channels that is no feature map meets it")
-        elif len(full) < 2 and not keeps_zero:
-            self.guard(full[0], "something other than a tensor of the same channels is added to it")
-
-    def visit_cat(self, node: fx.Node) -> None:
-        parts, axis = node.args[0], node.args[1] if len(node.args) > 1 else 0
-        assert isinstance(parts, Sequence)
-        slots = []
-        for part in parts:
-            assert isinstance(part, fx.Node)
-            if part not in self.channels:
-                self.opaque(part, "it is a constant")
-            slots.append(self.channels[part])
-        if axis in (1, 1 - value_of(node).dim()):
-            self.channels[node] = np.concatenate(slots)
-            return
-        for other in slots[1:]:
-            self.forest.join(slots[0], other)
-        self.channels[node] = slots[0]
-
-    def visit_pixel_shuffle(self, node: fx.Node) -> None:
-        factor = node.args[1]
-        assert isinstance(factor, int)
-        blocks = self.slots_of(node.args[0]).reshape(-1, factor * factor)
-        for column in range(1, factor * factor):
-            self.forest.join(blocks[:, 0], blocks[:, column])
-        self.channels[node] = blocks[:, 0]
-
-    def visit_prelu(self, node: fx.Node) -> None:
-        slope = node.args[1]
-        assert isinstance(slope, fx.Node)
-        self.channels[node] = self.slots_of(node.args[0])
-        if value_of(slope).numel() > 1:
-            self.on_axis(self.tensors[slope.name], 0, self.channels[node])
-
-    def visit_norm(self, node: fx.Node, name: str) -> None:
-        slots = self.slots_of(node.args[0])
-        parameters = [a for a in node.args[1:] if isinstance(a, fx.Node)]
-        if any(p.name not in self.tensors for p in parameters):
-            self.barrier(node, "its scale or shift is computed in the forward pass")
-            return
-        for parameter in parameters:
-            if value_of(parameter).dim() == 1:
-                self.on_axis(self.tensors[parameter.name], 0, slots)
-        if name == "group_norm":
-            count = node.args[1]
-            assert isinstance(count, int)
-            self.guard(slots, f"a normalisation over {count} sets of channels reads it")
-        self.channels[node] = slots
-        self.write(node, slots, is_norm=True)
-
-    def visit_convolution(self, node: fx.Node, name: str) -> None:
-        source, weight = node.args[0], node.args[1]
-        assert isinstance(source, fx.Node)
-        assert isinstance(weight, fx.Node)
-        if weight.name not in self.tensors:
-            self.barrier(node, "its weight is computed in the forward pass")
-            return
-        transposed = name.startswith("conv_transpose")
-        fqn, shape = self.tensors[weight.name], value_of(weight).shape
-        groups = 1 if name == "linear" else convolution_groups(node)
-        inside = self.channels[source]
-        if name == "linear" and value_of(source).dim() != 2:
-            self.barrier(node, "it is a linear layer on more than vectors")
-            return
-        outside = self.forest.fresh(shape[1] * groups if transposed else shape[0])
-        in_axis, out_axis = (0, 1) if transposed else (1, 0)
-        if groups == 1:
-            self.on_axis(fqn, in_axis, inside)
-            self.on_axis(fqn, out_axis, outside)
-        else:
-            self.grouped(fqn, groups, inside, outside, transposed)
-        bias = node.args[2] if len(node.args) > 2 else None
-        if isinstance(bias, fx.Node):
-            self.on_axis(self.tensors[bias.name], 0, outside)
-        spot = source if transposed else node
-        self.macs[fqn] += prod(value_of(spot).shape[2:])
-        self.positions[(fqn, out_axis)] += prod(value_of(node).shape[2:])
-        self.channels[node] = outside
-        owner = fqn.rpartition(".")[0]
-        if module_path(node) == owner and owner not in self.quantized:
-            self.quantized.append(owner)
-        self.write(node, outside, is_norm=False)
-
-    def grouped(
-        self, fqn: str, groups: int, inside: Slots, outside: Slots, transposed: bool
-    ) -> None:
-        """Grouped: channel i of every group is one channel; depthwise ties in to out."""
-        inputs, outputs = inside.reshape(groups, -1), outside.reshape(groups, -1)
-        if inputs.shape[1] == 1 and outputs.shape[1] == 1:
-            self.forest.join(inside, outside)
-            self.on_axis(fqn, 0, inside)
-            return
-        for row in range(1, groups):
-            self.forest.join(inputs[0], inputs[row])
-            self.forest.join(outputs[0], outputs[row])
-        if transposed:
-            self.on_axis(fqn, 0, inside)
-            self.on_axis(fqn, 1, outputs[0])
-        else:
-            self.on_axis(fqn, 0, outside)
-            self.on_axis(fqn, 1, inputs[0])
-
-    # -- bookkeeping --------------------------------------------------------------------------
-
-    def slots_of(self, node: object) -> Slots:
-        assert isinstance(node, fx.Node)
-        return self.channels[node]
-
-    def on_axis(self, fqn: str, axis: int, slots: Slots) -> None:
-        """Tie an axis of a parameter to slots; a layer that is called twice joins both calls."""
-        if (fqn, axis) in self.axes:
-            self.forest.join(self.axes[(fqn, axis)], slots)
-        else:
-            self.axes[(fqn, axis)] = slots
-
-    def write(self, node: fx.Node, slots: Slots, *, is_norm: bool) -> None:
-        self.writers.append(Writer(node, module_path(node), slots, is_norm))
-
-    def guard(self, slots: Slots | None, reason: str) -> None:
-        for slot in () if slots is None else slots.tolist():
+    def guard(self, slots: Slots, reason: str) -> None:
+        for slot in np.unique(slots).tolist():
             self.guarded.setdefault(slot, reason)
 
-    def opaque(self, node: fx.Node, reason: str) -> None:
-        value = node.meta.get("val")
-        if isinstance(value, Tensor) and value.dim() > 1:
-            self.channels[node] = self.forest.fresh(value.shape[1])
-            self.guard(self.channels[node], reason)
+    def guard_all(self, value: Value, reason: str) -> None:
+        for factor in value.factors:
+            self.guard(factor.slots, reason)
 
-    def barrier(self, node: fx.Node, reason: str) -> None:
+    def join(self, left: Slots, right: Slots) -> None:
+        self.forest.join(*np.broadcast_arrays(left, right))
+
+    def read(self, factor: Factor) -> None:
+        """Other channels are mixed with these: each has to be zero once it is dead."""
+        self.reads.append((factor.slots.ravel(), factor.zero.ravel()))
+
+    def channels_on(self, fqn: str, *axes: int) -> None:
+        """These axes of a parameter are channels, not rows and columns of a kernel."""
+        for axis in axes:
+            if (fqn, axis) not in self.axes:  # a single one
+                if not isinstance(self.state[fqn], nn.Parameter):
+                    continue
+                self.axes[(fqn, axis)] = self.forest.fresh(1)
+                self.guard(self.axes[(fqn, axis)], "it is a single channel")
+            self.channel_axes.add((fqn, axis))
+
+    def are_channels(self, weight: Value, axes: Sequence[int]) -> None:
+        """The same for a weight that may be computed."""
+        for factor in weight.factors:
+            if any(axis in axes for axis in factor.varies):
+                self.channel_slots.append(factor.slots.ravel())
+
+    def channel_roots(self) -> Slots:
+        """Representatives of all that is a channel of some layer."""
+        slots = [*self.channel_slots, *(self.axes[key] for key in self.channel_axes)]
+        return np.unique(self.roots(np.concatenate([np.zeros(0, np.int64), *slots])))
+
+    def barrier(self, node: fx.Node, reason: str) -> Value | list[Value]:
+        """Nothing is followed through this call: what enters stays, what leaves is fixed."""
+        from gan_slimming.pruning.operators.weighted import LAYERS, count
+
+        for value in self.inputs(node):
+            self.guard_all(value, reason)
         for source in node.all_input_nodes:
-            self.guard(self.channels.get(source), reason)
-        self.opaque(node, reason)
+            if source.name in self.tensors:
+                fqn = self.tensors[source.name]
+                axes = range(min(value_of(source).dim(), 2)) if self.known_tensor(fqn) else ()
+                self.channels_on(fqn, *axes)
+        if operator_name(node) in LAYERS:
+            count(self, node)
+        made = node.meta.get("val")
+        if isinstance(made, (list, tuple)):
+            return [Value(fixed=reason) for _ in made]
+        return Value(fixed=reason)
+
+    def known_tensor(self, fqn: str) -> bool:
+        """Whether this is a weight of a layer, whose axes are reported even when they all stay."""
+        return isinstance(self.state[fqn], nn.Parameter)
+
+    # -- gates -------------------------------------------------------------------------------
+
+    def layer_gate(self, node: fx.Node, slots: Slots, *parameters: object) -> str:
+        """The gate of the layer whose forward this call is, '' where none can stand.
+
+        Args:
+            slots: of its output channels.
+            parameters: arguments of the call, each of which has to be the layer's own.
+        """
+        path = self.path(node)
+        layer = self.module.get_submodule(path)
+        if type(layer) not in GATEABLE or path in self.strangers:
+            return ""
+        own = {id(parameter) for parameter in layer.parameters(recurse=False)}
+        for argument in parameters:
+            if isinstance(argument, fx.Node) and id(self.tensor_of(argument)) not in own:
+                return ""
+        name = path + GATE
+        if name in self.gates:
+            self.join(self.gates[name], slots)
+        self.gates[name] = slots
+        self.makers[node] = path
+        return name
+
+    def roots(self, slots: Slots) -> Slots:
+        """The channel that each slot belongs to, after all joins."""
+        return self.forest.roots(slots)
+
+    # -- bookkeeping -------------------------------------------------------------------------
+
+    def _placeholder(self, node: fx.Node) -> Value:
+        if node.name not in self.tensors:
+            if node.name in self.constants:
+                self.static.add(node)
+                return Value()
+            return Value(fixed="it is the input")
+        self.static.add(node)
+        fqn = self.tensors[node.name]
+        shape = value_of(node).shape
+        factors = []
+        for axis, size in enumerate(shape):
+            if size < 2:
+                continue
+            if (fqn, axis) not in self.axes:
+                self.axes[(fqn, axis)] = self.forest.fresh(size)
+                if fqn not in self.saved:
+                    why = "it meets a buffer that is not saved"
+                    self.guard(self.axes[(fqn, axis)], why)
+            slots = self.axes[(fqn, axis)]
+            grid = slots.reshape([size if a == axis else 1 for a in range(len(shape))])
+            factors.append(Factor(grid, np.full_like(grid, self._parameter_zero(fqn, axis, slots))))
+        return Value(tuple(factors), "it is a parameter")
+
+    def _parameter_zero(self, fqn: str, axis: int, slots: Slots) -> int:
+        """A parameter can be gated where no layer's own gate stands on it."""
+        tensor = self.state[fqn]
+        owners = [owner for owner, own in self.owners.items() if id(tensor) in own]
+        layers = [type(self.module.get_submodule(owner)) for owner in owners]
+        if not isinstance(tensor, nn.Parameter) or not tensor.is_floating_point():
+            return self.zeros.never("a buffer is added to it")
+        if any(layer in GATEABLE for layer in layers):
+            return self.zeros.never("its weight is used outside of its layer")
+        name = f"{fqn}@{axis}{GATE}"
+        self.gates[name] = slots
+        return self.zeros.intern(frozenset({name}))
+
+    def _all_guarded(self, node: fx.Node) -> bool:
+        kept = self.roots(np.array(list(self.guarded), dtype=np.int64))
+        slots = [factor.slots.ravel() for value in self.inputs(node) for factor in value.factors]
+        return bool(np.isin(self.roots(np.concatenate(slots)), kept).all())
+
+    def _changed_in_place(self, node: fx.Node) -> None:
+        """The tensor itself has another value now; through a view nothing is followed."""
+        from gan_slimming.pruning.operators import VIEWS, keeps_zero
+
+        target = node.args[0]
+        assert isinstance(target, fx.Node)
+        viewed = operator_name(target) in VIEWS or any(
+            operator_name(user) in VIEWS and self.order[user] < self.order[node]
+            for user in target.users
+            if user.op == "call_function"
+        )
+        if not viewed:
+            self.values[target] = self.values[node]
+        elif not keeps_zero(operator_name(node)):
+            while True:
+                self.guard_all(self.value(target), "a part of it is changed in place")
+                if operator_name(target) not in VIEWS:
+                    break
+                target = target.all_input_nodes[0]
+            self.guard_all(self.value(node), "a part of it is changed in place")
+
+    def _resolve_splits(self) -> None:
+        """Where nothing has said which axis of a view counts channels, the longest one does."""
+        for slots, axes in self.splits:
+            while True:
+                roots = self.roots(slots)
+                varied = [a for a in axes if bool((roots != roots.take([0], a)).any())]
+                if len(varied) < 2:
+                    break
+                carrier = max(varied, key=lambda axis: (slots.shape[axis], axis))
+                for axis in varied:
+                    if axis != carrier:
+                        self.join(slots.take([0], axis), slots)

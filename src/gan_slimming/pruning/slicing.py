@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from gan_slimming.pruning.groups import owner_of
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 @torch.no_grad()
 def slice_tensors(
@@ -27,12 +29,11 @@ def slice_tensors(
     moments) is sliced in the same way. Names that do not exist, such as gates, are passed over.
     """
     states = [optimizer.state for optimizer in optimizers]
-    touched = []
+    touched = set()
     for (name, axis), index in indices.items():
-        found = _lookup(root, name)
-        if found is None:
+        tensor = root[name] if not isinstance(root, nn.Module) else _lookup(root, name)
+        if tensor is None:
             continue
-        tensor, owner = found
         where = index.to(tensor.device)
         for state in states:
             for key, value in state.get(tensor, {}).items():
@@ -40,39 +41,49 @@ def slice_tensors(
                     state[tensor][key] = value.index_select(axis, where).contiguous()
         tensor.data = tensor.data.index_select(axis, where).contiguous()
         tensor.grad = None
-        if owner is not None and owner not in touched:
-            touched.append(owner)
-    for owner in touched:
-        update_attributes(owner)
+        touched.add(id(tensor))
+    for layer in root.modules() if isinstance(root, nn.Module) else ():
+        own = (*layer._parameters.values(), *layer._buffers.values())
+        if any(id(tensor) in touched for tensor in own):  # several layers may share one
+            update_attributes(layer)
 
 
-def _lookup(
-    root: nn.Module | Mapping[str, Tensor], name: str
-) -> tuple[Tensor, nn.Module | None] | None:
-    if not isinstance(root, nn.Module):
-        return root[name], None
+def _lookup(root: nn.Module, name: str) -> Tensor | None:
+    """A parameter or buffer itself, past any gate on it; None for a name that does not exist."""
     try:
         owner, attribute = owner_of(root, name)
     except AttributeError:
         return None
-    tensor = getattr(owner, attribute, None)
-    return (tensor, owner) if isinstance(tensor, Tensor) else None
+    found = owner._parameters.get(attribute)
+    return owner._buffers.get(attribute) if found is None else found
+
+
+def output_axis(layer: object) -> int:
+    """The axis of a weight on which its output channels stand."""
+    return 1 if isinstance(layer, TRANSPOSED) else 0
 
 
 def update_attributes(layer: Any) -> None:
     """Bring a layer's numbers of channels into line with the shapes of its tensors."""
+    weight: Any = layer._parameters.get("weight")  # itself, past any gate on it
     if isinstance(layer, nn.modules.conv._ConvNd):
-        first, second = layer.weight.shape[:2]
-        if layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels:
-            layer.groups = first
+        first, second = weight.shape[:2]
         transposed = layer.transposed
+        if layer.groups > 1 and layer.groups == layer.in_channels:
+            each = 1 if transposed else layer.out_channels // layer.groups
+            layer.groups = first // each
         layer.in_channels = first if transposed else second * layer.groups
         layer.out_channels = second * layer.groups if transposed else first
     elif isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = layer.weight.shape
+        layer.out_features, layer.in_features = weight.shape
     elif isinstance(layer, nn.modules.batchnorm._NormBase):
-        present = layer.weight if layer.weight is not None else layer.running_mean
+        present = weight if weight is not None else layer.running_mean
         assert present is not None
         layer.num_features = len(present)
+    elif isinstance(layer, nn.GroupNorm) and layer.affine:
+        layer.num_groups = layer.num_groups * len(weight) // layer.num_channels
+        layer.num_channels = len(weight)
+    elif isinstance(layer, nn.Embedding):
+        layer.num_embeddings, layer.embedding_dim = weight.shape
     elif isinstance(layer, nn.PReLU):
-        layer.num_parameters = len(layer.weight)
+        layer.num_parameters = len(weight)

@@ -39,13 +39,21 @@ def test_a_convolution_read_past_its_norm_needs_its_own_gate() -> None:
     assert gates(Both()) == {"first", "norm"}
 
 
-def test_group_norm_takes_no_gate_and_protects_its_channels() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 3, 1))
+def test_group_norm_carries_the_gate_of_whole_sets() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(3, 6), nn.Conv2d(6, 3, 1))
+    group = next(g for g in find_groups(module, EXAMPLE).prunable)
+    assert (group.channels, gates(module)) == (3, {"1"})
+    weight = next(m for m in group.members if m.tensor == "0.weight")
+    assert weight.channels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_normalisation_over_all_channels_protects_them() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(1, 4), nn.Conv2d(4, 3, 1))
     assert gates(module) == set()
 
 
-@pytest.mark.parametrize(("bias", "expected"), [(False, {"0"}), (True, {"0", "1"})])
-def test_a_depthwise_convolution_needs_a_gate_only_for_its_bias(
+@pytest.mark.parametrize(("bias", "expected"), [(False, {"0"}), (True, {"1"})])
+def test_a_depthwise_convolution_carries_the_gate_if_it_has_a_bias(
     bias: bool, expected: set[str]
 ) -> None:
     module = nn.Sequential(
@@ -54,15 +62,26 @@ def test_a_depthwise_convolution_needs_a_gate_only_for_its_bias(
     assert gates(module) == expected
 
 
-def test_a_layer_of_an_unknown_subclass_is_protected() -> None:
-    class Halved(nn.Conv2d):
-        def forward(self, input: Tensor) -> Tensor:
-            return super().forward(input) / 2
+class Halved(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) / 2
 
+
+class Shifted(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + 0.5
+
+
+def test_a_subclass_has_its_gates_on_its_parameters() -> None:
     module = nn.Sequential(Halved(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    assert gates(module) == {"0.weight@0", "0.bias@0"}
+
+
+def test_a_subclass_whose_channels_cannot_be_silenced_is_protected() -> None:
+    module = nn.Sequential(Shifted(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
     assert gates(module) == set()
     reasons = {g.protected for g in find_groups(module, EXAMPLE).groups}
-    assert any("Halved" in reason for reason in reasons)
+    assert any("is added to it" in reason for reason in reasons)
 
 
 def test_a_grouped_transposed_convolution_is_protected() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gan_slimming.config import UserError
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.groups import ChannelGroup
-from gan_slimming.pruning.propagation import Forest
+from gan_slimming.pruning.nodes import Forest
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 
@@ -73,7 +73,7 @@ def test_operators_that_do_not_keep_zero_protect_their_channels(
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1)])
-def test_channels_that_meet_a_parameter_of_their_own_are_protected(shape: tuple[int, ...]) -> None:
+def test_a_parameter_of_the_same_channels_goes_with_them(shape: tuple[int, ...]) -> None:
     class Scale(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -82,7 +82,14 @@ def test_channels_that_meet_a_parameter_of_their_own_are_protected(shape: tuple[
         def forward(self, x: Tensor) -> Tensor:
             return x * self.scale
 
-    assert "no feature map" in group_with(Between(Scale()), "first.weight").protected
+    group = group_with(Between(Scale()), "first.weight")
+    assert group.protected == ""
+    assert {m.tensor for m in group.members} >= {"middle.scale", "last.weight"}
+
+
+def test_channels_that_meet_a_constant_are_protected() -> None:
+    module = Between(lambda x: x * torch.ones(4, 1, 1))
+    assert group_with(module, "first.weight").protected == "it is a constant"
 
 
 def test_padded_channels_are_protected() -> None:
@@ -90,12 +97,56 @@ def test_padded_channels_are_protected() -> None:
     assert group_with(module, "first.weight").protected == "its channels are padded"
 
 
+class Unknown(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.logcumsumexp(x, dim=1)
+
+
 def test_an_unknown_operator_is_refused_by_name_and_place() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LayerNorm(8), nn.Conv2d(4, 3, 1))
-    with pytest.raises(UserError, match=r"operator 'layer_norm' in module '1'.*--protect '1'"):
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), Unknown(), nn.Conv2d(4, 5, 1), nn.Conv2d(5, 3, 1))
+    with pytest.raises(UserError, match=r"'logcumsumexp' in module '1'.*--protect '1'"):
         find_groups(module, EXAMPLE)
     graph = find_groups(module, EXAMPLE, protect=["1"])
-    assert all(g.protected for g in graph.groups)
+    assert [(g.name, g.channels) for g in graph.prunable] == [("2", 5)]
+    assert "the user protects it" in {g.protected for g in graph.groups}
+
+
+def test_an_unknown_operator_in_the_top_level_forward_has_a_way_out() -> None:
+    class Top(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.body = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1)
+            self.last = nn.Conv2d(5, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.body(torch.logcumsumexp(self.first(x), dim=1)))
+
+    with pytest.raises(UserError, match=r"in module 'Top'.*--protect 'operator:logcumsumexp'"):
+        find_groups(Top(), EXAMPLE)
+    graph = find_groups(Top(), EXAMPLE, protect=["operator:logcumsumexp"])
+    assert [g.name for g in graph.prunable] == ["body"]
+    with pytest.raises(UserError, match=r"names no operator.*'operator:fft'.*operator:conv2d"):
+        find_groups(Top(), EXAMPLE, protect=["operator:logcumsumexp", "operator:fft"])
+
+
+def test_an_unknown_operator_where_nothing_could_be_slimmed_is_let_pass() -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x + torch.logcumsumexp(x, dim=1)) * torch.logcumsumexp(x, dim=2)
+
+    assert [g.name for g in find_groups(Weighted(), EXAMPLE).prunable] == ["body.0"]
+
+
+def test_a_pattern_covers_what_stands_inside_the_module() -> None:
+    def part() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+    module = nn.Sequential(part(), part())
+    assert [g.name for g in find_groups(module, EXAMPLE, protect=["0"]).prunable] == ["1.0"]
 
 
 def test_protected_modules_keep_their_channels() -> None:

@@ -1,0 +1,47 @@
+"""Which gates have to stand, and which channels stay because no gate would silence them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from gan_slimming.pruning.groups import GATE
+from gan_slimming.pruning.propagation import Propagation
+
+
+def demanded(walk: Propagation) -> set[str]:
+    """Gates of channels that may die; layers that share a tensor have theirs together."""
+    kept = walk.roots(np.array(list(walk.guarded), dtype=np.int64))
+    channels = np.setdiff1d(walk.channel_roots(), kept)
+    gates: set[str] = set()
+    for slots, zero in walk.reads:
+        free = np.isin(walk.roots(slots), channels)
+        for number in np.unique(zero[free]).tolist():
+            gates |= walk.zeros.table[number][0] or frozenset()
+    return gates | _partners(walk, gates)
+
+
+def guard_unreadable(walk: Propagation) -> None:
+    """Guard what is read and would not be zero."""
+    for slots, zero in walk.reads:
+        for number in np.unique(zero).tolist():
+            gates, why = walk.zeros.table[number]
+            if gates is None:
+                walk.guard(slots[zero == number], why)
+
+
+def _partners(walk: Propagation, gates: Iterable[str]) -> set[str]:
+    """Gates of layers that share a parameter with one that has a gate."""
+    found = set(gates)
+    while True:
+        shared: set[int] = set()
+        for gate in found:
+            shared |= walk.owners.get(gate.removesuffix(GATE), set())
+        shared.discard(id(None))
+        more = {
+            gate for gate in walk.gates if shared & walk.owners.get(gate.removesuffix(GATE), set())
+        }
+        if more <= found:
+            return found
+        found |= more

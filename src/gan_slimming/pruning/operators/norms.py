@@ -1,0 +1,126 @@
+"""Normalisations: by channel they carry the gate, over channels they keep what they read."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from torch import fx, nn
+
+from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
+from gan_slimming.pruning.operators.handler import Handler, Operand, meet, per_channel
+from gan_slimming.pruning.operators.shapes import moved
+from gan_slimming.pruning.propagation import Propagation
+from gan_slimming.pruning.values import Factor, Value, tied_along
+
+
+def by_channel(walk: Propagation, node: fx.Node) -> Value:
+    """BatchNorm and InstanceNorm: scale * (x - mean) / deviation + shift, each channel alone.
+
+    With the statistics of the picture a channel of zeros stays zero up to the shift; with running
+    ones it becomes a constant, which only a gate on scale and shift can silence.
+    """
+    values = arguments_of(node)
+    source = values["input"]
+    own = values.get("use_input_stats", values["running_mean"] is None)
+    return _scaled(walk, node, walk.value(source), values, keeps_zero=bool(own))
+
+
+def _scaled(
+    walk: Propagation, node: fx.Node, value: Value, values: dict[str, Any], *, keeps_zero: bool
+) -> Value:
+    source = value_of(node.args[0])
+    value = per_channel(walk, value, range(2, source.dim()), "its pixels are normalised")
+    names = ("weight", "bias", "running_mean", "running_var")
+    given = {name: values[name] for name in names if values.get(name) is not None}
+    operands = [Operand(value, (1, source.shape[1], *[1] * (source.dim() - 2)))]
+    for argument in given.values():
+        walk.channels_on(walk.tensors[argument.name], 0) if argument.name in walk.tensors else None
+        operands.append(Operand(_on_axis_one(walk.value(argument), source.dim()), ()))
+        shape = value_of(argument).shape
+        operands[-1] = Operand(operands[-1].value, (shape[0], *[1] * (source.dim() - 2)))
+    places = {name: 1 + number for number, name in enumerate(given)}
+
+    def rule(zeros: list[np.ndarray]) -> np.ndarray:
+        core = zeros[0] if keeps_zero else np.full_like(
+            zeros[0], walk.zeros.never("a normalisation by fixed statistics writes it")
+        )  # fmt: skip
+        scaled = walk.zeros.either(core, zeros[places["weight"]]) if "weight" in places else core
+        if "bias" in places:
+            scaled = walk.zeros.both(scaled, zeros[places["bias"]])
+        return scaled
+
+    result = meet(walk, operands, source.dim(), rule)
+    return _gated(walk, node, result, [given.get("weight"), given.get("bias")])
+
+
+def _gated(walk: Propagation, node: fx.Node, value: Value, parameters: list[Any]) -> Value:
+    """With the gate of the layer whose forward this is, if there is one."""
+    factors = []
+    for factor in value.factors:
+        gate = ""
+        if factor.varies == [1]:
+            gate = walk.layer_gate(node, factor.slots.ravel(), *parameters)
+        zero = walk.zeros.intern(frozenset({gate})) if gate else None
+        factors.append(factor if zero is None else Factor(factor.slots, factor.zero * 0 + zero))
+    return Value(tuple(factors), value.fixed)
+
+
+def _on_axis_one(value: Value, rank: int) -> Value:
+    """A vector of one number per channel, as broadcast over a feature map."""
+    return moved(value, lambda grid: grid.reshape(-1, *[1] * (rank - 2)))
+
+
+def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
+    """GroupNorm: whole sets of channels live or die, and num_groups shrinks with them.
+
+    A set is one channel to the rest of the method. With one set there is nothing to take out, and
+    where the forward itself names the number of sets they all stay.
+    """
+    values = arguments_of(node)
+    source, count = value_of(node.args[0]), int(values["num_groups"])
+    value = walk.value(node.args[0])
+    layer = walk.module.get_submodule(walk.path(node))
+    value = per_channel(walk, value, range(2, source.dim()), "its pixels are normalised")
+    for factor in value.factors:
+        if 1 not in factor.varies:
+            continue
+        if type(layer) is not nn.GroupNorm or count == 1:
+            walk.guard(factor.slots, f"a normalisation over {count} sets of channels reads it")
+            continue
+        rows = np.moveaxis(factor.slots, 1, 0)
+        sets = rows.reshape(count, -1, *rows.shape[1:])
+        walk.join(sets[:, :1], sets)
+    return _scaled(walk, node, value, values, keeps_zero=True)
+
+
+def over_last(walk: Propagation, node: fx.Node) -> Value:
+    """LayerNorm and RMSNorm: channels among the normalised axes stay."""
+    values = arguments_of(node)
+    source = value_of(node.args[0])
+    first = source.dim() - len(values["normalized_shape"])
+    operands = [Operand(walk.value(node.args[0]), source.shape)]
+    for name in ("weight", "bias"):
+        argument = values.get(name)
+        if argument is None:
+            continue
+        if argument.name in walk.tensors:
+            walk.channels_on(walk.tensors[argument.name], value_of(argument).dim() - 1)
+        operands.append(Operand(walk.value(argument), value_of(argument).shape))
+    rule_of = walk.zeros.both if values.get("bias") is not None else walk.zeros.either
+    value = meet(walk, operands, source.dim(), lambda zeros: reduce(rule_of, zeros))
+    factors = []
+    for factor in value.factors:
+        if any(axis >= first for axis in factor.varies):
+            walk.guard(factor.slots, f"'{operator_name(node)}' over all its channels reads it")
+            factors.append(factor)
+        else:
+            factors.append(tied_along(factor, [], walk.forest, walk.zeros))
+    return Value(tuple(factors), value.fixed)
+
+
+TABLE: dict[str, Handler] = {
+    "batch_norm": by_channel, "instance_norm": by_channel,
+    "group_norm": over_groups, "layer_norm": over_last, "rms_norm": over_last,
+}  # fmt: skip

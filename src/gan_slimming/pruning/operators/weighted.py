@@ -1,0 +1,193 @@
+"""Layers that sum over channels and write others: convolutions, linear layers, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+
+import numpy as np
+from torch import fx, nn
+
+from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
+from gan_slimming.pruning.operators.handler import Handler, Operand, meet, per_channel
+from gan_slimming.pruning.operators.products import Labelled, contract
+from gan_slimming.pruning.operators.shapes import moved, reshaped
+from gan_slimming.pruning.propagation import Propagation
+from gan_slimming.pruning.traced import GATEABLE
+from gan_slimming.pruning.values import Factor, Value, tied_along
+
+
+def convolution(walk: Propagation, node: fx.Node) -> Value | list[Value]:
+    """Convolutions, grouped, depthwise and transposed ones as well.
+
+    Of a grouped one, channel i of every group is one channel, so that the groups stay as many and
+    as wide as each other; of a depthwise one, each group is a channel.
+    """
+    values = arguments_of(node)
+    source, weight = value_of(node.args[0]), value_of(node.args[1])
+    transposed, groups = "transpose" in operator_name(node), int(values["groups"])
+    space = range(2, weight.dim())
+    if source.dim() != weight.dim():
+        return walk.barrier(node, "it is convolved without a batch")
+    inputs, outputs = source.shape[1], value_of(node).shape[1]
+    _name_channels(walk, node, groups)
+    x = _without(per_channel(walk, walk.value(node.args[0]), space, "pixels are convolved"))
+    w = _without(_kernel(walk, walk.value(node.args[1]), space))
+    one_in, one_out = inputs // groups, outputs // groups
+    sizes = [source.shape[0], groups, one_in]
+    x = reshaped(walk, x, source.shape[:2], sizes, named=False)
+    if one_in > 1 and groups > 1:  # channel i of every group is one
+        tied = (tied_along(f, [1], walk.forest, walk.zeros) for f in x.factors)
+        x = Value(tuple(tied), x.fixed)
+    w = _grouped(walk, w, groups, depthwise=one_in == 1)
+    left = Labelled(x, sizes, "ngi")
+    right = (
+        Labelled(w, [groups, one_in, one_out], "gio")
+        if transposed
+        else Labelled(w, [groups, one_out, one_in], "goi")
+    )
+    made = contract(walk, [left, right], "ngo")
+    made = reshaped(
+        walk, made, [source.shape[0], groups, one_out], [source.shape[0], outputs], named=False
+    )
+    made = _with_bias(walk, node, made, [source.shape[0], outputs], 1, grouped_transposed=(
+        transposed and groups > 1
+    ))  # fmt: skip
+    count(walk, node)
+    return moved(made, lambda grid: grid.reshape(*grid.shape, *[1] * len(space)))
+
+
+def _without(value: Value) -> Value:
+    """Only batch and channels."""
+    return moved(value, lambda grid: grid.reshape(grid.shape[:2]))
+
+
+def _kernel(walk: Propagation, weight: Value, space: Sequence[int]) -> Value:
+    """A weight without the axes of its kernel, which nobody calls channels."""
+    kept = [f for f in weight.factors if any(axis not in space for axis in f.varies)]
+    return per_channel(walk, Value(tuple(kept), weight.fixed), space, "")
+
+
+def _grouped(walk: Propagation, weight: Value, groups: int, depthwise: bool) -> Value:
+    """A weight as (groups, first axis of one group, second axis), groups alike.
+
+    The first axis of a grouped weight counts the channels of all groups, the second those of one.
+    """
+    if groups == 1:
+        return moved(weight, lambda grid: grid[None])
+    made = []
+    for factor in weight.factors:
+        if factor.varies == [0]:
+            rows = Factor(*(g.reshape(groups, -1, 1) for g in (factor.slots, factor.zero)))
+            made.append(tied_along(rows, [1 if depthwise else 0], walk.forest, walk.zeros))
+        elif depthwise:  # transposed, several outputs of each: none can go alone
+            walk.guard(factor.slots, "a grouped transposed convolution writes it")
+        else:
+            made.append(Factor(*(g.reshape(1, 1, -1) for g in (factor.slots, factor.zero))))
+    return Value(tuple(made), weight.fixed)
+
+
+def _name_channels(walk: Propagation, node: fx.Node, groups: int) -> None:
+    """The axes of a weight that count channels."""
+    weight = node.args[1]
+    assert isinstance(weight, fx.Node)
+    axes = [0] if groups > 1 and value_of(weight).shape[1] == 1 else [0, 1]
+    walk.are_channels(walk.value(weight), axes)
+    if weight.name in walk.tensors:
+        walk.channels_on(walk.tensors[weight.name], *axes)
+
+
+def linear(walk: Propagation, node: fx.Node) -> Value:
+    """x W^T + b over the last axis, whatever stands in front of it."""
+    source, weight = value_of(node.args[0]), value_of(node.args[1])
+    front = "".join(chr(ord("a") + n) for n in range(source.dim() - 1))
+    assert isinstance(node.args[1], fx.Node)
+    walk.are_channels(walk.value(node.args[1]), [0, 1])
+    if node.args[1].name in walk.tensors:
+        walk.channels_on(walk.tensors[node.args[1].name], 0, 1)
+    left = Labelled(walk.value(node.args[0]), source.shape, front + "y")
+    right = Labelled(walk.value(node.args[1]), weight.shape, "zy")
+    made = contract(walk, [left, right], front + "z")
+    count(walk, node)
+    return _with_bias(walk, node, made, list(value_of(node).shape), source.dim() - 1)
+
+
+def _with_bias(
+    walk: Propagation, node: fx.Node, made: Value, shape: list[int], axis: int,
+    *, grouped_transposed: bool = False,
+) -> Value:  # fmt: skip
+    """Add the bias, and put the layer's gate on its output channels where it is a layer's call.
+
+    A depthwise convolution without bias needs no gate of its own: zeros stay zeros.
+    """
+    weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
+    operands = [Operand(made, shape)]
+    if isinstance(bias, fx.Node):
+        if bias.name in walk.tensors:
+            walk.channels_on(walk.tensors[bias.name], 0)
+        rank = len(shape) - axis
+        value = moved(walk.value(bias), lambda grid: grid.reshape(-1, *[1] * (rank - 1)))
+        operands.append(Operand(value, [shape[axis], *[1] * (rank - 1)]))
+    made = meet(walk, operands, len(shape), lambda zeros: reduce(walk.zeros.both, zeros))
+    factors = []
+    for factor in made.factors:
+        gate = ""
+        if factor.varies == [axis] and not grouped_transposed:
+            gate = walk.layer_gate(node, factor.slots.ravel(), weight, bias)
+        elif grouped_transposed and type(_layer(walk, node)) in GATEABLE:
+            never = walk.zeros.never("a grouped transposed convolution writes it")
+            bad = ~walk.zeros.possible(factor.zero)
+            factor = Factor(factor.slots, np.where(bad, never, factor.zero))
+        if gate:
+            own = np.full_like(factor.zero, walk.zeros.intern(frozenset({gate})))
+            factor = Factor(factor.slots, walk.zeros.either(factor.zero, own))
+        factors.append(factor)
+    return Value(tuple(factors), made.fixed)
+
+
+def _layer(walk: Propagation, node: fx.Node) -> nn.Module:
+    return walk.module.get_submodule(walk.path(node))
+
+
+def count(walk: Propagation, node: fx.Node) -> None:
+    """What one element of the weight costs, and whether the layer can be quantised."""
+    weight = node.args[1]
+    assert isinstance(weight, fx.Node)
+    if weight.name not in walk.tensors:
+        return
+    fqn, made = walk.tensors[weight.name], value_of(node)
+    is_linear, transposed = operator_name(node) == "linear", "transpose" in operator_name(node)
+    spot = value_of(node.args[0]) if transposed else made
+    pixels, written = (
+        (prod(made.shape[1:-1]), prod(made.shape[1:-1]))
+        if is_linear
+        else (prod(spot.shape[2:]), prod(made.shape[2:]))
+    )
+    walk.macs[fqn] += pixels
+    walk.positions[(fqn, 1 if transposed else 0)] += written
+    path = walk.path(node)
+    layer = _layer(walk, node)
+    own = type(layer) in GATEABLE and layer._parameters.get("weight") is walk.state[fqn]
+    if own and path not in walk.quantized and path not in walk.strangers:
+        walk.quantized.append(path)
+
+
+def embedding(walk: Propagation, node: fx.Node) -> Value:
+    """Rows of a table: its columns are channels of the result."""
+    table, indices = node.args[:2]
+    assert isinstance(table, fx.Node)
+    rank = value_of(indices).dim() + 1
+    if table.name in walk.tensors:
+        walk.channels_on(walk.tensors[table.name], 1)
+    found = [f for f in walk.value(table).factors if f.varies == [1]]
+    value = Value(tuple(found), "it is an embedding")
+    return moved(value, lambda grid: grid.reshape(*[1] * (rank - 1), -1))
+
+
+_CONVOLUTIONS = [f"{kind}{d}d" for kind in ("conv", "conv_transpose") for d in (1, 2, 3)]
+LAYERS = frozenset([*_CONVOLUTIONS, "linear"])
+"""Calls whose weights cost multiply-accumulates."""
+TABLE: dict[str, Handler] = {
+    **dict.fromkeys(_CONVOLUTIONS, convolution), "linear": linear, "embedding": embedding,
+}  # fmt: skip

@@ -1,0 +1,62 @@
+"""Weights that are computed from other parameters, and numbers of channels that modules remember.
+
+A student's weights are its own: spectral norm and weight norm, old style and new, and any other
+parametrisation are folded into plain weights first. The function stays as it is in evaluation mode.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def plain_copy(module: Module) -> Module:
+    """A copy in evaluation mode, with plain weights, that can be cut; the module is not changed."""
+    for child in module.modules():
+        for name, value in list(child.__dict__.items()):
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                # What an old-style norm left of its last forward, which cannot be copied.
+                child.__dict__[name] = value.detach()
+    copied = copy.deepcopy(module).eval()
+    make_plain(copied)
+    return copied
+
+
+def make_plain(module: nn.Module) -> list[str]:
+    """Fold every computed weight, and let nn.Unflatten count its own channels. In place.
+
+    Returns:
+        Names of the weights that were folded.
+    """
+    folded = []
+    for path, child in module.named_modules():
+        folded += [f"{path}.{name}" if path else name for name in _fold(child)]
+        if type(child) is nn.Unflatten and child.dim == 1:
+            sizes: Any = child.unflattened_size
+            if all(isinstance(size, int) and size > 0 for size in sizes):
+                child.unflattened_size = (-1, *sizes[1:])
+    return folded
+
+
+def _fold(layer: nn.Module) -> list[str]:
+    names = []
+    if parametrize.is_parametrized(layer):
+        # Copies share the class that parametrisations are written into: have one of our own.
+        kind = type(layer)
+        layer.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))  # pyright: ignore
+        for name in list(layer.parametrizations):  # pyright: ignore[reportArgumentType]
+            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+            names.append(name)
+    for hook in list(layer._forward_pre_hooks.values()):
+        if isinstance(hook, SpectralNorm | WeightNorm):
+            remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
+            remove(layer, hook.name)
+            names.append(hook.name)
+    return names
