@@ -15,6 +15,7 @@ from gan_slimming.config import Budget, InputContract, Objective, Optimisation, 
 if TYPE_CHECKING:
     from gan_slimming.checkpoint import load_generator_file
     from gan_slimming.interruption import Interrupted
+    from gan_slimming.models.discriminators import load_discriminator
     from gan_slimming.models.registry import load_generator
     from gan_slimming.student import Student, calibrate, prepare
     from gan_slimming.surgery import cut, extract
@@ -30,6 +31,7 @@ _HOMES = {
     "cut": "surgery",
     "export": "workflows.export",
     "extract": "surgery",
+    "load_discriminator": "models.discriminators",
     "load_generator": "models.registry",
     "load_generator_file": "checkpoint",
     "prepare": "student",
@@ -58,6 +60,7 @@ __all__ = [
     "cut",
     "export",
     "extract",
+    "load_discriminator",
     "load_generator",
     "load_generator_file",
     "prepare",

@@ -131,7 +131,7 @@ def prepare(
     """Copy the teacher; give every prunable group its gates and every convolution its quantisers.
 
     Args:
-        teacher: any convolutional generator; it is not changed.
+        teacher: any convolutional generator; it is not changed. The copy drops nothing out.
         example: inputs of batch 1 at the size at which costs are counted.
         bits: of weights and activations; None for a student without quantisers.
         activation_range: the paper's fixed p; None for calibrated and learnt ranges.
@@ -140,6 +140,9 @@ def prepare(
         UserError: an operator that channels cannot be followed through, by name.
     """
     module = plain_copy(teacher)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            layer.p = 0.0  # the teacher answers without, so the student learns without
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     _give_norms_a_scale(module)

@@ -17,6 +17,8 @@ import gan_slimming as gs
 from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.latents import LatentSet
 from gan_slimming.models import build_generator, load_discriminator, spec_of
+from gan_slimming.pruning.groups import macs_left
+from gan_slimming.student import prepare
 from gan_slimming.workflows.run_folder import read_run
 
 RUN = Run(
@@ -146,3 +148,31 @@ def test_what_cannot_go_together_is_refused(tmp_path: Path, photos: Path) -> Non
     assert not out.exists()
     gs.compress(noise, None, out, small)
     assert read_run(out)[0].optimisation.batch_size == 16
+
+
+def test_a_budget_knows_what_attention_costs(photos: Path, tmp_path: Path) -> None:
+    """Its products are work that no weight does; the budget holds for all of the work."""
+    torch.manual_seed(0)
+    teacher = Attentive()
+    done = gs.compress(teacher, photos, tmp_path / "run", RUN, budget=Budget(macs=0.7))
+    share = done.summary["macs"] / done.summary["teacher_macs"]
+    assert share <= 0.7
+    whole = prepare(teacher, (torch.zeros(1, 3, 32, 32),), bits=None).graph
+    assert done.summary["teacher_macs"] == macs_left(whole, {}) + 2 * 64 * 64 * 4  # two products
+
+
+class Attentive(nn.Module):
+    """Self-attention at a quarter of the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, stride=4, padding=1)
+        self.query, self.key, self.value = (nn.Conv2d(8, 4, 1) for _ in range(3))
+        self.back = nn.Conv2d(4, 8, 1)
+        self.up = nn.ConvTranspose2d(8, 3, 4, stride=4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.down(x))
+        q, k, v = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
+        mixed = v @ torch.softmax(q.transpose(1, 2) @ k, dim=-1).transpose(1, 2)
+        return torch.tanh(self.up(x + self.back(mixed.reshape(len(x), -1, *x.shape[2:]))))

@@ -213,3 +213,13 @@ def test_extraction_leaves_the_student_alone(quantised: Student) -> None:
         for k, v in quantised.state_dict().items()
         if isinstance(v, Tensor)
     )
+
+
+def test_a_student_drops_nothing_out_while_it_trains() -> None:
+    dropped = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.Dropout2d(0.5), nn.Conv2d(4, 3, 3)
+    )
+    student = prepare(dropped, (torch.zeros(1, 3, 8, 8),), bits=None).train()
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(student(x), student(x))
+    assert dropped[1].p == 0.5

@@ -66,6 +66,7 @@ def count(module: nn.Module, example_input: tuple[Tensor, ...]) -> Complexity:
     flops = FlopCounterMode(display=False)
     with ExitStack() as stack:
         stack.enter_context(_evaluating(module))
+        stack.enter_context(_frozen(module))
         stack.enter_context(torch.no_grad())
         for name, layer in module.named_modules():
             if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
@@ -117,6 +118,19 @@ def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
         )
 
     return record
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """No gradients: the counter trips over parameters that a module is called on, expanded."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

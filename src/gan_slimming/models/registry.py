@@ -65,7 +65,7 @@ def describe(name: str) -> str:
     return _GENERATORS.entry(name).description
 
 
-def build_generator(name: str, **arguments: Any) -> nn.Module:
+def build_generator(name: str, /, **arguments: Any) -> nn.Module:
     """A generator with fresh weights and a `.spec`.
 
     Args:

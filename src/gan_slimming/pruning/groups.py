@@ -74,6 +74,9 @@ class GroupGraph:
     blocks: list[ResidualBlock] = field(default_factory=list)
     quantized_layers: list[str] = field(default_factory=list)
     """Convolutions and linear layers that can be quantised, in the order of execution."""
+    fixed_macs: int = 0
+    """Multiply-accumulates of one sample that no weight's element makes, such as attention's
+    products; taken at the teacher's width, so that a budget errs on the safe side."""
 
     @property
     def prunable(self) -> list[ChannelGroup]:
@@ -110,7 +113,8 @@ def elements_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> dict[str, i
 def macs_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
     """True multiply-accumulates of one sample when only the channels in `alive` are kept."""
     elements = elements_left(graph, alive)
-    return sum(factor * elements[name] for name, factor in graph.macs_per_element.items())
+    made = sum(factor * elements[name] for name, factor in graph.macs_per_element.items())
+    return made + graph.fixed_macs
 
 
 def activations_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
@@ -201,6 +205,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         {key: size for key, size in graph.output_positions.items() if not gone(key[0])},
         [block for block in graph.blocks if not gone(block.gated)],
         [layer for layer in graph.quantized_layers if not gone(layer)],
+        graph.fixed_macs,
     )
 
 

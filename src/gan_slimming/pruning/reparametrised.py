@@ -19,14 +19,19 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def plain_copy(module: Module) -> Module:
     """A copy in evaluation mode, with plain weights, that can be cut; the module is not changed."""
+    copied = whole_copy(module).eval()
+    make_plain(copied)
+    return copied
+
+
+def whole_copy(module: Module) -> Module:
+    """A copy of any module, also of one whose old-style norms have just been run."""
     for child in module.modules():
         for name, value in list(child.__dict__.items()):
             if isinstance(value, Tensor) and value.grad_fn is not None:
                 # What an old-style norm left of its last forward, which cannot be copied.
                 child.__dict__[name] = value.detach()
-    copied = copy.deepcopy(module).eval()
-    make_plain(copied)
-    return copied
+    return copy.deepcopy(module)
 
 
 def make_plain(module: nn.Module) -> list[str]:

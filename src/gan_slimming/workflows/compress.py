@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from gan_slimming.config import InputContract, Run, UserError
 from gan_slimming.data.feeds import example_inputs, output_side, to_inputs
 from gan_slimming.models.registry import spec_of
 from gan_slimming.objective import Distance
+from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.setting import Setting
 from gan_slimming.student import prepare
 from gan_slimming.surgery import extract
 from gan_slimming.trainer import Trainer
-from gan_slimming.workflows.deliver import cost, deliver, write_summary
+from gan_slimming.workflows.deliver import beyond_weights, cost, deliver, write_summary
 from gan_slimming.workflows.machine import best_threads, make_fabric
 from gan_slimming.workflows.material import Material, fits, open_material, protocol
 from gan_slimming.workflows.quality import Tracker, border, distance_of
@@ -101,6 +101,7 @@ def compress(
     prepared = prepare(
         start, example, bits=run.bits, activation_range=run.activation_range, protect=protect
     )
+    prepared.graph.fixed_macs = beyond_weights(start, prepared, example)
     material = open_material(contract, run, side, data, targets)
     distance_name, distance = distance_of(run.objective, teacher, contract, fabric.device)
     tracker = Tracker(material.held, border(contract)(teacher), fabric.device)
@@ -120,7 +121,7 @@ def compress(
         )  # fmt: skip
     final = trainer.fit()
     generator = extract(final)
-    summary = cost(run, teacher, final, example)
+    summary = cost(run, teacher, final, generator, example)
     summary |= {"size": side if contract.latent_size else run.size}
     summary |= {"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
     summary |= deliver(folder, run, start, final, tracker, generator, setting.border(generator))
@@ -173,7 +174,7 @@ def _resolved(run: Run, contract: InputContract) -> Run:
 
 def _frozen(teacher: nn.Module, fabric: Fabric) -> nn.Module:
     """A copy of the teacher on the device, that nothing trains."""
-    teacher = copy.deepcopy(teacher).eval().requires_grad_(False).to(fabric.device)
+    teacher = whole_copy(teacher).eval().requires_grad_(False).to(fabric.device)
     # Wide convolutions are faster with channels last, and the teacher is run very often.
     return teacher.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

@@ -25,15 +25,21 @@ FLOAT_BYTES = 4
 SAMPLES = 6
 
 
-def cost(run: Run, teacher: nn.Module, final: Student, example: Fed) -> dict[str, Any]:
+def beyond_weights(start: nn.Module, student: Student, example: Fed) -> int:
+    """Multiply-accumulates that no weight's element accounts for, such as attention's products."""
+    return max(0, count(start, example).macs - macs_left(student.graph, {}))
+
+
+def cost(
+    run: Run, teacher: nn.Module, final: Student, generator: nn.Module, example: Fed
+) -> dict[str, Any]:
     """Work and size of teacher and student, for inputs like `example`."""
     dense = count(teacher, example)
-    alive = final.alive()
     return {
         "teacher_macs": dense.macs,
-        "macs": macs_left(final.graph, alive),
+        "macs": count(generator, example).macs,
         "teacher_parameters": dense.parameters,
-        "parameters": parameters_left(final.graph, alive),
+        "parameters": parameters_left(final.graph, final.alive()),
         "teacher_size_bytes": dense.parameters * FLOAT_BYTES,
         "bits": run.bits,
     }

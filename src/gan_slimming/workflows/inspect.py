@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from gan_slimming.models import spec_of
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, elements_left, macs_left
 from gan_slimming.pruning.groups import describe as describe_groups
+from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 from gan_slimming.student import replace_module
 from gan_slimming.workflows.models import model_file, resolve_model
@@ -180,7 +180,7 @@ def _group_rows_or_warning(
 
 def _without_quantizers(generator: nn.Module) -> nn.Module:
     """A copy of standard layers only, which is what channels are followed through."""
-    plain = copy.deepcopy(generator).eval()
+    plain = whole_copy(generator).eval()
     for name, layer in list(plain.named_modules()):
         if isinstance(layer, tuple(SLIM.values())):
             replace_module(plain, name, to_plain(layer))

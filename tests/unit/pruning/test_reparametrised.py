@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
-from gan_slimming.pruning.reparametrised import make_plain, plain_copy
+from gan_slimming.pruning.reparametrised import make_plain, plain_copy, whole_copy
 
 PICTURE = torch.rand(1, 3, 6, 6)
 
@@ -40,3 +40,12 @@ def test_folding_names_the_weights_and_unflatten_counts_for_itself() -> None:
     assert module[1].unflattened_size == (-1, 2, 2)  # pyright: ignore
     values: Tensor = module(torch.zeros(1, 4))
     assert values.shape == (1, 3, 2, 2)
+
+
+@pytest.mark.parametrize("norm", [spectral_norm, parametrizations.spectral_norm])
+def test_a_whole_copy_keeps_its_parametrisation(norm) -> None:
+    layer = norm(nn.Conv2d(3, 4, 3))
+    layer(PICTURE)
+    copied = whole_copy(layer)
+    assert copied.state_dict().keys() == layer.state_dict().keys()
+    torch.testing.assert_close(copied.eval()(PICTURE), layer.eval()(PICTURE))

@@ -154,9 +154,9 @@ def count(walk: Propagation, node: fx.Node) -> None:
     """What one element of the weight costs, and whether the layer can be quantised."""
     weight = node.args[1]
     assert isinstance(weight, fx.Node)
-    if weight.name not in walk.tensors:
+    fqn, made = _stored(walk, weight), value_of(node)
+    if fqn is None:
         return
-    fqn, made = walk.tensors[weight.name], value_of(node)
     is_linear, transposed = operator_name(node) == "linear", "transpose" in operator_name(node)
     spot = value_of(node.args[0]) if transposed else made
     pixels, written = (
@@ -165,12 +165,38 @@ def count(walk: Propagation, node: fx.Node) -> None:
         else (prod(spot.shape[2:]), prod(made.shape[2:]))
     )
     walk.macs[fqn] += pixels
+    if weight.name not in walk.tensors:
+        return
     walk.positions[(fqn, 1 if transposed else 0)] += written
     path = walk.path(node)
     layer = _layer(walk, node)
     own = type(layer) in GATEABLE and layer._parameters.get("weight") is walk.state[fqn]
     if own and path not in walk.quantized and path not in walk.strangers:
         walk.quantized.append(path)
+
+
+def _stored(walk: Propagation, weight: fx.Node) -> str | None:
+    """The tensor that a weight is, or is computed from element by element; None if that is unclear.
+
+    A weight that is scaled or modulated on its way has its parameter's axes, give or take those of
+    length one.
+    """
+    if weight.name in walk.tensors:
+        return walk.tensors[weight.name]
+    found, waiting, seen = set(), [weight], set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        waiting += node.all_input_nodes
+        if node.name in walk.tensors and _long_axes(node) == _long_axes(weight):
+            found.add(walk.tensors[node.name])
+    return found.pop() if len(found) == 1 else None
+
+
+def _long_axes(node: fx.Node) -> list[int]:
+    return [size for size in value_of(node).shape if size > 1]
 
 
 def embedding(walk: Propagation, node: fx.Node) -> Value:
