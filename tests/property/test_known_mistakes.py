@@ -15,14 +15,18 @@ from torch import Tensor, nn
 from gan_slimming.budget import BudgetController, measure_of, parameters_left
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import Budget, UserError
+from gan_slimming.data.images import open_folder
+from gan_slimming.data.pictures import write_picture
 from gan_slimming.layers import SlimConvolution
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import CartoonGenerator, build_generator, spec_of
-from gan_slimming.pruning.proximal import shrink_gates, soft_threshold
+from gan_slimming.pruning.groups import GroupGraph
+from gan_slimming.pruning.proximal import cost_of_widths, shrink_gates, soft_threshold
 from gan_slimming.quantization.affine import along, code_range, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer
 from gan_slimming.student import Student, calibrate, prepare
 from gan_slimming.surgery import cut, extract, remove_empty_blocks, set_gates
+from gan_slimming.workflows.quality import Tracker
 
 PICTURE = torch.rand(1, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
@@ -209,11 +213,20 @@ def test_the_residual_stream_and_convolutions_without_norm_are_pruned(teacher: n
     bare = {(f"{name}.weight", 0) for name in ("conv02_1", "conv03_1")}
     transposed = {(f"{name}.weight", 1) for name in ("deconv01_1", "deconv02_1")}
     assert stream | bare | transposed <= prunable
-    behind_a_norm = {  # the mistake: only a norm's own channels, and no stream
-        f"blocks.{i}.branch.conv_1.weight" for i in range(2)
-    } | {"conv01_1.weight", "conv02_2.weight", "deconv01_2.weight", "deconv02_2.weight"}
-    assert len(behind_a_norm) < len({name for name, axis in prunable if axis == 0})
-    assert not stream & {(name, 0) for name in behind_a_norm}
+    mistaken = prepare(  # the mistake: only channels behind a norm of their own, and no stream
+        teacher,
+        (PICTURE,),
+        bits=None,
+        protect=["conv0[23]_1", "deconv0*_1", "blocks.*.branch.conv_2"],
+    ).graph
+    assert least_share(graph) < 0.15
+    assert least_share(mistaken) > 0.4
+
+
+def least_share(graph: GroupGraph) -> float:
+    """MACs with one channel left in every group, of all."""
+    measure = measure_of("macs", graph, None)
+    return cost_of_widths(graph, measure, {g.name: 1 for g in graph.prunable}) / measure({})
 
 
 # 9
@@ -264,11 +277,12 @@ def test_extraction_does_not_depend_on_a_modules_index(teacher: nn.Module) -> No
     assert distance(output(other), output(small)) < 1e-10
     ours = [p.shape for p in small.parameters()]
     assert [p.shape for p in other.parameters()] == ours
-    by_index = {
-        i: type(m) for i, m in enumerate(small.modules())
-    }  # the mistake: positions as names
-    moved = {i: type(m) for i, m in enumerate(other.modules())}
-    assert any(moved[i] is not kind for i, kind in by_index.items())
+    widths = {  # the mistake: what is left of a layer is looked up by its place
+        i: m.out_channels for i, m in enumerate(small.modules()) if isinstance(m, nn.Conv2d)
+    }
+    there = dict(enumerate(other.modules()))
+    assert all(getattr(there[i + 3], "out_channels", 0) == width for i, width in widths.items())
+    assert any(getattr(there[i], "out_channels", 0) != width for i, width in widths.items())
 
 
 # 15
@@ -288,3 +302,26 @@ def test_transposed_convolutions_are_counted_as_computed_and_size_counts_everyth
     assert weights < truth.parameters  # the mistake: convolution weights alone
     by_hand = nn.ConvTranspose2d(4, 6, 3, 2, padding=1, output_padding=1)
     assert count(by_hand, (torch.zeros(1, 4, 5, 7),)).macs == 5 * 7 * 4 * 6 * 9
+
+
+# 16
+def test_figures_are_of_the_pictures_as_they_are_now(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for name in "abcd":
+        write_picture(tmp_path / f"{name}.png", torch.rand(3, 32, 32, generator=generator))
+    files = sorted(tmp_path.iterdir())
+
+    def figures() -> tuple[tuple[Path, ...], dict[str, float]]:
+        _, held = open_folder(tmp_path, 32, holdout=1)
+        tracker = Tracker(held, lambda x: x, torch.device("cpu"))
+        return held.paths, tracker(lambda x: 0.5 * x)
+
+    paths, before = figures()
+    cache = {paths: before}  # the mistake: statistics are kept under the names of the pictures
+    for file in files:
+        write_picture(file, 1 - torch.rand(3, 32, 32, generator=generator) / 4)
+    same_paths, now = figures()
+    assert same_paths == paths
+    assert abs(now["l1"] - before["l1"]) > 0.1
+    assert cache[same_paths] == before != now
+    assert sorted(tmp_path.iterdir()) == files
