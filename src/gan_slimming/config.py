@@ -242,6 +242,7 @@ PAPER: dict[str, dict[str, Any]] = {
         "distill": "paper",
         "distill_weight": 20.0,
         "pixel_weight": 0.0,
+        "upsample_to": 256,
     },
     "optimisation": {
         "batch_size": 8,
