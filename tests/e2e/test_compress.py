@@ -6,10 +6,8 @@ import json
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 import gan_slimming as gs
@@ -18,17 +16,6 @@ from gan_slimming.models.registry import build_generator
 from gan_slimming.workflows.run_folder import read_run
 
 STEPS = 14
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(8):
-        coarse = random.integers(0, 256, (6, 7, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((40, 36)).save(folder / f"{i}.png")
-    return folder
 
 
 @pytest.fixture

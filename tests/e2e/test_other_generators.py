@@ -7,7 +7,6 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -39,17 +38,6 @@ RUN = Run(
 @pytest.fixture(autouse=True)
 def own_nets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(6):
-        coarse = random.integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((40, 36)).save(folder / f"{i}.png")
-    return folder
 
 
 def weights_of(folder: Path, factory: str) -> dict[str, torch.Tensor]:

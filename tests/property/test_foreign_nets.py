@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from gan_slimming.pruning.probe import NAMED
 from gan_slimming.student import Student, calibrate, prepare
 from gan_slimming.surgery import cut, extract
 
+RANDOM_NETS = int(os.environ.get("GAN_SLIMMING_RANDOM_NETS", "12"))
+"""How many are drawn; the same number draws the same ones."""
 PRUNABLE: dict[str, dict[str, int]] = {
     "linear_to_image": {"norm": 6, "body": 5},
     "unflattened": {"0": 7, "3": 4},
@@ -232,7 +235,13 @@ def random_inputs(size: int, seed: int, batch: int) -> tuple[Tensor, Tensor]:
     return picture, torch.rand(batch, STYLE, generator=generator, dtype=torch.float64)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(
+    max_examples=RANDOM_NETS,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+)
 @given(st.integers(0, 2**30))
 def test_random_nets_are_slimmed_exactly(seed: int) -> None:
     torch.manual_seed(seed)
