@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--variants", default="joint,narrow,no-gan")
     parser.add_argument("--macs", default="0.05")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--width-multiple", type=int, default=1)
+    parser.add_argument("--bits", type=int, default=8, help="0 for a float student")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -70,7 +72,12 @@ def run_variant(
     variant: str, teacher: nn.Module, arguments: argparse.Namespace
 ) -> dict[str, object]:
     """Train one variant, or take it as it lies there, and measure it on the held out photos."""
-    folder = arguments.output / f"{variant}-{arguments.macs}"
+    changed = "".join(
+        f"-{name}{getattr(arguments, name)}"
+        for name, default in (("steps", 3000), ("width_multiple", 1), ("bits", 8), ("seed", 0))
+        if getattr(arguments, name) != default
+    )
+    folder = arguments.output / f"{variant}-{arguments.macs}{changed}"
     result = folder / "result.json"
     if result.is_file():
         return json.loads(result.read_text())
@@ -78,7 +85,10 @@ def run_variant(
     run = gs.Run(
         budget=gs.Budget(macs=None if narrow else arguments.macs),
         objective=VARIANTS[variant],
-        optimisation=gs.Optimisation(steps=arguments.steps),
+        optimisation=gs.Optimisation(
+            steps=arguments.steps, width_multiple=arguments.width_multiple
+        ),
+        bits=arguments.bits or None,
         size=arguments.size,
         holdout=HOLDOUT,
         seed=arguments.seed,

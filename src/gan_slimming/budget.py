@@ -70,16 +70,25 @@ class BudgetController:
         budget: what it may cost in the end.
         steps: steps in which to get there.
         floor: share of the uniformly narrow net's width that no group falls below.
+        multiple: a group that is cut keeps a multiple of so many channels. The last block to go
+            may be a large one, so the cost then ends further below the budget.
     Raises:
         UserError: the budget is below the smallest possible cost, which the text names.
     """
 
     def __init__(
-        self, student: Student, budget: Budget, bits: int | None, steps: int, floor: float
+        self,
+        student: Student,
+        budget: Budget,
+        bits: int | None,
+        steps: int,
+        floor: float,
+        multiple: int = 1,
     ):
         self.kind = budget.kind or "macs"
         self.bits = bits
         self.steps = steps
+        self.multiple = multiple
         graph = student.graph
         measure = measure_of(self.kind, graph, bits)
         self.start = measure({})
@@ -89,19 +98,26 @@ class BudgetController:
         self.floors = self._floors(graph, measure, floor)
 
     def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
-        least = cost_of_widths(graph, measure, {g.name: 1 for g in graph.prunable})
+        smallest = {g.name: min(self.multiple, g.channels) for g in graph.prunable}
+        least = cost_of_widths(graph, measure, smallest)
         if least > self.budget * (1 - MARGIN):
             share = math.ceil(least / self.whole * 1.01e4) / 1e4  # rounded up, so that it is met
             raise UserError(
-                f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with one channel left in "
-                f"every group the generator costs {least:,.0f}; ask for at least {share:.4f}"
+                f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {self.multiple} "
+                f"channel{'s' * (self.multiple > 1)} left in every group the generator costs "
+                f"{least:,.0f}; ask for at least {share:.4f}"
             )
         uniform = uniform_widths(graph, measure, self.budget)
         while True:
-            floors = {name: max(1, int(floor * width)) for name, width in uniform.items()}
+            floors = {name: self._floor(floor * width) for name, width in uniform.items()}
             if floor < 1e-3 or cost_of_widths(graph, measure, floors) <= 0.9 * self.budget:
                 return floors
             floor /= 2
+
+    def _floor(self, width: float) -> int:
+        """The multiple nearest to a width, at least one of it; of 1, the one below the width."""
+        blocks = int(width) if self.multiple == 1 else round(width / self.multiple)
+        return self.multiple * max(1, blocks)
 
     def target(self, step: int) -> float:
         """The cost allowed after `step` (from 1): it falls by the same factor at every step."""
@@ -123,7 +139,7 @@ class BudgetController:
         gates = [gate.detach().cpu() for gate in student.gates]
 
         def shrunk(threshold: float) -> list[Tensor]:
-            return shrink_gates(gates, [threshold * w for w in weights], floors)
+            return shrink_gates(gates, [threshold * w for w in weights], floors, self.multiple)
 
         def cost(candidate: list[Tensor]) -> float:
             return measure({g.name: c != 0 for g, c in zip(groups, candidate, strict=True)})
@@ -153,18 +169,20 @@ class BudgetController:
         groups = student.graph.prunable
         measure = measure_of(self.kind, student.graph, self.bits)
         alive = {g.name: a != 0 for g, a in zip(groups, after, strict=True)}
-        candidates = [
-            (float(old[c].abs()) / weights[i], i, c)
-            for i, (old, new) in enumerate(zip(before, after, strict=True))
-            for c in ((new == 0) & (old != 0)).nonzero().flatten().tolist()
-        ]
+        candidates: list[tuple[float, int, list[int]]] = []
+        for i, (old, new) in enumerate(zip(before, after, strict=True)):
+            lost = ((new == 0) & (old != 0)).nonzero().flatten()
+            lost = lost[old[lost].abs().argsort(descending=True)]
+            for block in lost.split(self.multiple):
+                worth = float(old[block].abs().mean()) / weights[i]
+                candidates.append((worth, i, block.tolist()))
         limit = self.budget * (1 - MARGIN)
-        for _, i, c in sorted(candidates, reverse=True)[:400]:
-            alive[groups[i].name][c] = True
+        for _, i, block in sorted(candidates, reverse=True)[:400]:
+            alive[groups[i].name][block] = True
             if measure(alive) <= limit:
-                after[i][c] = before[i][c]
+                after[i][block] = before[i][block]
             else:
-                alive[groups[i].name][c] = False
+                alive[groups[i].name][block] = False
 
 
 def _is_state(name: str) -> bool:

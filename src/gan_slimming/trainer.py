@@ -66,8 +66,11 @@ class Trainer:
         self.slims = asked and len(student.gates) > 0
         share = self.settings.slim_share if self.slims else 0.0
         self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
+        s = self.settings
         self.controller = (
-            BudgetController(student, run.budget, run.bits, self.slim_steps, self.settings.floor)
+            BudgetController(
+                student, run.budget, run.bits, self.slim_steps, s.floor, s.width_multiple
+            )
             if run.budget.kind
             else None
         )

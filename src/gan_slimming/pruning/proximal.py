@@ -23,16 +23,23 @@ def soft_threshold(gates: Tensor, threshold: Tensor | float) -> Tensor:
 
 
 def shrink_gates(
-    gates: Sequence[Tensor], thresholds: Sequence[float], floors: Sequence[int]
+    gates: Sequence[Tensor], thresholds: Sequence[float], floors: Sequence[int], multiple: int = 1
 ) -> list[Tensor]:
-    """Soft threshold of every group's gates, but each keeps its `floors` strongest alive."""
+    """Soft threshold of every group's gates, but each keeps its `floors` strongest alive.
+
+    With `multiple`, a group that the threshold cuts keeps the multiple of that many channels that
+    is nearest to what the threshold leaves, the strongest ones.
+    """
     shrunk = []
     for gate, threshold, floor in zip(gates, thresholds, floors, strict=True):
         new = soft_threshold(gate, threshold)
-        if int((new != 0).sum()) < floor:
-            strongest = gate.abs().topk(floor).indices
-            new[strongest] = gate[strongest]
-        shrunk.append(new)
+        alive = int((new != 0).sum())
+        keep = alive if alive == gate.numel() else multiple * round(alive / multiple)
+        keep = min(max(keep, floor), gate.numel())
+        strongest = gate.abs().topk(keep).indices
+        kept = torch.zeros_like(new)
+        kept[strongest] = torch.where(new == 0, gate, new)[strongest]
+        shrunk.append(kept)
     return shrunk
 
 
