@@ -124,3 +124,18 @@ def test_an_absolute_amount_is_met(teacher: nn.Module) -> None:
     student = fresh(teacher)
     controller = BudgetController(student, Budget(parameters="60k"), 8, STEPS, floor=0.5)
     assert 58_800 <= slim(student, controller)[-1] <= 60_000
+
+
+@pytest.mark.parametrize("multiple", [4, 8])
+def test_cut_groups_keep_multiples_and_the_budget_holds(teacher: nn.Module, multiple: int) -> None:
+    student = fresh(teacher)
+    controller = BudgetController(student, Budget(macs=0.3), 8, STEPS, 0.5, multiple)
+    assert slim(student, controller)[-1] <= controller.budget
+    widths = [int(mask.sum()) for mask in student.alive().values()]
+    assert all(width % multiple == 0 for width in widths)
+    assert sum(widths) < sum(g.channels for g in fresh(teacher).graph.prunable)
+
+
+def test_a_budget_below_one_multiple_each_is_refused(teacher: nn.Module) -> None:
+    with pytest.raises(UserError, match="with 16 channels left in every group"):
+        BudgetController(fresh(teacher), Budget(macs=0.03), 8, STEPS, 0.5, 16)
