@@ -7,10 +7,12 @@ Tasks:
                 width 16, against that net: LPIPS to the width-32 output on photos held out
     mosaic-8    the same at width 8
     zebra       the published compressed CycleGAN (horse to zebra, separable convolutions), slimmed
-                to half its MACs: SqueezeNet's top-1 'zebra' on test horses, before and after
-DATA holds fast_neural_style/, gancompression_horse2zebra/, horse2zebra_test/, squeezenet1_1/ and
-lpips_weights/. Neither test horses nor held out photos are trained on. Finished tasks are kept, an
-interrupted one is resumed.
+                to half its MACs: SqueezeNet's top-1 'zebra' on test horses, before and after. It
+                is trained on the photos and as many again of CIFAR-10's horses, enlarged: what a
+                generator does to horses has to be shown to it on horses
+DATA holds fast_neural_style/, gancompression_horse2zebra/, horse2zebra_test/, cifar10/,
+squeezenet1_1/ and lpips_weights/. Neither test horses nor held out photos are trained on. Finished
+tasks are kept, an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
+import tarfile
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import gan_slimming as gs
@@ -61,7 +66,7 @@ def main() -> None:
 
 
 def slim(
-    teacher: nn.Module, macs: float, folder: Path, arguments: argparse.Namespace
+    teacher: nn.Module, macs: float, photos: Path, folder: Path, arguments: argparse.Namespace
 ) -> tuple[gs.Compressed, dict[str, object]]:
     """The product's own command on the product's own settings, and a row to go on with."""
     run = gs.Run(
@@ -73,7 +78,7 @@ def slim(
         seed=arguments.seed,
     )
     done = gs.compress(
-        teacher, arguments.photos, folder, run, resume=(folder / CHECKPOINT).is_file(), on_step=show
+        teacher, photos, folder, run, resume=(folder / CHECKPOINT).is_file(), on_step=show
     )
     return done, {"task": arguments.task, **done.summary, "settings": dataclasses.asdict(run)}
 
@@ -84,7 +89,7 @@ def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     teacher = gs.load_generator("fast-style", arguments.data / MOSAIC)
     peer = gs.load_generator("fast-style", arguments.data / NARROW_MOSAIC.format(width))
     cost = count(peer, (torch.zeros(1, 3, arguments.size, arguments.size),))
-    done, row = slim(teacher, cost.macs, folder, arguments)
+    done, row = slim(teacher, cost.macs, arguments.photos, folder, arguments)
     _, held = open_folder(arguments.photos, arguments.size, holdout=HOLDOUT)
     pairs = Tracker(held, border(spec_of(teacher).contract)(teacher), torch.device("cpu")).pairs()
     published = {"macs": cost.macs, "parameters": cost.parameters, "lpips": far(peer, pairs)}
@@ -103,7 +108,8 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     weights = arguments.data / "gancompression_horse2zebra" / "latest_net_G.pth"
     teacher = gs.load_generator("cyclegan-mobile", weights)
     size = (torch.zeros(1, 3, arguments.size, arguments.size),)
-    done, row = slim(teacher, count(teacher, size).macs / 2, folder, arguments)
+    pictures = with_horses(folder.with_name("zebra-pictures"), arguments)
+    done, row = slim(teacher, count(teacher, size).macs / 2, pictures, folder, arguments)
     files = sorted((arguments.data / "horse2zebra_test").glob("*_real.png"))
     horses = [read_picture(file).rgb[None] for file in files]
     draw = border(spec_of(teacher).contract)
@@ -113,6 +119,28 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
         "student": zebra_rate([draw(done.generator)(horse) for horse in horses], arguments.data),
     }
     return row | {"test_horses": len(horses), "zebra_rate": rates}
+
+
+def with_horses(folder: Path, arguments: argparse.Namespace) -> Path:
+    """A folder of the photos and as many of CIFAR-10's training horses, enlarged; made once."""
+    if folder.is_dir():
+        return folder
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(arguments.photos, part)
+    wanted = sum(file.is_file() for file in part.rglob("*"))
+    (part / "horses").mkdir()
+    with tarfile.open(arguments.data / "cifar10" / "cifar10_jpg.tar.xz") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if "train/horse/" in member.name else None
+            if file is not None and wanted > 0:
+                wanted -= 1
+                horse = Image.open(file).convert("RGB")
+                side = (arguments.size, arguments.size)
+                horse = horse.resize(side, Image.Resampling.BICUBIC)
+                horse.save(part / "horses" / f"{Path(member.name).stem}.png")
+    part.rename(folder)
+    return folder
 
 
 @torch.no_grad()

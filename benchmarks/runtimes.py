@@ -1,21 +1,31 @@
 """What the int8 file is worth: teacher and student in every runtime, side by side, in one run.
 
     python benchmarks/runtimes.py --threads 2 --output runtimes.json \\
-        --pair cartoongan:Hayao_net_G_float.pth runs/hayao --pair cyclegan:horse.pth runs/horse
+        --pair cartoongan:Hayao_net_G_float.pth runs/hayao --fresh cyclegan
 
 For each pair of teacher and student: their times in torch, ONNX Runtime and OpenVINO, and how many
 times faster the student's int8 is, beside the aim. Read the ratios; the milliseconds belong to the
-machine. Nothing else should run meanwhile.
+machine. Nothing else should run meanwhile. A --fresh pair has random weights, for a network whose
+trained ones are not at hand: its student is cut to --macs at random gates and calibrated, never
+trained. Time does not depend on weights; pictures would.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
+import gan_slimming as gs
+from gan_slimming.budget import BudgetController
+from gan_slimming.checkpoint import save_generator
+from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.runtimes import RUNTIMES
 from gan_slimming.workflows.benchmark import benchmark, print_table
 
@@ -38,8 +48,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--pair", nargs=2, action="append", required=True, metavar=("TEACHER", "STUDENT")
+        "--pair", nargs=2, action="append", default=[], metavar=("TEACHER", "STUDENT")
     )
+    parser.add_argument("--fresh", action="append", default=[], metavar="NAME")
+    parser.add_argument("--macs", default="0.05", help="of the teacher's, for --fresh students")
+    parser.add_argument("--width-multiple", type=int, default=16, help="for --fresh students")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
@@ -48,11 +61,33 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     versions = {name: version(name) for name in (*RUNTIMES, "torch")}
-    told = {"runtimes": versions, "pairs": [measure_pair(a, b, given) for a, b in given.pair]}
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = [fresh_pair(name, Path(folder), given) for name in given.fresh]
+        pairs = [measure_pair(a, b, given) for a, b in [*given.pair, *fresh]]
+    told = {"runtimes": versions, "pairs": pairs}
     text = json.dumps(told, indent=2)
     if given.output:
         given.output.write_text(text + "\n")
     print(text)
+
+
+def fresh_pair(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, str]:
+    """A registered generator with random weights and its student at the budget, saved."""
+    torch.manual_seed(0)
+    teacher = build_generator(name).eval()
+    weights, student = folder / f"{name}.safetensors", folder / f"{name}-student.safetensors"
+    save_file(teacher.state_dict(), weights)
+    picture = (torch.rand(1, spec_of(teacher).contract.channels, given.size, given.size) * 2 - 1,)
+    prepared = gs.prepare(teacher, picture)
+    with torch.no_grad():
+        for gate in prepared.gates:
+            gate.copy_(torch.rand_like(gate) + 0.1)
+    budget, multiple = gs.Budget(macs=given.macs), given.width_multiple
+    controller = BudgetController(prepared, budget, 8, steps=1, floor=0.75, multiple=multiple)
+    controller.shrink(prepared, 1)
+    gs.calibrate(prepared, [picture])
+    save_generator(gs.extract(prepared), student, spec_of(teacher))
+    return f"{name}:{weights}", str(student)
 
 
 def measure_pair(teacher: str, student: str, given: argparse.Namespace) -> dict[str, Any]:
