@@ -186,6 +186,26 @@ def test_samples_are_what_the_generator_draws(capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("ending", ["onnx", "xml"])
+def test_an_exported_file_draws_the_same_samples(capsys: Capture, ending: str) -> None:
+    named, file = ["own_nets:noise:noise.pth", *NOISE], f"noise.{ending}"
+    asked = ["--count", "3", "--classes", "2,0", "--output"]
+    ok(capsys, "export", *named, "--output", file)
+    ok(capsys, "sample", *named, *asked, "torch.png")
+    told = ok(capsys, "sample", file, *asked, "exported.png")
+    assert told["model"].startswith(file)
+    assert told["count"] == 3
+    drawn = [np.array(Image.open(f"{name}.png")).astype(int) for name in ("torch", "exported")]
+    assert abs(drawn[0] - drawn[1]).max() <= 1
+    assert drawn[0].std() > 5
+    if ending == "onnx":
+        ok(capsys, "sample", *named, *asked, "again.png", "--runtime", "onnxruntime")
+        assert abs(np.array(Image.open("again.png")).astype(int) - drawn[0]).max() <= 1
+    taken = ["translate", file, "torch.png", "--output", "out"]
+    assert "takes noise, not pictures" in refused(capsys, *taken)
+
+
+@pytest.mark.usefixtures("world")
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -96,6 +96,8 @@ def sample(
     separate: Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
+    runtime: Literal["torch", "onnxruntime", "openvino"] | None = None,
+    threads: int | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
     """Draw pictures from a generator that takes noise.
@@ -104,8 +106,8 @@ def sample(
         gan-slimming sample runs/sngan --count 64 --output grid.png
 
     Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
-            registered NAME alone (random weights).
+        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
+            registered NAME alone (random weights), or an exported .onnx or .xml.
         output: Picture file that shows all of them in a grid.
         count: How many.
         seed: Seed of the noise; the same seed gives every model of one kind the same noise.
@@ -115,6 +117,8 @@ def sample(
         separate: Folder that also gets each picture in a file of its own.
         overwrite: Replace pictures that exist.
         device: auto, cpu, cuda or mps.
+        runtime: torch, onnxruntime or openvino, as for translate.
+        threads: CPU threads of onnxruntime and openvino; all cores without it.
     """
     from gan_slimming.workflows.sample import sample as run
 
@@ -128,6 +132,8 @@ def sample(
         separate=separate,
         overwrite=overwrite,
         device=device,
+        runtime=runtime,
+        threads=threads,
         **options(source),
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from gan_slimming.config import UserError
 from gan_slimming.models.registry import spec_of
 from gan_slimming.runtimes import RUNTIMES, SUFFIXES, RuntimeModel, open_runtime, require
 from gan_slimming.workflows.export import convert
+from gan_slimming.workflows.models import CanonicalGenerator, choose_device, resolve_model
 
 INT8_FORM = {"onnxruntime": "integer", "openvino": "qdq"}
 """The form that each runtime really runs in int8."""
@@ -80,6 +83,37 @@ def in_runtime(
         path = write_for(model, runtime, form, Path(folder))
         opened = open_runtime(path, runtime, threads, precision=precision)
         return ExportedGenerator(opened, str(spec_of(model)))
+
+
+def place(
+    model: str | Path | nn.Module,
+    device: str,
+    runtime: str | None = None,
+    threads: int | None = None,
+    weights: str | Path | None = None,
+    factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> tuple[CanonicalGenerator, torch.device]:
+    """Any generator where it will run, behind its border, and the device that it is fed on.
+
+    Args:
+        runtime, threads: as for in_runtime; None or torch takes `device`, but for exported files.
+        weights, factory, arguments: as for resolve_model.
+    """
+    elsewhere = is_exported(model) or runtime not in (None, "torch")
+    where = torch.device("cpu") if elsewhere else choose_device(device)
+    if not isinstance(model, nn.Module) and not is_exported(model):
+        model = resolve_model(model, weights, where, factory, arguments)
+    if elsewhere or not isinstance(model, nn.Module):
+        model = in_runtime(model, runtime, threads)
+    return CanonicalGenerator(model.to(where).eval()), where
+
+
+def model_name(generator: nn.Module) -> str:
+    """What a generator calls itself, and the runtime that it is in."""
+    if isinstance(generator, ExportedGenerator):
+        return f"{generator.name} in {generator.opened.runtime}"
+    return str(getattr(generator, "spec", type(generator).__name__))
 
 
 def _is_quantized(module: nn.Module) -> bool:

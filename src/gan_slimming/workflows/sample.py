@@ -15,8 +15,8 @@ from gan_slimming.config import InputContract, UserError
 from gan_slimming.data.feeds import output_side
 from gan_slimming.data.latents import SAMPLE, LatentSet
 from gan_slimming.data.pictures import SUFFIXES, write_picture
-from gan_slimming.models import spec_of
-from gan_slimming.workflows.models import CanonicalGenerator, choose_device, resolve_model
+from gan_slimming.workflows.exported import model_name, place
+from gan_slimming.workflows.models import CanonicalGenerator
 
 BATCH = 16
 """Pictures that are made at once."""
@@ -35,6 +35,8 @@ def sample(
     separate: str | Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
+    runtime: str | None = None,
+    threads: int | None = None,
     weights: str | Path | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -45,7 +47,7 @@ def sample(
     pictures of a smaller one, and two generators of one kind are fed the same.
 
     Args:
-        model: as for resolve_model, or a generator itself.
+        model: as for resolve_model, an exported file, or a generator itself.
         output: picture file of the grid, written whole or not at all.
         count: pictures.
         seed: of the noise, and of the classes where they are drawn.
@@ -54,6 +56,8 @@ def sample(
         separate: a folder for the single pictures as well, 00000.png and so on.
         overwrite: replace files that exist.
         device: auto, cpu, cuda or mps.
+        runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
+        threads: CPU threads of onnxruntime and openvino; None takes all cores.
         weights, factory, arguments: as for resolve_model.
 
     Returns:
@@ -65,18 +69,16 @@ def sample(
     grid, folder = Path(output), None if separate is None else Path(separate)
     names = [] if folder is None else [folder / f"{i:05d}.png" for i in range(count)]
     _check_outputs(grid, folder, names, overwrite)
-    place = choose_device(device)
-    if not isinstance(model, nn.Module):
-        model = resolve_model(model, weights, place, factory, arguments)
-    generator = CanonicalGenerator(model.to(place).eval())
-    latents = _noise(generator.contract, count, seed, truncation, classes, str(spec_of(model)))
-    side = output_side(model, generator.contract, 0)
-    pictures = draw(generator, latents, place)
+    generator, fed_on = place(model, device, runtime, threads, weights, factory, arguments)
+    name = model_name(generator.generator)
+    latents = _noise(generator.contract, count, seed, truncation, classes, name)
+    side = output_side(generator.generator, generator.contract, 0)
+    pictures = draw(generator, latents, fed_on)
     write_picture(grid, as_grid(pictures))
-    for name, picture in zip(names, pictures, strict=False):
-        write_picture(name, picture)
+    for path, picture in zip(names, pictures, strict=False):
+        write_picture(path, picture)
     return {
-        "model": str(spec_of(model)),
+        "model": name,
         "count": count,
         "seed": seed,
         "truncation": truncation,

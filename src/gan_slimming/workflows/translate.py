@@ -25,9 +25,8 @@ from gan_slimming.data import (
     write_picture,
 )
 from gan_slimming.data.colours import match_colours as match_colours_of
-from gan_slimming.models import spec_of
-from gan_slimming.workflows.exported import ExportedGenerator, in_runtime, is_exported
-from gan_slimming.workflows.models import CanonicalGenerator, choose_device, resolve_model
+from gan_slimming.workflows.exported import model_name, place
+from gan_slimming.workflows.models import CanonicalGenerator
 from gan_slimming.workflows.pipeline import overlapped
 from gan_slimming.workflows.targets import Job, plan
 from gan_slimming.workflows.video import is_video, translate_video
@@ -84,17 +83,16 @@ def translate(
             pictures are counted and make one TranslationWarning.
     """
     jobs = plan(inputs, Path(output), overwrite=overwrite)
-    elsewhere = is_exported(model) or runtime not in (None, "torch")
-    place = torch.device("cpu") if elsewhere else choose_device(device)
-    if not isinstance(model, nn.Module) and not is_exported(model):
-        model = resolve_model(model, weights, place, factory, arguments)
-    generator = _in_place(model, runtime if elsewhere else None, threads, place)
+    generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
+    if generator.contract.latent_size:
+        name = model_name(generator.generator)
+        raise UserError(f"{name} takes noise, not pictures; take gan-slimming sample")
     started = time.monotonic()
-    frames, failed = _all(generator, jobs, place, match_colours)
+    frames, failed = _all(generator, jobs, device_used, match_colours)
     return {
         "model": model_name(generator.generator),
         "output": str(output),
-        "device": str(place),
+        "device": str(device_used),
         "translated": len(jobs) - len(failed),
         "frames": frames,
         "failed": failed,
@@ -114,19 +112,6 @@ def _all(
     failed += bad
     _judge(failed, len(jobs))
     return frames, failed
-
-
-def _in_place(
-    model: str | Path | nn.Module, runtime: str | None, threads: int | None, place: torch.device
-) -> CanonicalGenerator:
-    """The generator where it will run. Raises UserError for one that takes noise."""
-    if isinstance(model, nn.Module) and spec_of(model).contract.latent_size:
-        raise UserError(f"{model_name(model)} takes noise, not pictures; take gan-slimming sample")
-    if runtime is not None or not isinstance(model, nn.Module):
-        model = in_runtime(model, runtime, threads)
-    if model.contract.latent_size if isinstance(model, ExportedGenerator) else False:
-        raise UserError(f"{model_name(model)} takes noise, not pictures; translate needs pictures")
-    return CanonicalGenerator(model.to(place).eval())
 
 
 def _pictures(
@@ -171,13 +156,6 @@ def _videos(
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
     return frames, failed
-
-
-def model_name(generator: nn.Module) -> str:
-    """What the generator calls itself."""
-    if isinstance(generator, ExportedGenerator):
-        return f"{generator.name} in {generator.opened.runtime}"
-    return str(getattr(generator, "spec", type(generator).__name__))
 
 
 def _run(generator: CanonicalGenerator, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
