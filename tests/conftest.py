@@ -11,6 +11,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from torch import nn
 
 from gan_slimming.models import CartoonGenerator, ResnetGenerator
 
@@ -42,3 +43,11 @@ def tiny_cartoongan() -> CartoonGenerator:
 def tiny_cyclegan() -> ResnetGenerator:
     """CycleGAN's generator of width 4 with 2 blocks, random weights, evaluation mode."""
     return ResnetGenerator(width=4, blocks=2).eval()
+
+
+@pytest.fixture
+def lively_cartoongan(tiny_cartoongan: CartoonGenerator) -> CartoonGenerator:
+    """The same in float64, with weights so large that every channel shows in the picture."""
+    for parameter in tiny_cartoongan.double().parameters():
+        nn.init.normal_(parameter, 0.1, 0.5)
+    return tiny_cartoongan

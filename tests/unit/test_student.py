@@ -17,10 +17,8 @@ PICTURE = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generato
 
 
 @pytest.fixture
-def teacher(tiny_cartoongan: CartoonGenerator) -> CartoonGenerator:
-    for parameter in tiny_cartoongan.double().parameters():
-        nn.init.normal_(parameter, 0.1, 0.5)
-    return tiny_cartoongan
+def teacher(lively_cartoongan: CartoonGenerator) -> CartoonGenerator:
+    return lively_cartoongan
 
 
 @pytest.fixture
