@@ -98,6 +98,12 @@ class BudgetController:
         self.floors = self._floors(graph, measure, floor)
 
     def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
+        if not graph.prunable and self.start > self.budget:
+            reasons = sorted({group.protected for group in graph.groups if group.protected})
+            raise UserError(
+                f"no channel of this generator can be taken out ({'; '.join(reasons)}); "
+                "gan-slimming inspect shows each; leave the budget to quantise alone"
+            )
         smallest = {g.name: min(self.multiple, g.channels) for g in graph.prunable}
         least = cost_of_widths(graph, measure, smallest)
         if least > self.budget * (1 - MARGIN):

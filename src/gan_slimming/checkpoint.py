@@ -25,6 +25,7 @@ from gan_slimming.config import InputContract, UserError
 from gan_slimming.models.checkpoints import one_line
 from gan_slimming.models.registry import GeneratorSpec, build_generator
 from gan_slimming.packing import fill, pack, quantizers_by_layer, unpack_vectors
+from gan_slimming.pruning.remembered import noted_numbers
 
 FORMAT = 1
 """Version of the file's layout; a reader refuses a greater one."""
@@ -64,6 +65,7 @@ def save_generator(
         "arguments": spec.arguments,
         "contract": dataclasses.asdict(spec.contract),
         "identities": sorted({*identities, *found} - {""}),
+        "numbers": noted_numbers(module),
         "quantizers": [[int(value) for value in way] for way in quantizers],
         "vectors": rows,
         "channel_map": {name: _bitmask(kept) for name, kept in (channel_map or {}).items()},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gan_slimming.config import UserError
 from gan_slimming.layers import SLIM, SlimConvolution, output_axis, to_slim
 from gan_slimming.pruning.groups import owner_of
+from gan_slimming.pruning.remembered import restore_numbers
 from gan_slimming.pruning.reparametrised import make_plain
 from gan_slimming.pruning.slicing import update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
@@ -111,6 +112,7 @@ def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Ten
     for path in header["identities"]:
         module.get_submodule(path)
         replace_module(module, path, nn.Identity())
+    restore_numbers(module, header.get("numbers", ()))
     quantized = quantizers_by_layer(header)
     slim: dict[int, nn.Module] = {}
     for path, way in quantized.items():

@@ -51,9 +51,14 @@ def channel_saliency(
 
 
 def start_gates(student: Student, inputs: Iterable[tuple[Tensor, ...]], seed: int) -> None:
-    """Set the gates to the channels' saliency (mean 1) without changing the function."""
+    """Set the gates to the channels' saliency (mean 1) without changing the function.
+
+    They stay where they are if nothing in the student moves its output, as behind a saturated tanh.
+    """
     saliency = channel_saliency(student, inputs, seed)
     mean = torch.cat(list(saliency.values())).mean()
+    if not 0 < float(mean) < float("inf"):
+        return
     set_gates(student, {name: (s / mean).clamp(LEAST, 10.0) for name, s in saliency.items()})
 
 

@@ -22,6 +22,7 @@ from gan_slimming.layers import (
     to_plain,
 )
 from gan_slimming.pruning.groups import restrict, shrink_graph
+from gan_slimming.pruning.remembered import note_numbers, renumber
 from gan_slimming.pruning.slicing import slice_tensors
 from gan_slimming.student import Student, replace_module
 
@@ -45,6 +46,7 @@ def cut(
         return
     indices = restrict(student.graph, keep)
     slice_tensors(student.module, indices, optimizers)
+    renumber(student.module, student.graph.numbers)
     for group, gate in zip(student.graph.prunable, student.gates, strict=True):
         if group.name in keep:
             index = {("gate", 0): keep[group.name].nonzero().flatten()}
@@ -112,6 +114,8 @@ def extract(student: Student) -> nn.Module:
             quantized = isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None
             if not quantized:
                 replace_module(small.module, name, to_plain(layer))
+    if small.graph.numbers:
+        note_numbers(small.module, small.graph.numbers)
     return small.module
 
 

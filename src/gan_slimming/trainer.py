@@ -120,10 +120,10 @@ class Trainer:
 
     def begin(self) -> None:
         """Before the first step: calibrate ranges, start the gates at what channels are worth."""
+        self._calibrate()  # first: without ranges no channel shows what it is worth
         if self.slims and self.settings.gate_start == "saliency":
             with self.fabric.autocast():
                 start_gates(self.student, self._some_inputs(4, self.run.seed + 3), self.run.seed)
-        self._calibrate()
         if not self.slims:
             self.begin_recovery()
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from tests.property import foreign_layers as layers
+from tests.property import foreign_numbers as numbers
 from tests.property import foreign_pictures as pictures
 from tests.property import foreign_styles as styles
 from torch import Tensor, nn
@@ -61,6 +62,10 @@ NETS: dict[str, Net] = {
     "unet_skip": Net(pictures.UNetSkip),
     "encoder": Net(styles.Encoder),
     "channels_last": Net(styles.ChannelsLast, "latent"),
+    "counted": Net(numbers.Counted),
+    "assigned": Net(numbers.Assigned, "picture+style"),
+    "sliced_weight": Net(numbers.SlicedWeight),
+    "changed_views": Net(numbers.ChangedViews),
 }
 
 

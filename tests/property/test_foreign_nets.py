@@ -1,4 +1,4 @@
-"""Any generator: 37 foreign nets and random ones are slimmed exactly, or refused by name."""
+"""Any generator: 41 foreign nets and random ones are slimmed exactly, or refused by name."""
 
 from __future__ import annotations
 
@@ -66,11 +66,16 @@ PRUNABLE: dict[str, dict[str, int]] = {
     "unet_skip": {"down": 4, "norm": 6, "middle": 4},
     "encoder": {"down.1": 4, "code": 7, "back": 5},
     "channels_last": {"first": 6, "body": 5},
+    "counted": {"first": 5, "body.0.weight": 5, "body.1.weight": 5},
+    "assigned": {"style": 6, "style#2": 5},
+    "sliced_weight": {"body": 5},
+    "changed_views": {"first": 5},
 }
 """Net -> its prunable groups and their channels: neither more nor fewer than can be exact."""
 HELD = {
     "named_view": NAMED,
     "named_split": NAMED,
+    "sliced_weight": NAMED,
     "tokens": "'layer_norm' over all its channels reads it",
     "fused_attention": "the scale of an attention depends on its number",
     "multi_head": "nn.MultiheadAttention is kept whole",
@@ -255,8 +260,10 @@ def test_random_nets_are_slimmed_exactly(seed: int) -> None:
     assert difference(small, broken, random_inputs(24, 6, 1)) < EXACT
 
 
-PRODUCTS = {"self_attention", "tokens", "blurred", "per_channel_blur", "fused_attention"}
-"""Nets with products of activations alone, or with fixed kernels: more work than weights do."""
+PRODUCTS = {
+    "self_attention", "tokens", "blurred", "per_channel_blur", "fused_attention", "sliced_weight",
+}  # fmt: skip
+"""Nets with products of activations alone, with fixed kernels, or with parts of weights."""
 
 
 @pytest.mark.parametrize("name", sorted(set(NETS) - {"multi_head"}))

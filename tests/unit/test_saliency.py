@@ -100,3 +100,11 @@ def test_the_seed_decides_the_directions_and_no_gradient_stays() -> None:
     channel_saliency(student, [(PICTURE,)], 0)
     assert all(parameter.grad is None for parameter in student.parameters())
     assert student.training
+
+
+def test_gates_stay_where_nothing_moves_the_output() -> None:
+    module = net()
+    module.append(nn.Threshold(1e9, 0.0))
+    student = student_of(module)
+    start_gates(student, [(PICTURE,)], 0)
+    assert all(bool((gate == 1).all()) for gate in student.gates)

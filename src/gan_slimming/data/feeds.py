@@ -86,6 +86,11 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
             ) from error
         finally:
             generator.train(was_training)
+    if isinstance(made, tuple | list | dict):
+        raise UserError(
+            f"the generator makes {len(made)} outputs; name a factory whose module returns the "
+            "picture alone"
+        )
     came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
     square = isinstance(made, Tensor) and made.ndim == 4 and made.shape[1] == 3
     if not square or made.shape[2] != made.shape[3]:

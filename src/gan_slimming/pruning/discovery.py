@@ -52,9 +52,10 @@ def find_groups(
     graph = GroupGraph(
         groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized
     )
-    if walk.unusual:
+    if walk.unusual or walk.named:
         named = set(np.concatenate([np.zeros(0, int), *map(walk.roots, walk.named)]).tolist())
-        hold_what_cannot_be_cut(module, example, graph, _named_groups(walk, groups, named))
+        axes = {key: walk.roots(slots) for key, slots in walk.axes.items()}
+        hold_what_cannot_be_cut(module, example, graph, _named_groups(walk, groups, named), axes)
     makers = {node: path for node, path in walk.makers.items() if path + GATE in gates}
     graph.blocks = residual_blocks(walk, makers, groups)
     return graph

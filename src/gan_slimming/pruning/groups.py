@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 GATE = ".gate"
 Renumber = Callable[[str, int, Tensor], tuple[Tensor, Tensor]]
+Numbers = dict[tuple[str, str], tuple[str, int]]
+"""(module, its attribute) -> the (tensor, axis) whose channels it counts."""
 
 
 @dataclass
@@ -77,6 +79,8 @@ class GroupGraph:
     fixed_macs: int = 0
     """Multiply-accumulates of one sample that no weight's element makes, such as attention's
     products; taken at the teacher's width, so that a budget errs on the safe side."""
+    numbers: Numbers = field(default_factory=dict)
+    """What the user's modules remember of their numbers of channels."""
 
     @property
     def prunable(self) -> list[ChannelGroup]:
@@ -206,6 +210,11 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         [block for block in graph.blocks if not gone(block.gated)],
         [layer for layer in graph.quantized_layers if not gone(layer)],
         graph.fixed_macs,
+        {
+            place: counted
+            for place, counted in graph.numbers.items()
+            if not gone(place[0]) and not gone(counted[0])
+        },
     )
 
 

@@ -76,3 +76,21 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
         default = node.kwargs.get(argument.name, argument.default_value)
         values[argument.name] = node.args[position] if position < len(node.args) else default
     return values
+
+
+def sharing_memory(target: fx.Node, views: frozenset[str]) -> set[fx.Node]:
+    """Calls whose result shares the memory of this one's: in place, or by one of these views."""
+
+    def passes_on(node: fx.Node) -> bool:
+        name = operator_name(node)
+        return node.op == "call_function" and (name in views or name.endswith("_"))
+
+    while passes_on(target):
+        target = target.all_input_nodes[0]
+    found, waiting = {target}, [target]
+    while waiting:
+        source = waiting.pop()
+        new = {u for u in source.users if passes_on(u) and u.all_input_nodes[0] is source} - found
+        found |= new
+        waiting += new
+    return found

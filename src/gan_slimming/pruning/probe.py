@@ -9,15 +9,25 @@ difference is a refusal, because the project never guesses.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import UserError
-from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, owner_of, restrict
+from gan_slimming.pruning.groups import (
+    GATE,
+    ChannelGroup,
+    GroupGraph,
+    Numbers,
+    owner_of,
+    restrict,
+)
+from gan_slimming.pruning.remembered import readings, renumber
 from gan_slimming.pruning.slicing import output_axis, slice_tensors
 
 NAMED = (
@@ -25,15 +35,24 @@ NAMED = (
 )
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """Largest difference, relative to the largest output."""
+SMALL = 64
+"""Pixels a side to which pictures are halved for the trial."""
 
 
 def hold_what_cannot_be_cut(
-    module: nn.Module, example: tuple[Any, ...], graph: GroupGraph, named: set[str]
+    module: nn.Module,
+    example: tuple[Any, ...],
+    graph: GroupGraph,
+    named: set[str],
+    axes: Mapping[tuple[str, int], np.ndarray],
 ) -> None:
-    """Protect, in place, the groups that the forward itself counts.
+    """Protect, in place, the groups that the forward itself counts by numbers in its source.
+
+    Numbers that its modules remember are told to the graph instead, where that makes a cut exact.
 
     Args:
         named: groups that went through a view, a split or the like.
+        axes: (tensor, axis) -> the channels that stand on it.
     Raises:
         UserError: other groups whose removal changes the function.
     """
@@ -48,11 +67,14 @@ def hold_what_cannot_be_cut(
             f"taking channels out of '{culprit.name}' would change what the generator computes, "
             f"or stop it ({trial.trouble}); keep them with --protect '{_module_of(culprit)}'"
         )
-    for group in trial.culprits(suspects):
-        group.protected = NAMED
-    if not trial.passes(graph.prunable):
-        for group in suspects:
-            group.protected = NAMED
+    held = trial.culprits(suspects)
+    fewer = trial.recall(held, readings(module, axes, held))
+    numbers = graph.numbers
+    for graph.numbers, failing in ((numbers, fewer), ({}, held), ({}, suspects)):
+        if trial.passes([group for group in graph.prunable if group not in failing]):
+            for group in failing:
+                group.protected = NAMED
+            return
 
 
 def _module_of(group: ChannelGroup) -> str:
@@ -74,22 +96,34 @@ class _Trial:
 
     @classmethod
     def of(cls, module: nn.Module, example: tuple[Any, ...], graph: GroupGraph) -> _Trial | None:
-        """In float64, or in the module's own type where its forward insists on that."""
+        """On small pictures and in float64, or as the example is where its forward insists on that.
+
+        Raises:
+            UserError: no numbers come out that could be compared.
+        """
         if not graph.prunable:
             return None
-        for dtype in (torch.float64, next(module.parameters()).dtype):
-            trial = cls(
-                _randomised(copy.deepcopy(module).eval().to(dtype)),
-                tuple(_as(value, dtype) for value in example),
-                graph,
-                EXACT.get(dtype, 1e-3),
-            )
+        ran, own = False, next(module.parameters()).dtype
+        for dtype, small, low, as_it_is in product(
+            (torch.float64, own), (True, False), (-1.0, 0.0), (False, True)
+        ):
+            copied = copy.deepcopy(module).eval().to(dtype)
+            inputs = tuple(_drawn(value, dtype, low, small) for value in example)
+            tolerance = EXACT.get(dtype, 1e-3)
+            trial = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)
             try:
-                trial.run(trial.module)
-            except Exception as error:  # whatever a forward that was not asked for float64 raises
+                found = trial.run(trial.module)
+            except Exception as error:  # whatever a forward that is not asked for this raises
                 trial.trouble = str(error)
-            else:
+                continue
+            ran = True
+            if all(bool(value.isfinite().all()) for value in found):
                 return trial
+        if ran:
+            raise UserError(
+                "the generator's output for random input is infinite or no number (NaN), so it "
+                "cannot be checked that taking channels out leaves it as it is; see to its weights"
+            )
         return None
 
     def passes(self, groups: Sequence[ChannelGroup]) -> bool:
@@ -107,19 +141,43 @@ class _Trial:
         found = self.culprits(groups[:middle]) + self.culprits(groups[middle:])
         return found or list(groups)
 
+    def recall(
+        self, held: Sequence[ChannelGroup], found: Mapping[str, Sequence[Numbers]]
+    ) -> list[ChannelGroup]:
+        """Choose for each class what its modules remember, so that the fewest groups fail.
+
+        Returns:
+            Those that still do.
+        """
+        chosen = {kind: meanings[0] for kind, meanings in found.items()}
+
+        def failing() -> list[ChannelGroup]:
+            self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+            return [group for group in held if not self.passes([group])]
+
+        fewest = failing() if chosen else list(held)
+        for kind, meanings in found.items():
+            for other in (*meanings[1:], {}) if fewest else ():
+                before, chosen[kind] = chosen[kind], other
+                now = failing()
+                fewest, chosen[kind] = (now, other) if len(now) < len(fewest) else (fewest, before)
+        self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+        return fewest
+
     def _exact(self, groups: Sequence[ChannelGroup], *, few: bool) -> bool:
         keep = {group.name: _mask(group.channels, number, few) for number, group in
                 enumerate(groups)}  # fmt: skip
-        masked = copy.deepcopy(self.module)
-        for group in groups:
-            _silence(masked, group, keep[group.name])
-        expected = self.run(masked)
-        slice_tensors(masked, restrict(self.graph, keep))
+        masked, small = copy.deepcopy(self.module), copy.deepcopy(self.module)
+        slice_tensors(small, restrict(self.graph, keep))
+        renumber(small, self.graph.numbers)
         try:
-            found = self.run(masked)
+            found = self.run(small)
         except Exception as error:  # a forward that meets shapes it does not expect
             self.trouble = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return False
+        for group in groups:
+            _silence(masked, group, keep[group.name])
+        expected = self.run(masked)
         self.trouble = "the result differs"
         return len(found) == len(expected) and all(
             a.shape == b.shape and _close(a, b, self.tolerance)
@@ -182,12 +240,17 @@ def _randomised(module: nn.Module) -> nn.Module:
     return module
 
 
-def _as(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor) and value.is_floating_point():
-        generator = torch.Generator().manual_seed(1)
-        noise = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 2 - 1
-        return noise.to(value.device, dtype)
-    return value
+def _drawn(value: Any, dtype: torch.dtype, low: float, small: bool) -> Any:
+    """Random numbers from `low` to 1 in place of a tensor's; where asked, a picture of 64 or so."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    shape = list(value.shape)
+    for axis in range(2, len(shape)) if small else ():
+        while shape[axis] > SMALL and shape[axis] % 2 == 0:
+            shape[axis] //= 2
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.rand(shape, generator=generator, dtype=torch.float64) * (1 - low) + low
+    return noise.to(value.device, dtype)
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:

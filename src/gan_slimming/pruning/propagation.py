@@ -20,9 +20,9 @@ from torch import fx, nn
 
 from gan_slimming.config import UserError
 from gan_slimming.pruning.groups import GATE
-from gan_slimming.pruning.nodes import Forest, Slots, operator_name, value_of
+from gan_slimming.pruning.nodes import Forest, Slots, operator_name, sharing_memory, value_of
 from gan_slimming.pruning.traced import GATEABLE, OPERATOR, TracedModule
-from gan_slimming.pruning.values import Factor, Value, Zeros
+from gan_slimming.pruning.values import Factor, Value, Zeros, listed
 
 
 class Propagation(TracedModule):
@@ -123,8 +123,7 @@ class Propagation(TracedModule):
     def inputs(self, node: fx.Node) -> Iterator[Value]:
         """What is known of every tensor that a call takes."""
         for source in node.all_input_nodes:
-            found = self.values[source]
-            yield from found if isinstance(found, list) else [found]
+            yield from listed(self.values[source])
 
     def value(self, argument: object) -> Value:
         """What is known of one argument; a number is a constant."""
@@ -264,25 +263,26 @@ class Propagation(TracedModule):
         return bool(np.isin(self.roots(np.concatenate(slots)), kept).all())
 
     def _changed_in_place(self, node: fx.Node) -> None:
-        """The tensor itself has another value now; through a view nothing is followed."""
+        """The tensor itself has another value now; what else reads its memory is not followed."""
         from gan_slimming.pruning.operators import VIEWS, keeps_zero
 
         target = node.args[0]
         assert isinstance(target, fx.Node)
-        viewed = operator_name(target) in VIEWS or any(
-            operator_name(user) in VIEWS and self.order[user] < self.order[node]
-            for user in target.users
-            if user.op == "call_function"
-        )
-        if not viewed:
-            self.values[target] = self.values[node]
-        elif not keeps_zero(operator_name(node)):
-            while True:
-                self.guard_all(self.value(target), "a part of it is changed in place")
-                if operator_name(target) not in VIEWS:
-                    break
-                target = target.all_input_nodes[0]
-            self.guard_all(self.value(node), "a part of it is changed in place")
+        aliases = sharing_memory(target, VIEWS)
+        same = sharing_memory(target, frozenset())
+        for alias in same:
+            self.values[alias] = self.values[node]
+        if keeps_zero(operator_name(node)):
+            return
+        late = [
+            alias
+            for alias in aliases - same
+            if self.order[alias] < self.order[node]
+            and any(self.order[user] > self.order[node] for user in alias.users)
+        ]
+        for alias in (*late, node) if late else ():
+            for value in listed(self.values[alias]):
+                self.guard_all(value, "a part of it is changed in place")
 
     def _resolve_splits(self) -> None:
         """Where nothing has said which axis of a view counts channels, the longest one does."""

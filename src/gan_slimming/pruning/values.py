@@ -45,6 +45,11 @@ class Value:
     fixed: str = "it is a constant"
 
 
+def listed(found: Value | list[Value]) -> list[Value]:
+    """The values of a call, which may make several."""
+    return found if isinstance(found, list) else [found]
+
+
 class Zeros:
     """The interned sets of gates, and their algebra on whole arrays."""
 

@@ -176,7 +176,10 @@ def _frozen(teacher: nn.Module, fabric: Fabric) -> nn.Module:
     """A copy of the teacher on the device, that nothing trains."""
     teacher = whole_copy(teacher).eval().requires_grad_(False).to(fabric.device)
     # Wide convolutions are faster with channels last, and the teacher is run very often.
-    return teacher.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    for tensor in (*teacher.parameters(), *teacher.buffers()):
+        if tensor.dim() == 4:  # Module.to would stumble over weights of five axes
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return teacher
 
 
 def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:

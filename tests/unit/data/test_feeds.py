@@ -41,6 +41,11 @@ def test_pictures_change_to_the_generators_convention_and_noise_does_not() -> No
     assert to_inputs(fed, CLASSES) is fed
 
 
+class Several(nn.Module):
+    def forward(self, noise: Tensor) -> list[Tensor]:
+        return [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 4, 4)]
+
+
 def test_zeros_of_the_right_kinds() -> None:
     double = nn.Linear(1, 1).double()
     assert [x.shape for x in example_inputs(InputContract(), 8)] == [(1, 3, 8, 8)]
@@ -66,6 +71,7 @@ def test_the_side_is_found_by_running_the_generator() -> None:
         (Maker(1, 1, 8, 8), NOISE, r"makes \(1, 1, 8, 8\) of \(1, 5\); it must make square"),
         (Maker(1, 3, 8, 9), NOISE, "square pictures"),
         (Maker(1, 3), NOISE, "square pictures"),
+        (Several(), NOISE, "makes 2 outputs; name a factory whose module returns the picture"),
         (Maker(scale=2), InputContract(), "makes 16x16 of 8x8.*scale=1; set scale to 2"),
         (nn.Linear(6, 1), NOISE, r"does not take \(1, 5\), which its InputContract says"),
         (nn.Conv2d(3, 3, 1), CLASSES, r"does not take \(1, 5\) and \(1,\)"),

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.property.foreign_numbers import SlicedWeight
 from torch import Tensor, nn
 
 from gan_slimming.config import UserError
@@ -59,3 +60,43 @@ def test_a_trial_leaves_the_module_alone() -> None:
     before = {key: value.clone() for key, value in module.state_dict().items()}
     find_groups(module, EXAMPLE)
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_a_slice_of_a_weight_by_a_number_is_tried_too() -> None:
+    graph = find_groups(SlicedWeight(), (torch.zeros(1, 3, 8, 8),))
+    assert {g.name for g in graph.prunable} == {"body"}
+    assert NAMED in {g.protected for g in graph.groups}
+
+
+class Rooted(nn.Module):
+    """The root of numbers that are drawn from [-1, 1], or from [0, 1]."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.first, self.last, self.shift = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1), shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first((x - self.shift).sqrt()).flatten(2).unflatten(2, x.shape[2:]))
+
+
+def test_pictures_from_zero_on_are_tried_where_others_give_no_number() -> None:
+    assert [g.name for g in find_groups(Rooted(0.0), (torch.zeros(1, 3, 8, 8),)).prunable] == [
+        "first"
+    ]
+
+
+def test_a_generator_that_gives_no_numbers_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match=r"infinite or no number \(NaN\)"):
+        find_groups(Rooted(2.0), (torch.zeros(1, 3, 8, 8),))
+
+
+def test_large_pictures_are_tried_small() -> None:
+    sides: list[int] = []
+
+    class Watched(Rooted):
+        def forward(self, x: Tensor) -> Tensor:
+            sides.append(int(x.shape[3]))
+            return super().forward(x)
+
+    find_groups(Watched(-2.0), (torch.zeros(1, 3, 8, 256),))
+    assert set(sides) == {64, 256}

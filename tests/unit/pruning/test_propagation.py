@@ -201,3 +201,14 @@ def test_transposed_convolutions_count_input_positions() -> None:
     graph = find_groups(module, EXAMPLE)
     assert graph.macs_per_element == {"0.weight": 64, "1.weight": 17 * 17}
     assert graph.quantized_layers == ["0", "1"]
+
+
+@pytest.mark.parametrize("read_later", [False, True])
+def test_a_view_that_is_changed_in_place_holds_what_else_reads_it(read_later: bool) -> None:
+    def operation(x: Tensor) -> Tensor:
+        view = x.flatten(2)
+        view += torch.relu(view)
+        return x if read_later else view.unflatten(2, x.shape[2:])
+
+    reason = group_with(Between(operation), "first.weight").protected
+    assert reason == ("a part of it is changed in place" if read_later else "")

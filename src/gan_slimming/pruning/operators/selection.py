@@ -43,7 +43,7 @@ def pieces(walk: Propagation, value: Value, axis: int, sizes: Sequence[int]) -> 
         if len(set(sizes)) == 1:
             _tie_blocks(walk, factor, axis, sizes[0])
         else:
-            walk.guard(factor.slots, "it is split into pieces of different sizes")
+            walk.named.append(factor.slots.ravel())
     ends = np.cumsum([0, *sizes])
     return [
         moved(value, lambda g, a=a, b=b: g if g.shape[axis] == 1 else g.take(range(a, b), axis))
@@ -60,7 +60,7 @@ def _tie_blocks(walk: Propagation, factor: Factor, axis: int, size: int) -> None
 
 
 def slice_(walk: Propagation, node: fx.Node) -> Value:
-    """x[start:end:step]: one of several equal parts, else channels taken by number."""
+    """x[start:end:step]: one of several equal parts, else channels that the forward counts."""
     values = arguments_of(node)
     source, value = value_of(node.args[0]), walk.value(node.args[0])
     axis = int(values["dim"]) % source.dim()
@@ -89,8 +89,8 @@ def _tie_slice(walk: Propagation, factor: Factor, axis: int, places: np.ndarray,
         neighbours = rows.reshape(-1, step, *rows.shape[1:])
         walk.join(neighbours[:, :1], neighbours)
         walk.named.append(factor.slots.ravel())
-    else:
-        walk.guard(factor.slots, BY_NUMBER)
+    else:  # counted by the forward: the trial cut shows whether it counts what is left
+        walk.named.append(factor.slots.ravel())
 
 
 def select(walk: Propagation, node: fx.Node) -> Value:
