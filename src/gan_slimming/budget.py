@@ -107,11 +107,11 @@ class BudgetController:
         smallest = {g.name: min(self.multiple, g.channels) for g in graph.prunable}
         least = cost_of_widths(graph, measure, smallest)
         if least > self.budget * (1 - MARGIN):
+            left = "one channel" if self.multiple == 1 else f"{self.multiple} channels"
             share = math.ceil(least / self.whole * 1.01e4) / 1e4  # rounded up, so that it is met
             raise UserError(
-                f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {self.multiple} "
-                f"channel{'s' * (self.multiple > 1)} left in every group the generator costs "
-                f"{least:,.0f}; ask for at least {share:.4f}"
+                f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {left} left in "
+                f"every group the generator costs {least:,.0f}; ask for at least {share:.4f}"
             )
         uniform = uniform_widths(graph, measure, self.budget)
         while True:

@@ -121,8 +121,7 @@ class Trainer:
     def begin(self) -> None:
         """Before the first step: start the gates at what channels are worth, calibrate ranges."""
         if self.slims and self.settings.gate_start == "saliency":
-            # On coarse ranges still: CartoonGAN came out nearer to its teacher than with calibrated
-            # ones, on which its early layers count for little (docs/deviations.md).
+            # On ranges that are not calibrated yet, as in all published rows (docs/deviations.md).
             with self.fabric.autocast():
                 start_gates(self.student, self._some_inputs(4, self.run.seed + 3), self.run.seed)
         self._calibrate()

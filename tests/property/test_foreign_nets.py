@@ -18,7 +18,6 @@ from tests.property.test_extraction import EXACT, randomise
 from torch import Tensor, nn
 
 from gan_slimming.checkpoint import load_generator_file, save_generator
-from gan_slimming.config import InputContract, UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import GeneratorSpec
 from gan_slimming.pruning.groups import GroupGraph, macs_left
@@ -84,13 +83,6 @@ HELD = {
     "plus": "'softplus' of zero is not zero",
     "subclasses": "'mean' over all its channels reads it",
 }
-SIZE_BOUND = {
-    "self_attention", "tokens", "fused_attention", "multi_head", "style_gan", "per_channel_blur",
-    "shuffled", "unshuffled", "constants",
-}  # fmt: skip
-"""Nets in which a call's arguments follow the picture's size, which an exported file cannot."""
-NO_COUNTERPART = {"blurred", "gated", "subclasses", "encoder"}
-"""Nets with an operator that the export refuses by name."""
 
 
 def build(net: str) -> nn.Module:
@@ -204,34 +196,6 @@ def test_a_quantised_student_survives_the_file(name: str, tmp_path: Path) -> Non
         loaded = load_generator_file(path, factory=spec.name)
     single = tuple(x.float() if x.is_floating_point() else x for x in inputs)
     assert difference(loaded, small, single) < 1e-5
-
-
-@pytest.mark.parametrize("name", [n for n, net in NETS.items() if "+" not in net.takes])
-def test_what_was_extracted_goes_into_an_onnx_file(name: str) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    from gan_slimming.exporters.graph import trace
-    from gan_slimming.exporters.onnx import onnx_model
-
-    takes = NETS[name].takes
-    small = extract(damaged(prepared(name), 4, 0.4)).float()
-    noise = takes == "latent"
-    contract = InputContract(latent_size=8) if noise else InputContract(multiple_of=4)
-    if name in SIZE_BOUND | NO_COUNTERPART:
-        what = "picture's size" if name in SIZE_BOUND else "cannot be exported"
-        with pytest.raises(UserError, match=rf"operator '\w+' in module .*{what}"):
-            onnx_model(trace(small, contract, 16, quantized=False), "float", 17, {})
-        return
-    model, _ = onnx_model(trace(small, contract, 16, quantized=False), "float", 17, {})
-    session = runtime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    label = session.get_inputs()[0].name
-    for size, batch in ((16, 1), (24, 2)):
-        values = inputs_of(takes, size, 3, batch)[0].float()
-        with torch.no_grad():
-            expected = small(values)
-        found = torch.from_numpy(session.run(None, {label: values.numpy()})[0])
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def random_inputs(size: int, seed: int, batch: int) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ def soft_threshold(gates: Tensor, threshold: Tensor | float) -> Tensor:
 def shrink_gates(
     gates: Sequence[Tensor], thresholds: Sequence[float], floors: Sequence[int], multiple: int = 1
 ) -> list[Tensor]:
-    """Soft threshold of every group's gates, but each keeps its `floors` strongest alive.
+    """Soft threshold of every group's gates, but each keeps its `floors` strongest as they are.
 
     With `multiple`, a group that the threshold cuts keeps the multiple of that many channels that
     is nearest to what the threshold leaves, the strongest ones.
@@ -38,7 +38,8 @@ def shrink_gates(
         keep = min(max(keep, floor), gate.numel())
         strongest = gate.abs().topk(keep).indices
         kept = torch.zeros_like(new)
-        kept[strongest] = torch.where(new == 0, gate, new)[strongest]
+        # Where the threshold asks for more than may go, it must not wear down what stays.
+        kept[strongest] = (gate if keep > alive else new)[strongest]
         shrunk.append(kept)
     return shrunk
 

@@ -41,10 +41,16 @@ def test_shrink_gates_keeps_the_strongest_alive_as_they_were() -> None:
     assert torch.equal(second, torch.tensor([0.0, 2.0]))
 
 
+def test_shrink_gates_does_not_wear_down_a_group_that_stands_at_its_floor() -> None:
+    gate = torch.tensor([0.3, -2.0, 1.0])
+    assert torch.equal(shrink_gates([gate], [0.5], [3])[0], gate)
+    assert torch.equal(shrink_gates([gate], [0.5], [2])[0], torch.tensor([0.0, -1.5, 0.5]))
+
+
 def test_shrink_gates_rounds_to_the_nearest_multiple_with_the_strongest() -> None:
     gate = torch.tensor([0.1, -0.4, 0.2, 0.9, -1.0, 0.3])
     up, down, whole = (shrink_gates([gate], [t], [0], 4)[0] for t in (0.35, 0.15, 0.05))
-    assert torch.allclose(up, torch.tensor([0.0, -0.05, 0.0, 0.55, -0.65, 0.3]))
+    assert torch.equal(up, torch.tensor([0.0, -0.4, 0.0, 0.9, -1.0, 0.3]))
     assert (down != 0).tolist() == [False, True, False, True, True, True]
     assert (whole != 0).all()
 

@@ -1,0 +1,84 @@
+"""Any generator: the foreign nets as ONNX files, in every form, at sizes that were not traced."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from tests.property.foreign_nets import NETS, inputs_of
+from tests.property.test_foreign_nets import damaged, prepared, teacher_of
+from torch import nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.exporters.graph import trace
+from gan_slimming.student import calibrate, prepare
+from gan_slimming.surgery import extract
+
+for package in ("onnx", "onnxruntime", "openvino"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
+
+from gan_slimming.exporters import parity  # noqa: E402
+from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
+
+TAKEN = ("picture", "latent", "latent+class")
+"""What an exported file can be fed."""
+EXPORTED = [name for name, net in NETS.items() if net.takes in TAKEN]
+FOLLOWING = [
+    "self_attention", "tokens", "fused_attention", "multi_head", "style_gan", "per_channel_blur",
+    "shuffled", "constants", "channels_last", "gated",
+]  # fmt: skip
+"""Nets whose arguments follow the picture's size, with linear layers on more than vectors, or with
+choices: their int8 forms too."""
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+def contract_of(name: str) -> InputContract:
+    if NETS[name].takes == "picture":
+        return InputContract(multiple_of=4)
+    return InputContract(latent_size=8, classes=4 if "class" in NETS[name].takes else 0)
+
+
+def single(name: str, size: int, batch: int) -> tuple[torch.Tensor, ...]:
+    made = inputs_of(NETS[name].takes, size, 3, batch)
+    return tuple(x.float() if x.is_floating_point() else x for x in made)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_was_extracted_goes_into_an_onnx_file(name: str) -> None:
+    small = extract(damaged(prepared(name), 4, 0.4)).float()
+    traced = trace(small, contract_of(name), 16, quantized=False)
+    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
+    given = [single(name, 16, 1), single(name, 28, 2)]
+    assert max(parity.differences(small, content, given, RUNTIMES).values()) < 1e-4
+
+
+def quantized(name: str) -> nn.Module:
+    """An int8 student of which every second channel that can go is gone."""
+    takes = NETS[name].takes
+    student = prepare(teacher_of(name), inputs_of(takes, 16), bits=8)
+    calibrate(student, [inputs_of(takes, 16, 1, 4)])
+    for gate in student.gates:
+        gate.data[1::2] = 0.0
+    return copy.deepcopy(extract(student)).float()
+
+
+@pytest.mark.parametrize("form", ["qdq", "integer"])
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_its_int8_layers_compute_what_was_trained(name: str, form: Any) -> None:
+    small, contract = quantized(name), contract_of(name)
+    traced = trace(small, contract, 16, quantized=True)
+    model, float_layers = onnx_model(traced, form, 17, {})
+    assert float_layers == []
+    runtimes = RUNTIMES if form == "qdq" else RUNTIMES[:1]
+    given = parity.trial_inputs(contract, 20, 24)
+    rows = parity.check_layers(small, traced, form, 17, given, runtimes)
+    assert {row.layer for row in rows} == set(traced.layers)
+    values = single(name, 24, 2)
+    with torch.no_grad():
+        expected = small(*values).numpy()
+    for runtime in runtimes:
+        run = parity.START[runtime](model.SerializeToString(), 1)[0]
+        apart = abs(run(*(x.numpy() for x in values)) - expected)
+        assert apart.mean() < 0.02 * expected.std()  # few rounding flips
