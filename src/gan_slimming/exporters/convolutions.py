@@ -7,35 +7,36 @@ and the pad then moves bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import fx
 
 from gan_slimming.exporters.emitter import Emitter
-from gan_slimming.exporters.graph import InputCodes, QuantizedLayer, arguments_of, unknown
+from gan_slimming.exporters.graph import InputCodes, QuantizedLayer, arguments_of
 from gan_slimming.exporters.pads import behind_pads, write_pad
-from gan_slimming.exporters.rewrites import (
-    blocks_as_channels,
-    fits_subpixel,
-    rows_as_channels,
-    subpixel_convolution,
-)
+from gan_slimming.exporters.rewrites import rows_as_channels
 from gan_slimming.exporters.widening import pad_axis
+from gan_slimming.exporters.windows import (
+    BLOCK,
+    fits_blocks,
+    grows_by_stride,
+    has_integers,
+    in_blocks,
+    rows_to_split,
+    spread,
+    subpixel,
+)
 from gan_slimming.pruning.nodes import module_path, value_of
 
-BLOCK = 2
-"""Rows and columns that a layer with few outputs computes at once."""
-FEW_OUTPUTS = 4
-"""BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
+LOWEST = float(np.finfo(np.float32).min)
 
 
 def convolution(emitter: Emitter, node: fx.Node) -> str:
     """aten.conv1d, conv2d, conv3d with numbers or 'same' and 'valid' for padding."""
     values = arguments_of(node)
     dims = value_of(node).dim() - 2
-    stride, dilation = (_spread(values[name], dims) for name in ("stride", "dilation"))
+    stride, dilation = (spread(values[name], dims) for name in ("stride", "dilation"))
     kernel = value_of(values["weight"]).shape[2:]
     padding = values["padding"]
     if padding == "valid":
@@ -44,7 +45,7 @@ def convolution(emitter: Emitter, node: fx.Node) -> str:
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         pads = [t // 2 for t in total] + [t - t // 2 for t in total]
     else:
-        pads = _spread(padding, dims) * 2
+        pads = spread(padding, dims) * 2
     window = {
         "strides": stride, "dilations": dilation, "pads": pads, "group": values["groups"],
         "kernel_shape": list(kernel),
@@ -57,7 +58,7 @@ def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
     values = arguments_of(node)
     dims = value_of(node).dim() - 2
     names = ("stride", "padding", "output_padding", "dilation")
-    stride, padding, extra, dilation = (_spread(values[name], dims) for name in names)
+    stride, padding, extra, dilation = (spread(values[name], dims) for name in names)
     window = {
         "strides": stride, "dilations": dilation, "pads": padding * 2,
         "output_padding": extra, "group": values["groups"],
@@ -67,11 +68,11 @@ def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
 
 
 def linear(emitter: Emitter, node: fx.Node) -> str:
-    """aten.linear on vectors."""
+    """aten.linear: on vectors a Gemm, on the last of more axes a product of matrices."""
     values = arguments_of(node)
-    if value_of(values["input"]).dim() != 2:
-        raise unknown(node)
-    return _write(emitter, node, values, "Gemm", {"transB": 1})
+    if value_of(values["input"]).dim() == 2:
+        return _write(emitter, node, values, "Gemm", {"transB": 1})
+    return _write(emitter, node, values, "MatMul", {})
 
 
 def _write(
@@ -80,17 +81,49 @@ def _write(
     """The layer in the form that the file has."""
     path = module_path(node)
     layer = emitter.traced.layers.get(path)
-    bias = None if node in emitter.traced.lost else emitter.array(values["bias"])
     if layer is None:
-        parts = [emitter.value(values["input"]), emitter.value(values["weight"])]
-        parts += [] if bias is None else [emitter.constant(bias, "bias")]
-        return emitter.emit(operator, parts, path, **window)
+        return _in_float(emitter, node, values, operator, window, path)
+    bias = None if node in emitter.traced.lost else emitter.array(values["bias"])
     whole = layer.codes is not None and layer.inputs is not None
-    if whole and emitter.form == "integer" and _has_integers(operator, window):
+    if whole and emitter.form == "integer" and has_integers(operator, window):
         return _integer(emitter, values, layer, bias, operator, window, path)
     if emitter.form == "integer":
         emitter.float_layers.append(path)
     return _dequantized(emitter, node, values, layer, bias, operator, window, path)
+
+
+def _in_float(
+    emitter: Emitter, node: fx.Node, values: dict[str, Any], operator: str, window: dict[str, Any],
+    path: str,
+) -> str:  # fmt: skip
+    """The layer as it is; its weight and bias may be computed."""
+    parts, bias = [emitter.value(values["input"])], values["bias"]
+    parts.append(_weight(emitter, values["weight"], operator))
+    if bias is not None and node not in emitter.traced.lost:
+        held = emitter.traced.tensors.get(bias)
+        parts.append(emitter.value(bias) if held is None else emitter.constant(held, "bias"))
+    return _operator(emitter, operator, parts, path, window)
+
+
+def _weight(emitter: Emitter, weight: fx.Node, operator: str) -> str:
+    """A weight in float; a matrix product reads it by inputs, where torch has it by outputs."""
+    held = emitter.traced.tensors.get(weight)
+    if operator == "MatMul":
+        if held is None:
+            return emitter.emit("Transpose", [emitter.value(weight)])
+        return emitter.constant(held.T, "weight")
+    if operator == "ConvTranspose" and held is not None:
+        return emitter.constant(held, weight.name, operator)
+    return emitter.value(weight)
+
+
+def _operator(
+    emitter: Emitter, operator: str, parts: list[str], path: str, window: dict[str, Any]
+) -> str:
+    """An operator of input, weight and perhaps bias; a matrix product takes no bias."""
+    if operator != "MatMul" or len(parts) == 2:
+        return emitter.emit(operator, parts, path, **window)
+    return emitter.emit("Add", [emitter.emit(operator, parts[:2], path), parts[2]])
 
 
 def _dequantized(
@@ -111,15 +144,17 @@ def _dequantized(
         read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
         for pad in pads:
             read = write_pad(emitter, read, pad)
-    weight, shuffle = emitter.value(values["weight"]), 0
+    weight, shuffle = _weight(emitter, values["weight"], operator), 0
     if layer.codes is not None and layer.scale is not None:
         codes, scale, axis = layer.codes, layer.scale, layer.axis
-        if operator == "ConvTranspose" and _grows_by_stride(window):
+        if operator == "MatMul":
+            codes, axis = codes.T, 1
+        if operator == "ConvTranspose" and grows_by_stride(window):
             shuffle, operator, axis = window["strides"][0], "Conv", 0
-            codes, scale, bias, window = _subpixel(codes, scale, bias, window)
-        elif operator == "Conv" and _fits_blocks(emitter, node, codes, window):
+            codes, scale, bias, window = subpixel(codes, scale, bias, window)
+        elif operator == "Conv" and fits_blocks(emitter.traced, node, codes, window):
             shuffle = BLOCK
-            codes, scale, bias, window = _in_blocks(codes, scale, bias, window)
+            codes, scale, bias, window = in_blocks(codes, scale, bias, window)
         wide = emitter.widths.get(node)
         codes = pad_axis(codes, int(operator != "ConvTranspose"), emitter.widths.get(source))
         codes, scale = pad_axis(codes, 0, wide), pad_axis(scale, 0, wide, 1.0)
@@ -128,7 +163,7 @@ def _dequantized(
         parts.append(emitter.constant(np.zeros(scale.shape, np.int8), "zero"))
         weight = emitter.emit("DequantizeLinear", parts, axis=axis)
     parts = [read, weight] + ([] if bias is None else [emitter.constant(bias, "bias")])
-    return _shuffled(emitter, emitter.emit(operator, parts, path, **window), shuffle)
+    return _shuffled(emitter, _operator(emitter, operator, parts, path, window), shuffle)
 
 
 def _integer(
@@ -155,15 +190,16 @@ def _integer(
         read = write_pad(emitter, read, pad, zero)
     middle = emitter.constant(np.array(128, np.uint8), "zero")
     scale = layer.scale * np.float32(layer.inputs.scale)
-    codes, dims, shuffle = layer.codes, layer.codes.ndim - 2, 0
-    if operator == "Gemm":
+    codes, dims, shuffle, axis = layer.codes, layer.codes.ndim - 2, 0, 1
+    if operator in ("Gemm", "MatMul"):
+        axis = value_of(values["input"]).dim() - 1
         parts = [read, emitter.constant(codes.T, "codes"), zero]
         sums = emitter.emit("MatMulInteger", parts, path)
     else:
         if operator == "ConvTranspose":
             shuffle = window["strides"][0]
-            codes, scale, bias, window = _subpixel(codes, scale, bias, window)
-        rows = _rows_to_split(codes, window)
+            codes, scale, bias, window = subpixel(codes, scale, bias, window)
+        rows = rows_to_split(codes, window)
         if rows:
             codes, window = rows_as_channels(codes), {**window, "kernel_shape": [1, codes.shape[3]]}
         raised = (codes.astype(np.int16) + 128).astype(np.uint8)
@@ -172,21 +208,10 @@ def _integer(
         sums = _sum_of_rows(emitter, sums, rows, codes.shape[0] // rows) if rows else sums
     parts = [sums, emitter.constant(scale, "scale")]
     parts.append(emitter.constant(np.zeros(scale.shape, np.int32), "zero"))
-    result = emitter.emit("DequantizeLinear", parts, axis=1)
+    result = emitter.emit("DequantizeLinear", parts, axis=axis)
     if bias is not None:
         result = emitter.emit("Add", [result, _per_channel(emitter, bias, dims)])
     return _shuffled(emitter, result, shuffle)
-
-
-def _rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
-    """Rows of a kernel that ONNX Runtime had better sum itself, 0 for none.
-
-    It copies the picture in * height * width times in front of its multiplication; where few
-    channels come out, as in the last layer, that is most of the work.
-    """
-    outputs, inputs, height, width = codes.shape
-    plain = {*window.get("strides", [1]), *window.get("dilations", [1]), window.get("group", 1)}
-    return height if plain == {1} and height > 1 and 8 * outputs <= inputs * width else 0
 
 
 def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:
@@ -200,42 +225,6 @@ def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:
     return total
 
 
-def _fits_blocks(
-    emitter: Emitter, node: fx.Node, codes: np.ndarray, window: dict[str, Any]
-) -> bool:
-    """Whether a convolution had better compute blocks: few outputs, and always whole blocks."""
-    plain = {*window["strides"], *window["dilations"], window["group"]} == {1}
-    few = codes.ndim == 4 and codes.shape[0] <= FEW_OUTPUTS and min(codes.shape[2:]) > 1
-    made, given = value_of(node).shape[2:], emitter.traced.sides
-    whole = len(made) == len(given) == 2
-    whole = whole and all(m % g == 0 for m, g in zip(made, given, strict=True))
-    return plain and few and whole and emitter.traced.step % BLOCK == 0
-
-
-def _in_blocks(
-    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
-    """Weights, vectors and window of the convolution that computes BLOCK x BLOCK pixels at once."""
-    spread = blocks_as_channels(codes, BLOCK)
-    shape = {"strides": [BLOCK, BLOCK], "kernel_shape": list(spread.shape[2:])}
-    tiled = None if bias is None else np.tile(bias, BLOCK**2)
-    return spread, np.tile(scale, BLOCK**2), tiled, {**window, **shape}
-
-
-def _subpixel(
-    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
-    """Weights, vectors and window of the convolution that stands for a transposed one.
-
-    ONNX has no transposed convolution on integers.
-    """
-    factor, padding = window["strides"][0], tuple(window["pads"][:2])
-    spread, pads = subpixel_convolution(codes, factor, padding)
-    tiled = None if bias is None else np.tile(bias, factor**2)
-    shape = {"pads": list(pads), "kernel_shape": list(spread.shape[2:])}
-    return spread, np.tile(scale, factor**2), tiled, shape
-
-
 def _shuffled(emitter: Emitter, name: str, factor: int) -> str:
     """The phases of a subpixel convolution side by side, if it is one."""
     if not factor:
@@ -243,24 +232,14 @@ def _shuffled(emitter: Emitter, name: str, factor: int) -> str:
     return emitter.shuffle(name, factor, "DCR")
 
 
-def _has_integers(operator: str, window: dict[str, Any]) -> bool:
-    """Whether ONNX has the operator on integers, or a rewrite to one."""
-    if operator == "ConvTranspose":
-        return _grows_by_stride(window)
-    return operator == "Gemm" or len(window["kernel_shape"]) == 2
-
-
-def _grows_by_stride(window: dict[str, Any]) -> bool:
-    """Whether a transposed convolution can be written as a subpixel one."""
-    sides = [window[n] for n in ("kernel_shape", "strides", "pads", "output_padding")]
-    if window["group"] != 1 or len(sides[0]) != 2 or set(window["dilations"]) != {1}:
-        return False
-    kernel, stride, pads, extra = [(int(side[0]), int(side[1])) for side in sides]
-    return fits_subpixel(kernel, stride, pads, extra)
-
-
 def quantize_input(emitter: Emitter, name: str, inputs: InputCodes, zero: str) -> str:
-    """Codes of a value, of the type of `zero`; fewer than 8 bits are clipped first."""
+    """Codes of a value, of the type of `zero`; fewer than 8 bits are clipped first.
+
+    A product with negative scales of channels is kept apart by a Max that changes nothing: OpenVINO
+    would fold it into the quantiser, and computes nonsense then.
+    """
+    if name in emitter.turned and emitter.form == "qdq":
+        name = emitter.emit("Max", [name, emitter.scalar(LOWEST)])
     full = (-128, 127) if inputs.signed else (0, 255)
     if (inputs.low, inputs.high) != full:
         limits = [emitter.scalar(code * inputs.scale) for code in (inputs.low, inputs.high)]
@@ -271,9 +250,3 @@ def quantize_input(emitter: Emitter, name: str, inputs: InputCodes, zero: str) -
 def _per_channel(emitter: Emitter, vector: np.ndarray, dims: int) -> str:
     """A vector that broadcasts along axis 1 of a tensor with `dims` spatial axes."""
     return emitter.constant(vector.astype(np.float32).reshape(-1, *[1] * dims), "channel")
-
-
-def _spread(value: Any, dims: int) -> list[int]:
-    """One number or a list of them, as a list of `dims`."""
-    found: Sequence[int] = value if isinstance(value, Sequence) else [value]
-    return list(found) * dims if len(found) == 1 else list(found)

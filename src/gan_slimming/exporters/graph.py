@@ -1,27 +1,23 @@
-"""A finished generator as a list of operators, with its quantised layers known by name.
-
-The generator is traced twice by torch.export without its quantisers, at two sizes and two batches:
-an operator whose arguments follow the size would be frozen at one of them, and is refused.
-"""
+"""A finished generator as a list of operators, with its quantised layers known by name."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tag, Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.exporters.memory import refusal, writes
+from gan_slimming.exporters.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.layers import SLIM, SlimConvolution, output_axis, to_plain
-from gan_slimming.pruning.nodes import module_path, operator_name, value_of
+from gan_slimming.pruning.nodes import operator_name
 from gan_slimming.quantization.affine import along, quantize
 from gan_slimming.student import replace_module
-
-RESHAPES = frozenset({"view", "reshape", "flatten"})
 
 
 @dataclass(frozen=True)
@@ -60,14 +56,14 @@ class TracedGenerator:
 
     Attributes:
         nodes: calls in the order of execution.
-        tensors: placeholder -> parameter or buffer, quantised weights on their grid.
+        tensors: node -> parameter, buffer or constant, quantised weights on their grid.
         layers: module path -> its integers.
         sources: placeholders of the inputs by the names that they get in the file: input for a
             picture; z, and y for classes, for noise.
         result: the node of the output.
         lost: convolutions whose bias changes nothing.
         step: heights and widths of the input are multiples of this many pixels.
-        sides: height and width of the input as it was traced.
+        sides: height and width of the input.
     """
 
     nodes: list[fx.Node]
@@ -77,7 +73,7 @@ class TracedGenerator:
     result: fx.Node
     lost: frozenset[fx.Node] = frozenset()
     step: int = 1
-    sides: tuple[int, ...] = ()
+    sides: tuple[Side, ...] = ()
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -140,8 +136,9 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """A float32 copy for numpy."""
-    return tensor.detach().to("cpu", torch.float32).contiguous().numpy().copy()
+    """A copy for numpy, float32 where it is floating point."""
+    kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", kind).contiguous().numpy().copy()
 
 
 def trace(
@@ -158,20 +155,15 @@ def trace(
         UserError: it cannot be traced, depends on the size, or has other than one input and output.
     """
     plain = without_quantizers(module).cpu()
-    step = max(contract.multiple_of, 2)
-    first = _export(plain, trial_shapes(contract, 1, size, size))
-    second = _export(plain, trial_shapes(contract, 2, size + step, size + 2 * step))
-    _check_free_of_size(first.graph, second.graph)
-    signature = first.graph_signature
-    names: Mapping[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    state = {**dict(plain.named_parameters(remove_duplicate=False))}
-    state |= dict(plain.named_buffers(remove_duplicate=False))
-    nodes = list(first.graph.nodes)
-    held = [n for n in nodes if n.op == "placeholder"]
-    tensors = {n: array_of(state[names[n.name]]) for n in held if n.name in names}
-    given = [n for n in held if n.name not in names]
+    step = contract.multiple_of
+    labels = trial_shapes(contract, 1, size, size)
+    steps = (1, 2) if step == 1 else (step,)  # odd sizes, where the contract allows them
+    others = [trial_shapes(contract, 2, 2 * size + s, 3 * size + s) for s in steps]
+    program = trace_calls(plain, labels, others)
+    nodes = list(program.graph.nodes)
+    held = _constants(program, plain)
+    given = [n for n in nodes if n.op == "placeholder" and n not in held]
     results = nodes[-1].all_input_nodes
-    labels = list(trial_shapes(contract, 1, size, size))
     if len(given) != len(labels) or len(results) != 1:
         raise UserError(
             f"export takes generators of {len(labels)} input(s) and one output, got {len(given)} "
@@ -179,11 +171,43 @@ def trace(
         )
     found = quantized_layers(module) if quantized else {}
     layers = {path: layer_integers(path, layer) for path, layer in found.items()}
-    calls = [n for n in nodes if n.op == "call_function"]
-    lost = frozenset(node for node in calls if _bias_is_lost(node))
+    made = [n for n in calls(program.graph) if n.users and n not in held]
+    lost = frozenset(node for node in made if _bias_is_lost(node))
+    tensors = {node: array_of(value) for node, value in held.items()}
     sources = dict(zip(labels, given, strict=True))
-    step, sides = contract.multiple_of, tuple(value_of(given[0]).shape[2:])
-    return TracedGenerator(calls, tensors, layers, sources, results[0], lost, step, sides)
+    sides = sides_of(given[0])[2:]
+    return TracedGenerator(made, tensors, layers, sources, results[0], lost, step, sides)
+
+
+def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[fx.Node, Tensor]:
+    """Parameters, buffers and constants, and all that is computed from nothing else."""
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    names |= signature.inputs_to_lifted_tensor_constants
+    state: dict[str, Any] = dict(program.constants)
+    state |= dict(plain.named_parameters(remove_duplicate=False))
+    state |= dict(plain.named_buffers(remove_duplicate=False))
+    known: dict[fx.Node, Any] = {}
+    made = set(calls(program.graph))
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in names:
+            known[node] = state[names[node.name]].detach()
+        elif node in made and _is_constant(node, known):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*args, **kwargs)
+    return {node: value for node, value in known.items() if isinstance(value, Tensor)}
+
+
+def _is_constant(node: fx.Node, known: dict[fx.Node, Any]) -> bool:
+    """Whether a call gives the same at every size, and every time."""
+    tags = getattr(node.target, "tags", ())
+    symbols = (torch.SymInt, torch.SymFloat)
+    given = pytree.tree_leaves((node.args, node.kwargs))
+    fixed = not any(isinstance(value, symbols) for value in given)
+    kept = operator_name(node).startswith(("conv", "linear"))  # its input may be quantised
+    own = not kept and (not writes(node) or operator_name(node) == "detach_")
+    read = set(node.all_input_nodes)
+    return own and fixed and read <= known.keys() and Tag.nondeterministic_seeded not in tags
 
 
 def trial_shapes(
@@ -222,50 +246,7 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
 
 def unknown(node: fx.Node) -> UserError:
     """The refusal of an operator, by its name and place."""
-    return UserError(
-        f"operator '{operator_name(node)}' in module '{module_path(node) or 'the generator'}' "
-        "cannot be exported; write that step with operators of the table in "
+    return refusal(
+        node, "cannot be exported; write that step with operators of the table in "
         "gan_slimming/exporters/operators.py"
-    )
-
-
-def _export(
-    module: nn.Module, shapes: Mapping[str, tuple[int, ...]]
-) -> torch.export.ExportedProgram:
-    inputs = tuple(
-        torch.zeros(shape, dtype=torch.int64 if name == "y" else None)
-        for name, shape in shapes.items()
-    )
-    try:
-        return torch.export.export(module, inputs, strict=False)
-    except Exception as error:  # torch.export raises many kinds; each means the same to a user
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        told = " and ".join("x".join(map(str, shape)) for shape in shapes.values())
-        raise UserError(
-            f"the generator cannot be traced with an input of {told} ({first}); try another --size"
-        ) from error
-
-
-def _check_free_of_size(first: fx.Graph, second: fx.Graph) -> None:
-    """The same calls with the same arguments, whatever the size of the picture."""
-    ours, theirs = list(first.nodes), list(second.nodes)
-    if len(ours) != len(theirs):
-        raise UserError("the generator does something else at another size; it cannot be exported")
-    for one, other in zip(ours, theirs, strict=True):
-        if one.op != "call_function":
-            continue
-        if operator_name(one) in RESHAPES:
-            same = value_of(one).shape[1:] == value_of(other).shape[1:]
-        else:
-            same = (one.target, _frozen(one)) == (other.target, _frozen(other))
-        if not same:
-            raise UserError(
-                f"operator '{operator_name(one)}' in module '{module_path(one)}' depends on the "
-                "picture's size, which an exported file cannot follow; use scale factors instead "
-                "of sizes"
-            )
-
-
-def _frozen(node: fx.Node) -> str:
-    """Arguments with nodes by name, comparable between two traces."""
-    return repr((node.args, sorted(node.kwargs.items())))
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from gan_slimming.config import InputContract, UserError
 from gan_slimming.exporters.emitter import Emitter, Form, file_widths
 from gan_slimming.exporters.graph import TracedGenerator
 from gan_slimming.exporters.operators import write_node
+from gan_slimming.exporters.tracing import sides_of
 from gan_slimming.pruning.nodes import value_of
 from gan_slimming.runtimes import KEY
 
@@ -40,7 +41,7 @@ def onnx_model(
     """
     if opset not in OPSETS:
         raise UserError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
-    emitter = Emitter(traced, form)
+    emitter = Emitter(traced, form, opset=opset)
     for node in traced.nodes:
         emitter.names[node] = write_node(emitter, node)
     model = _assemble(emitter, traced.result, opset)
@@ -54,7 +55,7 @@ def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) 
     source = node.args[0]
     assert isinstance(source, fx.Node)
     alone = dataclasses.replace(traced, sources={"input": source}, result=node, lost=frozenset())
-    emitter = Emitter(alone, form, file_widths(traced, form))  # as it stands in the file
+    emitter = Emitter(alone, form, file_widths(traced, form), opset)  # as it stands in the file
     if more := emitter.widths.get(source, 0):
         last = [0, more - value_of(source).shape[1]] + [0] * (value_of(source).dim() - 2)
         pads = emitter.integers([0] * len(last) + last)
@@ -99,8 +100,10 @@ def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:
 
 def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
     """Features are fixed, everything else is free; the output's sides have names of their own."""
-    value = value_of(node)
+    value, sides = value_of(node), sides_of(node)
     names = ("height", "width") if value.dim() == 4 else [f"axis_{n}" for n in range(2, 9)]
     free = [name + suffix for name in names[: max(0, value.dim() - 2)]]
+    features = [side.first if side.fixed else f"features{suffix}" for side in sides[1:2]]
     kind = TensorProto.FLOAT if value.is_floating_point() else TensorProto.INT64
-    return helper.make_tensor_value_info(label, kind, ["batch", *value.shape[1:2], *free])
+    shape = ["batch", *features, *free][: value.dim()]
+    return helper.make_tensor_value_info(label, kind, shape)

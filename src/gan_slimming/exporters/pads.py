@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from torch import fx
 
-from gan_slimming.config import UserError
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import arguments_of, unknown
+from gan_slimming.exporters.shapes import END, cut
 from gan_slimming.pruning.nodes import operator_name, value_of
 
-PADS = frozenset({"pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d"})
+PADS = frozenset({"pad", "constant_pad_nd"} | {
+    f"{kind}_pad{dims}d" for kind in ("reflection", "replication") for dims in (1, 2, 3)
+})  # fmt: skip
 ONNX_MODES = {"reflect": "reflect", "replicate": "edge", "constant": "constant"}
 
 
@@ -21,13 +23,28 @@ def write_pad(emitter: Emitter, name: str, node: fx.Node, zero: str = "") -> str
     """
     mode, fill, pads = pad_of(node)
     dims = value_of(node).dim()
+    if mode == "circular":
+        return _circular(emitter, name, pads, dims)
     begin, end = [0] * dims, [0] * dims
     for place in range(len(pads) // 2):
         begin[-1 - place], end[-1 - place] = pads[2 * place], pads[2 * place + 1]
-    parts = [name, emitter.integers(begin + end)]
+    parts = [name, emitter.sizes(begin + end)]
     if mode == "constant":
         parts.append(zero or emitter.scalar(fill))
     return emitter.emit("Pad", parts, mode=ONNX_MODES[mode])
+
+
+def _circular(emitter: Emitter, name: str, pads: list[int], dims: int) -> str:
+    """Each end of an axis once more in front of the other; ONNX has it since opset 19 only."""
+    for place in range(len(pads) // 2):
+        before, behind, axis = pads[2 * place], pads[2 * place + 1], dims - 1 - place
+        parts = [name]
+        if before:
+            parts.insert(0, cut(emitter, name, axis, -before, END))
+        if behind:
+            parts.append(cut(emitter, name, axis, 0, behind))
+        name = emitter.emit("Concat", parts, axis=axis) if len(parts) > 1 else name
+    return name
 
 
 def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
@@ -38,9 +55,8 @@ def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
     else:
         mode, fill = ("reflect" if name.startswith("reflection") else "replicate"), 0.0
         pads = values["padding"]
-    if mode not in ONNX_MODES:
-        raise UserError(f"padding mode '{mode}' cannot be exported; take reflect or constant")
-    if min(pads) < 0:
+    negative = any(isinstance(pad, int) and pad < 0 for pad in pads)
+    if negative and mode != "constant":
         raise unknown(node)
     return mode, float(fill), list(pads)
 

@@ -28,7 +28,7 @@ from gan_slimming.exporters.graph import (
     without_quantizers,
 )
 from gan_slimming.exporters.onnx import layer_model
-from gan_slimming.pruning.nodes import module_path
+from gan_slimming.pruning.nodes import module_path, operator_name
 from gan_slimming.runtimes import start_onnxruntime, start_openvino
 
 LAYER_TOLERANCE = 1e-5
@@ -39,7 +39,7 @@ TIE = 1e-4
 """Distance from the border of two codes, in codes, within which float32 decides nothing."""
 Inputs = tuple[Tensor, ...]
 """What a generator's forward takes."""
-LAYER_KINDS = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear")
+LAYER_KINDS = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
 START: dict[str, Callable[..., Any]] = {
     "onnxruntime": start_onnxruntime,
     "openvino": start_openvino,
@@ -207,4 +207,4 @@ def summary(rows: Sequence[LayerParity]) -> dict[str, Any]:
 
 
 def _is_layer(node: fx.Node) -> bool:
-    return str(node.target).split(".")[1] in LAYER_KINDS
+    return operator_name(node) in LAYER_KINDS

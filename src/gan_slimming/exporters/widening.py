@@ -32,9 +32,9 @@ def widths_of(traced: TracedGenerator) -> dict[fx.Node, int]:
     """Node -> channels that the file gives it, of every node that gets more than it has."""
     found = {}
     for space in _spaces(traced):
-        channels = {value_of(node).shape[1] for node in space}
         norms = [node for node in space if operator_name(node) == "instance_norm"]
         divides = norms and all(arguments_of(node)["eps"] > 0 for node in norms)  # 0 by 0 else
+        channels = {value_of(node).shape[1] for node in space if norms}
         if len(channels) != 1 or not divides or not _is_closed(traced, space):
             continue
         narrow = channels.pop()

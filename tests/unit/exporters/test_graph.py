@@ -54,13 +54,6 @@ def test_a_bias_in_front_of_an_instance_norm_is_lost() -> None:
     torch.testing.assert_close(net(values), expected, rtol=0, atol=1e-12)
 
 
-class Upsampled(nn.Module):
-    """Enlarges to a size that it computes from its input's."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.interpolate(x, size=(2 * x.shape[2], 2 * x.shape[3]))
-
-
 class Two(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x + 1
@@ -69,7 +62,6 @@ class Two(nn.Module):
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        (Upsampled(), "operator 'upsample_nearest2d' in module '' depends on the picture's size"),
         (Two(), "1 input(s) and one output, got 1 and 2"),
         (nn.Linear(5, 5), "cannot be traced with an input of 1x3x32x32"),
     ],

@@ -1,0 +1,91 @@
+"""What the window of a convolution allows, and its weights in the form that is rewritten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from gan_slimming.exporters.graph import TracedGenerator
+from gan_slimming.exporters.rewrites import (
+    blocks_as_channels,
+    fits_subpixel,
+    subpixel_convolution,
+)
+from gan_slimming.exporters.tracing import sides_of
+
+BLOCK = 2
+"""Rows and columns that a layer with few outputs computes at once."""
+FEW_OUTPUTS = 4
+"""BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
+
+
+def spread(value: Any, dims: int) -> list[int]:
+    """One number or a list of them, as a list of `dims`."""
+    found = list(value) if isinstance(value, list | tuple) else [value]
+    return found * dims if len(found) == 1 else found
+
+
+def has_integers(operator: str, window: dict[str, Any]) -> bool:
+    """Whether ONNX has the operator on integers, or a rewrite to one."""
+    if operator == "ConvTranspose":
+        return grows_by_stride(window)
+    return operator in ("Gemm", "MatMul") or len(window["kernel_shape"]) == 2
+
+
+def grows_by_stride(window: dict[str, Any]) -> bool:
+    """Whether a transposed convolution can be written as a subpixel one."""
+    sides = [window[n] for n in ("kernel_shape", "strides", "pads", "output_padding")]
+    if window["group"] != 1 or len(sides[0]) != 2 or set(window["dilations"]) != {1}:
+        return False
+    kernel, stride, pads, extra = [(int(side[0]), int(side[1])) for side in sides]
+    return fits_subpixel(kernel, stride, pads, extra)
+
+
+def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
+    """Rows of a kernel that ONNX Runtime had better sum itself, 0 for none.
+
+    It copies the picture in * height * width times in front of its multiplication; where few
+    channels come out, as in the last layer, that is most of the work.
+    """
+    outputs, inputs, height, width = codes.shape
+    plain = {*window.get("strides", [1]), *window.get("dilations", [1]), window.get("group", 1)}
+    return height if plain == {1} and height > 1 and 8 * outputs <= inputs * width else 0
+
+
+def fits_blocks(
+    traced: TracedGenerator, node: fx.Node, codes: np.ndarray, window: dict[str, Any]
+) -> bool:
+    """Whether a convolution had better compute blocks: few outputs, and always whole blocks."""
+    plain = {*window["strides"], *window["dilations"], window["group"]} == {1}
+    few = codes.ndim == 4 and codes.shape[0] <= FEW_OUTPUTS and min(codes.shape[2:]) > 1
+    made, given = sides_of(node)[2:], traced.sides
+    whole = len(made) == len(given) == 2 and traced.step % BLOCK == 0
+    for one, other in zip(made, given, strict=False):
+        whole = whole and one.first % other.first == 0 and one.second % other.second == 0
+    return plain and few and whole
+
+
+def in_blocks(
+    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Weights, vectors and window of the convolution that computes BLOCK x BLOCK pixels at once."""
+    spread = blocks_as_channels(codes, BLOCK)
+    shape = {"strides": [BLOCK, BLOCK], "kernel_shape": list(spread.shape[2:])}
+    tiled = None if bias is None else np.tile(bias, BLOCK**2)
+    return spread, np.tile(scale, BLOCK**2), tiled, {**window, **shape}
+
+
+def subpixel(
+    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Weights, vectors and window of the convolution that stands for a transposed one.
+
+    ONNX has no transposed convolution on integers.
+    """
+    factor, padding = window["strides"][0], tuple(window["pads"][:2])
+    spread, pads = subpixel_convolution(codes, factor, padding)
+    tiled = None if bias is None else np.tile(bias, factor**2)
+    shape = {"pads": list(pads), "kernel_shape": list(spread.shape[2:])}
+    return spread, np.tile(scale, factor**2), tiled, shape

@@ -1,0 +1,39 @@
+"""How far an exported generator is from the one in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.exporters import parity
+from gan_slimming.exporters.graph import trace
+from gan_slimming.exporters.onnx import onnx_model
+
+RUNTIMES = ("onnxruntime", "openvino")
+CONTRACT = InputContract(channels=4, multiple_of=4)
+SHAPES = ((1, 4, 16, 16), (2, 4, 12, 24), (3, 4, 28, 20))
+"""Batches and sizes, most of them not square, none of them traced but the first."""
+
+
+def kinds(module: nn.Module, contract: InputContract = CONTRACT) -> list[str]:
+    """The operators of the float form, in order."""
+    model, _ = onnx_model(trace(module.eval(), contract, 16, quantized=False), "float", 17, {})
+    return [node.op_type for node in model.graph.node]
+
+
+def difference(
+    module: nn.Module, contract: InputContract = CONTRACT, opset: int = 17,
+    shapes: Sequence[tuple[int, ...]] = SHAPES,
+) -> float:  # fmt: skip
+    """Greatest difference of the float form in any runtime, relative to the largest value."""
+    module.eval()
+    model, _ = onnx_model(trace(module, contract, 16, quantized=False), "float", opset, {})
+    generator = torch.Generator().manual_seed(3)
+    given = [(torch.rand(shape, generator=generator) * 2 - 1,) for shape in shapes]
+    with torch.no_grad():
+        extent = max(float(module(*inputs).abs().max()) for inputs in given)
+    found = parity.differences(module, model.SerializeToString(), given, RUNTIMES)
+    return max(found.values()) / max(extent, 1.0)
