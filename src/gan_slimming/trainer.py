@@ -119,12 +119,11 @@ class Trainer:
         return self.final()
 
     def begin(self) -> None:
-        """Before the first step: start the gates at what channels are worth, calibrate ranges."""
+        """Before the first step: calibrate ranges, start the gates at what channels are worth."""
+        self._calibrate()  # first: on a grid of step 1 most channels would seem to be worth nothing
         if self.slims and self.settings.gate_start == "saliency":
-            # On ranges that are not calibrated yet, as in all published rows (docs/deviations.md).
             with self.fabric.autocast():
                 start_gates(self.student, self._some_inputs(4, self.run.seed + 3), self.run.seed)
-        self._calibrate()
         if not self.slims:
             self.begin_recovery()
 

@@ -23,7 +23,7 @@ from gan_slimming.data.images import PictureSet
 from gan_slimming.interruption import Interrupted, interruptible
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.pruning.proximal import soft_threshold
-from gan_slimming.student import prepare
+from gan_slimming.student import Student, prepare
 from gan_slimming.trainer import Setting, Trainer
 
 EXAMPLE = (torch.zeros(1, 3, 32, 32),)
@@ -183,6 +183,23 @@ def test_macs_only_fall_while_slimming_and_end_just_below_the_budget(build: Buil
     assert 0.98 * 0.3 * whole <= slimming[-1] <= 0.3 * whole
     assert trainer.cost_at_cut == slimming[-1]
     assert set(macs[trainer.slim_steps :]) == {-1.0}
+
+
+def test_ranges_are_calibrated_before_channels_are_weighed(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges: list[float] = []
+
+    def weigh(student: Student, *_: object) -> None:
+        ranges.extend(float(scale.detach()) for scale in student.ranges())
+
+    monkeypatch.setattr(module, "start_gates", weigh)
+    trainer = build(replace(changed(RUN, gate_start="saliency"), bits=8))
+    assert {float(scale.detach()) for scale in trainer.student.ranges()} == {1.0}
+    trainer.begin()
+    assert ranges == [float(scale.detach()) for scale in trainer.student.ranges()]
+    assert 1.0 not in ranges
+    assert ranges
 
 
 def test_gates_are_frozen_while_recovering(build: Build) -> None:
