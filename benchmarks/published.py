@@ -8,7 +8,7 @@ Tasks:
     mosaic-8    the same at width 8
     zebra       the published compressed CycleGAN (horse to zebra, separable convolutions), slimmed
                 to half its MACs: SqueezeNet's top-1 'zebra' on test horses, before and after. It
-                is trained on the photos and as many again of CIFAR-10's horses, enlarged: what a
+                is trained on the photos and twice as many of CIFAR-10's horses, enlarged: what a
                 generator does to horses has to be shown to it on horses
 DATA holds fast_neural_style/, gancompression_horse2zebra/, horse2zebra_test/, cifar10/,
 squeezenet1_1/ and lpips_weights/. Neither test horses nor held out photos are trained on. Finished
@@ -122,13 +122,13 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def with_horses(folder: Path, arguments: argparse.Namespace) -> Path:
-    """A folder of the photos and as many of CIFAR-10's training horses, enlarged; made once."""
+    """A folder of the photos and twice as many of CIFAR-10's training horses; made once."""
     if folder.is_dir():
         return folder
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(arguments.photos, part)
-    wanted = sum(file.is_file() for file in part.rglob("*"))
+    wanted = 2 * sum(file.is_file() for file in part.rglob("*"))
     (part / "horses").mkdir()
     with tarfile.open(arguments.data / "cifar10" / "cifar10_jpg.tar.xz") as archive:
         for member in archive:
