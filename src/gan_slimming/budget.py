@@ -30,13 +30,15 @@ MARGIN = 0.003
 
 
 def parameters_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
-    """Trainable numbers of the generator: quantiser scales and statistics are not counted."""
-    return sum(n for name, n in elements_left(graph, alive).items() if not _is_state(name))
+    """Trainable numbers of the generator: quantiser scales and buffers are not counted."""
+    elements = elements_left(graph, alive).items()
+    return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALE))
 
 
 def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:
     """Bytes of the saved file: one per quantised weight, four per other number, and the header."""
-    quantized = {path + ".weight" for path in graph.quantized_layers} if bits else set()
+    layers = graph.quantized_layers if bits else []
+    quantized = {f"{path}.weight" if path else "weight" for path in layers}
     elements = elements_left(graph, alive)
     body = sum(n * (1 if name in quantized else 4) for name, n in elements.items())
     tensors = sum(len(shape) > 1 for shape in graph.shapes.values())
@@ -189,7 +191,3 @@ class BudgetController:
                 after[i][block] = before[i][block]
             else:
                 alive[groups[i].name][block] = False
-
-
-def _is_state(name: str) -> bool:
-    return name.endswith((SCALE, ".running_mean", ".running_var", ".num_batches_tracked"))

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_slimming.pruning.slicing import output_axis
+from gan_slimming.pruning.thinned import THINNED, normalise_over_channels
 from gan_slimming.quantization.affine import along
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 
@@ -129,6 +130,9 @@ class SlimInstanceNorm3d(SlimNorm, nn.InstanceNorm3d): ...
 class SlimGroupNorm(SlimNorm, nn.GroupNorm): ...
 
 
+class SlimLayerNorm(SlimNorm, nn.LayerNorm): ...
+
+
 class SlimBatchNorm1d(SlimNorm, nn.BatchNorm1d): ...
 
 
@@ -144,12 +148,13 @@ SLIM: dict[type[nn.Module], type[nn.Module]] = {
         *(SlimConv1d, SlimConv2d, SlimConv3d, SlimLinear),
         *(SlimConvTranspose1d, SlimConvTranspose2d, SlimConvTranspose3d),
         *(SlimInstanceNorm1d, SlimInstanceNorm2d, SlimInstanceNorm3d),
-        *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d, SlimGroupNorm),
+        *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d, SlimGroupNorm, SlimLayerNorm),
     )
     for base in (slim.__bases__[1],)
 }
 """Layer type -> its student. Only exact types: a subclass may compute something else."""
 SLIM[nn.ReflectionPad2d] = SlimReflectionPad2d
+SLIM |= {thinned: SLIM[norm] for norm, thinned in THINNED.items()}
 
 
 def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -169,8 +174,8 @@ def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """What the norm computes with this scale and shift in place of its own."""
-    if isinstance(layer, nn.GroupNorm):
-        return F.group_norm(values, layer.num_groups, weight, bias, layer.eps)
+    if isinstance(layer, tuple(THINNED)):
+        return normalise_over_channels(layer, values, weight, bias)
     mean, variance = layer.running_mean, layer.running_var
     batch_statistics = layer.training or mean is None
     if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
@@ -197,8 +202,9 @@ def to_slim(layer: nn.Module) -> nn.Module:
 
 
 def to_plain(slim: nn.Module) -> nn.Module:
-    """The standard layer again, once it has neither gate nor quantisers."""
+    """The standard layer again, or a thinned norm, once it has neither gate nor quantisers."""
     base: Any = type(slim).__bases__[-1]
+    base = THINNED.get(base, base) if hasattr(slim, "whole_channels") else base
     plain = base.__new__(base)
     nn.Module.__init__(plain)
     hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer")

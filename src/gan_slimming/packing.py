@@ -19,7 +19,7 @@ from gan_slimming.layers import SLIM, SlimConvolution, output_axis, to_slim
 from gan_slimming.pruning.groups import owner_of
 from gan_slimming.pruning.remembered import restore_numbers
 from gan_slimming.pruning.reparametrised import make_plain
-from gan_slimming.pruning.slicing import update_attributes
+from gan_slimming.pruning.slicing import mark_affine, norm_width, update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 from gan_slimming.student import replace_module
@@ -27,7 +27,6 @@ from gan_slimming.student import replace_module
 PACKED = "packed.vectors"
 WEIGHT_SCALE = "weight_quantizer.scale"
 INPUT_SCALE = "input_quantizer.scale"
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 
 class Quantizers(NamedTuple):
@@ -238,8 +237,8 @@ def _place(module: nn.Module, name: str, value: Tensor) -> None:
     owner, field = owner_of(module, name)
     table: dict[str, Any] = owner._parameters if field in owner._parameters else owner._buffers
     old = table.get(field)
-    if old is None and isinstance(owner, NORMS):
-        owner.affine = True  # a student gives every norm a scale and a shift
+    if old is None and norm_width(owner) is not None:
+        mark_affine(owner)  # a student gives every norm a scale and a shift
     elif old is None:
         raise ValueError(f"there is no place for {name}")
     elif not _narrows(owner, old.shape, value.shape):
@@ -260,10 +259,7 @@ def _narrows(layer: nn.Module, old: Sequence[int], new: Sequence[int]) -> bool:
 def _check_lengths(path: str, layer: Any) -> None:
     """A layer's vectors are as long as it is wide."""
     width = getattr(layer, "out_channels", getattr(layer, "out_features", None))
-    if isinstance(layer, nn.modules.batchnorm._NormBase):
-        width = layer.num_features
-    elif isinstance(layer, nn.GroupNorm):
-        width = layer.num_channels
+    width = norm_width(layer) if width is None else width
     bias = getattr(layer, "bias", None)
     if isinstance(bias, Tensor) and isinstance(width, int) and len(bias) != width:
         raise ValueError(f"{_join(path, 'bias')} has {len(bias)} values for {width} channels")

@@ -29,6 +29,7 @@ from gan_slimming.pruning.groups import (
     owner_of,
 )
 from gan_slimming.pruning.reparametrised import plain_copy
+from gan_slimming.pruning.slicing import mark_affine, norm_width
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 
 SCALE = ".weight_quantizer.scale"
@@ -179,14 +180,11 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
 def _give_norms_a_scale(module: nn.Module) -> None:
     """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
     for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm):
-            if layer.weight is not None:
-                continue
-            grouped = isinstance(layer, nn.GroupNorm)
-            size, dtype = layer.num_channels if grouped else layer.num_features, _dtype(module)
-            layer.weight = nn.Parameter(torch.ones(size, dtype=dtype))
-            layer.bias = nn.Parameter(torch.zeros(size, dtype=dtype))
-            layer.affine = True
+        width = norm_width(layer)
+        if width is not None and layer.weight is None:
+            layer.weight = nn.Parameter(torch.ones(width, dtype=_dtype(module)))
+            layer.bias = nn.Parameter(torch.zeros(width, dtype=_dtype(module)))
+            mark_affine(layer)
 
 
 def _quantize_layer(student: Student, path: str, bits: int, activation_range: float | None) -> None:

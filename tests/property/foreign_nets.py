@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from tests.property import foreign_layers as layers
+from tests.property import foreign_norms as norms
 from tests.property import foreign_numbers as numbers
 from tests.property import foreign_pictures as pictures
 from tests.property import foreign_styles as styles
@@ -41,6 +42,11 @@ NETS: dict[str, Net] = {
     "multi_head": Net(styles.MultiHead),
     "esrgan": Net(pictures.esrgan),
     "norm_groups": Net(layers.norm_groups),
+    "anime_gan_v2": Net(norms.AnimeGanV2),
+    "inverted": Net(norms.inverted),
+    "conv_next": Net(norms.conv_next),
+    "normalised": Net(norms.Normalised),
+    "not_thinned": Net(norms.NotThinned),
     "pixel_norm": Net(layers.pixel_normalised),
     "unit_length": Net(layers.UnitLength),
     "spectral": Net(layers.spectral),

@@ -130,6 +130,17 @@ class Mixer(Block):
         return (t + self.down(F.gelu(self.up(self.norm(t))))).permute(0, 3, 1, 2)
 
 
+class OverChannels(nn.Module):
+    """LayerNorm over the channels of a feature map, as ConvNeXt has it."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class Functional(Block):
     """F.conv2d with a scaled parameter of the module."""
 
@@ -208,7 +219,7 @@ def draw(rng: random.Random, width: int, depth: int = 0) -> Block:
         ),
         lambda: Excite(width),
         lambda: Attention(width, wide),
-        lambda: Mixer(width, wide, rng.random() < 0.3),
+        lambda: Mixer(width, wide, rng.random() < 0.5),
         lambda: Functional(width, wide, rng.random() < 0.5),
         lambda: ByHand(width, rng.randint(0, 5)),
     ]
@@ -232,6 +243,7 @@ def _norm(rng: random.Random, width: int) -> list[nn.Module]:
     return rng.choice([
         [], [nn.BatchNorm2d(width)], [nn.InstanceNorm2d(width)], [nn.GroupNorm(width, width)],
         [nn.InstanceNorm2d(width, affine=True)], [nn.GroupNorm(1, width)],
+        [nn.GroupNorm(1, width, affine=False)], [OverChannels(width)],
         [nn.BatchNorm2d(width, track_running_stats=False)],
     ])  # fmt: skip
 

@@ -25,9 +25,12 @@ from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
 TAKEN = ("picture", "latent", "latent+class")
 """What an exported file can be fed."""
 EXPORTED = [name for name, net in NETS.items() if net.takes in TAKEN]
-IN_INTEGERS = ["self_attention", "tokens", "style_gan", "shuffled", "gated", "channels_last"]
+IN_INTEGERS = [
+    "self_attention", "tokens", "style_gan", "shuffled", "gated", "channels_last", "inverted",
+    "conv_next",
+]  # fmt: skip
 """Nets whose arguments follow the picture's size, or that have linear layers on more than vectors,
-choices or pieces: their int8 forms too."""
+choices or pieces, or norms over all channels: their int8 forms too."""
 RUNTIMES = ("onnxruntime", "openvino")
 
 

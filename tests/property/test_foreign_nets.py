@@ -1,4 +1,4 @@
-"""Any generator: 41 foreign nets and random ones are slimmed exactly, or refused by name."""
+"""Any generator: 46 foreign nets and random ones are slimmed exactly, or refused by name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.property.random_nets import STYLE, RandomNet
 from tests.property.test_extraction import EXACT, randomise
 from torch import Tensor, nn
 
+from gan_slimming.budget import parameters_left
 from gan_slimming.checkpoint import load_generator_file, save_generator
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import GeneratorSpec
@@ -39,11 +40,32 @@ PRUNABLE: dict[str, dict[str, int]] = {
     "conditional_batch_norm": {"scale.weight": 6, "body": 5},
     "one_embedding": {"norm": 6},
     "self_attention": {"first": 8, "query": 4, "value": 6},
-    "tokens": {"up": 9, "q": 5, "v": 5},
+    "tokens": {"first": 6, "up": 9, "q": 5, "v": 5},
     "fused_attention": {"first": 6, "v": 4},
     "multi_head": {"body": 5},
     "esrgan": {"0": 6, "4": 2, **{f"{b}.layers.{n}": 4 for b in (1, 2) for n in range(3)}},
-    "norm_groups": {"1": 4, "4": 3, "10": 5},
+    "norm_groups": {"1": 4, "4": 3, "6": 4, "10": 5},
+    "anime_gan_v2": {
+        "a.0.1": 3,
+        "a.1.1": 6,
+        "a.2.1": 6,
+        "b.0.1": 12,
+        "b.1.1": 12,
+        "c.0.1": 12,
+        "c.1.layers.0.1": 24,
+        "c.1.layers.2": 24,
+        **{f"c.{b}.layers.0.1": 48 for b in (2, 3, 4)},
+        "c.5.1": 12,
+        "d.0.1": 12,
+        "d.1.1": 12,
+        "e.0.1": 6,
+        "e.1.1": 6,
+        "e.2.1": 3,
+    },
+    "inverted": {"0.1": 6, "1.layers.0.1": 12},
+    "conv_next": {"0": 6, "1.up": 12, "2.up": 12},
+    "normalised": {"first": 6, "one": 5},
+    "not_thinned": {},
     "pixel_norm": {"3": 6},
     "unit_length": {"first": 6},
     "spectral": {"1": 6, "3": 5, "5": 6, "7": 4},
@@ -75,10 +97,9 @@ HELD = {
     "named_view": NAMED,
     "named_split": NAMED,
     "sliced_weight": NAMED,
-    "tokens": "'layer_norm' over all its channels reads it",
     "fused_attention": "the scale of an attention depends on its number",
     "multi_head": "nn.MultiheadAttention is kept whole",
-    "norm_groups": "a normalisation over 1 sets of channels reads it",
+    "not_thinned": "a normalisation over 1 sets of channels reads it",
     "pixel_norm": "'mean' over all its channels reads it",
     "plus": "'softplus' of zero is not zero",
     "subclasses": "'mean' over all its channels reads it",
@@ -224,6 +245,15 @@ def test_random_nets_are_slimmed_exactly(seed: int) -> None:
     assert difference(small, broken, random_inputs(24, 6, 1)) < EXACT
 
 
+def test_half_of_the_channels_of_animegan_v2_are_three_quarters_of_its_work() -> None:
+    """The cartoon generator with a norm over all channels behind every convolution."""
+    graph = prepared("anime_gan_v2").graph
+    prunable = sum(group.channels for group in graph.prunable)
+    assert prunable >= 0.97 * sum(group.channels for group in graph.groups)
+    half = {g.name: torch.arange(g.channels) < g.channels // 2 for g in graph.prunable}
+    assert macs_left(graph, half) < 0.3 * macs_left(graph, {})
+
+
 PRODUCTS = {
     "self_attention", "tokens", "blurred", "per_channel_blur", "fused_attention", "sliced_weight",
 }  # fmt: skip
@@ -235,6 +265,10 @@ def test_the_groups_know_the_work_that_weights_do(name: str) -> None:
     """multi_head is left out: torch's counter does not look into its fused kernel."""
     net = NETS[name]
     module, inputs = net.build().double().eval(), inputs_of(net.takes, 16)
-    found = macs_left(prepare(module, inputs, bits=None).graph, {})
+    student = prepare(module, inputs, bits=None)
+    found = macs_left(student.graph, {})
     whole = count(module, inputs).macs
+    assert parameters_left(student.graph, {}) == sum(p.numel() for p in student.parameters()) - sum(
+        gate.numel() for gate in student.gates
+    )
     assert found <= whole if name in PRODUCTS else found == whole

@@ -108,6 +108,12 @@ def test_bytes_count_one_for_an_int8_weight_and_four_for_a_float(teacher: nn.Mod
     assert bytes_left(graph, {}, None) - bytes_left(graph, {}, 8) == 3 * weights - 4 * layers
 
 
+def test_a_layer_that_is_the_whole_generator_is_counted_in_int8_too() -> None:
+    graph = prepare(nn.Conv2d(3, 3, 3, padding=1), EXAMPLE, bits=None).graph
+    assert graph.quantized_layers == [""]
+    assert bytes_left(graph, {}, None) - bytes_left(graph, {}, 8) == 3 * 81 - 4
+
+
 @pytest.mark.parametrize("kind", ["macs", "parameters", "bytes"])
 def test_an_impossible_budget_is_refused_and_the_smallest_possible_named(
     teacher: nn.Module, kind: str

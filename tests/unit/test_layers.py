@@ -16,6 +16,13 @@ from gan_slimming.layers import (
     to_plain,
     to_slim,
 )
+from gan_slimming.pruning.slicing import slice_tensors
+
+
+def thinned(norm: nn.Module) -> nn.Module:
+    slice_tensors(norm, {(name, 0): torch.arange(4) for name in ("weight", "bias")})
+    return norm
+
 
 LAYERS = [
     (nn.Conv1d(3, 4, 3, padding=1, padding_mode="reflect"), (2, 3, 9)),
@@ -29,6 +36,9 @@ LAYERS = [
     (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), (2, 4, 5, 5)),
     (nn.InstanceNorm3d(4, affine=True), (2, 4, 3, 3, 3)),
     (nn.GroupNorm(2, 4), (2, 4, 5, 5)),
+    (thinned(nn.GroupNorm(1, 6)), (2, 4, 5, 5)),
+    (nn.LayerNorm(4), (2, 4)),
+    (thinned(nn.LayerNorm(6)), (2, 4)),
     (nn.BatchNorm1d(4), (2, 4)),
     (nn.BatchNorm2d(4, momentum=None), (2, 4, 5, 5)),
     (nn.BatchNorm3d(4, track_running_stats=False), (2, 4, 3, 3, 3)),

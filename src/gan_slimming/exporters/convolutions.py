@@ -27,9 +27,15 @@ from gan_slimming.exporters.windows import (
     spread,
     subpixel,
 )
-from gan_slimming.pruning.nodes import module_path, value_of
+from gan_slimming.pruning.nodes import module_path, operator_name, value_of
 
 LOWEST = float(np.finfo(np.float32).min)
+NOTHING = 1e-37
+"""A bias that changes no number."""
+SPELT_OUT = frozenset({
+    "gelu", "mish", "square", "var", "std", "layer_norm", "rms_norm", "linalg_vector_norm",
+})  # fmt: skip
+"""Operators that are written as several, of which more than one reads the value."""
 
 
 def convolution(emitter: Emitter, node: fx.Node) -> str:
@@ -159,11 +165,23 @@ def _dequantized(
         codes = pad_axis(codes, int(operator != "ConvTranspose"), emitter.widths.get(source))
         codes, scale = pad_axis(codes, 0, wide), pad_axis(scale, 0, wide, 1.0)
         bias = None if bias is None else pad_axis(bias, 0, wide)
+        if (bias is None or not bias.any()) and _is_read_again(node):
+            bias = np.full(scale.shape, NOTHING, np.float32)
         parts = [emitter.constant(codes, "codes"), emitter.constant(scale, "scale")]
         parts.append(emitter.constant(np.zeros(scale.shape, np.int8), "zero"))
         weight = emitter.emit("DequantizeLinear", parts, axis=axis)
     parts = [read, weight] + ([] if bias is None else [emitter.constant(bias, "bias")])
     return _shuffled(emitter, _operator(emitter, operator, parts, path, window), shuffle)
+
+
+def _is_read_again(node: fx.Node) -> bool:
+    """Whether several operators of the file read a layer's output.
+
+    OpenVINO 2026 takes the scale of a layer without a bias behind its readers, and gets it wrong
+    where there are several, as in y - mean(y) or cat(y, relu(y)). It does not go past a bias.
+    """
+    readers = list(node.users)
+    return len(readers) > 1 or any(operator_name(r).strip("_") in SPELT_OUT for r in readers)
 
 
 def _integer(

@@ -19,6 +19,7 @@ from gan_slimming.pruning.nodes import operator_name
 from gan_slimming.pruning.probe import hold_what_cannot_be_cut
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.reparametrised import plain_copy
+from gan_slimming.pruning.thinned import as_if_whole
 from gan_slimming.pruning.traced import OPERATOR
 
 
@@ -44,14 +45,15 @@ def find_groups(
                 f"{', '.join(name for name in names if name)[:100]} ..."
             )
     module = plain_copy(module)
-    walk = Propagation(module, example, protect)
+    walk = Propagation(as_if_whole(module), example, protect)
     _check_operators(walk, protect)
     guard_unreadable(walk)
     gates = demanded(walk)
     groups = _groups(_rows(walk, gates), _reasons(walk))
     graph = GroupGraph(
-        groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized
-    )
+        groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized,
+        buffers=frozenset(n for n, t in walk.state.items() if not isinstance(t, nn.Parameter)),
+    )  # fmt: skip
     if walk.unusual or walk.named:
         named = set(np.concatenate([np.zeros(0, int), *map(walk.roots, walk.named)]).tolist())
         axes = {key: walk.roots(slots) for key, slots in walk.axes.items()}

@@ -81,6 +81,8 @@ class GroupGraph:
     products; taken at the teacher's width, so that a budget errs on the safe side."""
     numbers: Numbers = field(default_factory=dict)
     """What the user's modules remember of their numbers of channels."""
+    buffers: frozenset[str] = frozenset()
+    """Of the tensors in `shapes`, those that are no parameters."""
 
     @property
     def prunable(self) -> list[ChannelGroup]:
@@ -215,6 +217,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
             for place, counted in graph.numbers.items()
             if not gone(place[0]) and not gone(counted[0])
         },
+        graph.buffers,
     )
 
 

@@ -15,9 +15,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from gan_slimming.pruning.groups import ChannelGroup, Numbers, owner_of
+from gan_slimming.pruning.thinned import THINNED
 
 NOTE = "remembered_numbers"
 """Where a cut module notes them."""
+OWN = set(THINNED.values())
+"""Layers of this package, whose numbers `slicing` sees to."""
 MOST = 4
 """Readings of one class that are tried."""
 Axes = Mapping[tuple[str, int], np.ndarray]
@@ -35,7 +38,7 @@ def readings(
     asked = {(member.tensor, member.axis) for group in groups for member in group.members}
     classes: dict[type[nn.Module], list[tuple[str, nn.Module]]] = defaultdict(list)
     for path, child in module.named_modules():
-        if not type(child).__module__.startswith("torch."):
+        if not type(child).__module__.startswith("torch.") and type(child) not in OWN:
             classes[type(child)].append((path, child))
     found = {
         f"{kind.__module__}.{kind.__qualname__}": list(islice(_of_class(same, axes, asked), MOST))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.pruning.groups import owner_of
+from gan_slimming.pruning.thinned import is_over_channels, thin
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -80,10 +81,31 @@ def update_attributes(layer: Any) -> None:
         present = weight if weight is not None else layer.running_mean
         assert present is not None
         layer.num_features = len(present)
-    elif isinstance(layer, nn.GroupNorm) and layer.affine:
+    elif weight is None:
+        pass
+    elif is_over_channels(layer):
+        thin(layer, len(weight))
+    elif isinstance(layer, nn.GroupNorm):
         layer.num_groups = layer.num_groups * len(weight) // layer.num_channels
         layer.num_channels = len(weight)
     elif isinstance(layer, nn.Embedding):
         layer.num_embeddings, layer.embedding_dim = weight.shape
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = len(weight)
+
+
+def norm_width(layer: object) -> int | None:
+    """Channels of a normalisation that has a scale and a shift for each; None for other layers."""
+    if isinstance(layer, nn.modules.batchnorm._NormBase):
+        return layer.num_features
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_channels
+    if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
+        return layer.normalized_shape[0]
+    return None
+
+
+def mark_affine(norm: Any) -> None:
+    """Let a normalisation know that it has a scale and a shift by now."""
+    name = "elementwise_affine" if isinstance(norm, nn.LayerNorm) else "affine"
+    setattr(norm, name, True)

@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from gan_slimming.budget import parameters_left
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data.feeds import example_inputs, output_side
 from gan_slimming.layers import SLIM, SlimConvolution, to_plain
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost, count
 from gan_slimming.models import spec_of
 from gan_slimming.pruning.discovery import find_groups
-from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, elements_left, macs_left
+from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, macs_left
 from gan_slimming.pruning.groups import describe as describe_groups
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
@@ -165,7 +166,7 @@ def _one_less(group: ChannelGroup) -> dict[str, torch.Tensor]:
 
 
 def _cost(graph: GroupGraph, alive: Mapping[str, torch.Tensor]) -> tuple[int, int]:
-    return macs_left(graph, alive), sum(elements_left(graph, alive).values())
+    return macs_left(graph, alive), parameters_left(graph, alive)
 
 
 def _group_rows_or_warning(

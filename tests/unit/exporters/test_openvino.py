@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.exporters.graph import quantized_layers, trace
 from gan_slimming.models.registry import spec_of
@@ -33,6 +36,32 @@ def test_no_convolution_that_training_quantised_runs_in_float(
         found = [layer for layer in layers if layer.computes]
         assert len(found) == len(quantized_layers(student))
         assert [layer.name for layer in found if not layer.int8] == []
+
+
+class ReadTwice(nn.Module):
+    """A convolution without a bias, whose output two operators read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(10, 3, 1)
+        self.bare = nn.Conv2d(6, 5, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bare(F.relu(self.first(x)))
+        return self.last(torch.cat([y - y.mean((1, 2, 3), keepdim=True), F.gelu(y)], 1))
+
+
+def test_a_layer_without_bias_that_is_read_twice_keeps_its_scale() -> None:
+    torch.manual_seed(0)
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    prepared = gs.prepare(ReadTwice().eval(), (pictures[:1],))
+    gs.calibrate(prepared, [(pictures,)])
+    small = gs.extract(prepared)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    run = start_openvino(onnx_model(traced, "qdq", 17, {})[0].SerializeToString(), 1)[0]
+    with torch.no_grad():
+        expected = small(pictures).numpy()
+    assert abs(run(pictures.numpy()) - expected).mean() < 1e-3 * expected.std()
 
 
 def test_in_the_float_form_none_is_int8(student: nn.Module) -> None:

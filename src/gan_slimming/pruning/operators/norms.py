@@ -1,4 +1,4 @@
-"""Normalisations: by channel they carry the gate, over channels they keep what they read."""
+"""Normalisations: they carry the gate; over channels they count those that are gone as zeros."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
 from gan_slimming.pruning.operators.handler import Handler, Operand, meet, per_channel
 from gan_slimming.pruning.operators.shapes import moved
 from gan_slimming.pruning.propagation import Propagation
-from gan_slimming.pruning.values import Factor, Value, tied_along
+from gan_slimming.pruning.thinned import THINNED
+from gan_slimming.pruning.values import Factor, Value
 
 
 def by_channel(walk: Propagation, node: fx.Node) -> Value:
@@ -24,12 +25,18 @@ def by_channel(walk: Propagation, node: fx.Node) -> Value:
     values = arguments_of(node)
     source = values["input"]
     own = values.get("use_input_stats", values["running_mean"] is None)
-    return _scaled(walk, node, walk.value(source), values, keeps_zero=bool(own))
+    why = "" if own else "a normalisation by fixed statistics writes it"
+    return _scaled(walk, node, walk.value(source), values, why)
 
 
 def _scaled(
-    walk: Propagation, node: fx.Node, value: Value, values: dict[str, Any], *, keeps_zero: bool
+    walk: Propagation, node: fx.Node, value: Value, values: dict[str, Any], why: str
 ) -> Value:
+    """Normalised, scaled, shifted and gated along axis 1.
+
+    Args:
+        why: a channel of zeros does not stay one; '' where it does, up to the shift.
+    """
     source = value_of(node.args[0])
     value = per_channel(walk, value, range(2, source.dim()), "its pixels are normalised")
     names = ("weight", "bias", "running_mean", "running_var")
@@ -43,24 +50,24 @@ def _scaled(
     places = {name: 1 + number for number, name in enumerate(given)}
 
     def rule(zeros: list[np.ndarray]) -> np.ndarray:
-        core = zeros[0] if keeps_zero else np.full_like(
-            zeros[0], walk.zeros.never("a normalisation by fixed statistics writes it")
-        )  # fmt: skip
+        core = np.full_like(zeros[0], walk.zeros.never(why)) if why else zeros[0]
         scaled = walk.zeros.either(core, zeros[places["weight"]]) if "weight" in places else core
         if "bias" in places:
             scaled = walk.zeros.both(scaled, zeros[places["bias"]])
         return scaled
 
     result = meet(walk, operands, source.dim(), rule)
-    return _gated(walk, node, result, [given.get("weight"), given.get("bias")])
+    return _gated(walk, node, result, 1, [given.get("weight"), given.get("bias")])
 
 
-def _gated(walk: Propagation, node: fx.Node, value: Value, parameters: list[Any]) -> Value:
+def _gated(
+    walk: Propagation, node: fx.Node, value: Value, axis: int, parameters: list[Any]
+) -> Value:
     """With the gate of the layer whose forward this is, if there is one."""
     factors = []
     for factor in value.factors:
         gate = ""
-        if factor.varies == [1]:
+        if factor.varies == [axis]:
             gate = walk.layer_gate(node, factor.slots.ravel(), *parameters)
         zero = walk.zeros.intern(frozenset({gate})) if gate else None
         factors.append(factor if zero is None else Factor(factor.slots, factor.zero * 0 + zero))
@@ -75,7 +82,7 @@ def _on_axis_one(value: Value, rank: int) -> Value:
 def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
     """GroupNorm: whole sets of channels live or die, and num_groups shrinks with them.
 
-    A set is one channel to the rest of the method. With one set there is nothing to take out, and
+    A set is one channel to the rest of the method. One set of all channels is thinned instead, and
     where the forward itself names the number of sets they all stay.
     """
     values = arguments_of(node)
@@ -83,23 +90,46 @@ def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
     value = walk.value(node.args[0])
     layer = walk.module.get_submodule(walk.path(node))
     value = per_channel(walk, value, range(2, source.dim()), "its pixels are normalised")
+    reason = f"a normalisation over {count} sets of channels reads it"
     for factor in value.factors:
         if 1 not in factor.varies:
             continue
-        if type(layer) is not nn.GroupNorm or count == 1:
-            walk.guard(factor.slots, f"a normalisation over {count} sets of channels reads it")
+        if count == 1:
+            _mixed(walk, node, factor, reason)
+            continue
+        if type(layer) is not nn.GroupNorm:
+            walk.guard(factor.slots, reason)
             continue
         rows = np.moveaxis(factor.slots, 1, 0)
         sets = rows.reshape(count, -1, *rows.shape[1:])
         walk.join(sets[:, :1], sets)
-    return _scaled(walk, node, value, values, keeps_zero=True)
+    why = "a normalisation over all channels writes it" if count == 1 else ""
+    return _scaled(walk, node, value, values, why)
+
+
+def _mixed(walk: Propagation, node: fx.Node, factor: Factor, reason: str) -> None:
+    """Channels that a norm takes one mean of: each has to be zero where the norm reads it.
+
+    Only torch's own layers, and with a scale, can be thinned; others keep their channels.
+    """
+    layer = walk.module.get_submodule(walk.path(node))
+    if type(layer) in THINNED and layer.weight is not None:
+        walk.read(factor)
+    else:
+        walk.guard(factor.slots, reason)
 
 
 def over_last(walk: Propagation, node: fx.Node) -> Value:
-    """LayerNorm and RMSNorm: channels among the normalised axes stay."""
+    """LayerNorm over channels is thinned; RMSNorm and others keep those that they normalise."""
     values = arguments_of(node)
     source = value_of(node.args[0])
-    first = source.dim() - len(values["normalized_shape"])
+    first, last = source.dim() - len(values["normalized_shape"]), source.dim() - 1
+    reason = f"'{operator_name(node)}' over all its channels reads it"
+    for factor in walk.value(node.args[0]).factors:
+        if factor.varies == [last] == [first]:
+            _mixed(walk, node, factor, reason)
+        elif any(axis >= first for axis in factor.varies):
+            walk.guard(factor.slots, reason)
     operands = [Operand(walk.value(node.args[0]), source.shape)]
     for name in ("weight", "bias"):
         argument = values.get(name)
@@ -110,14 +140,13 @@ def over_last(walk: Propagation, node: fx.Node) -> Value:
         operands.append(Operand(walk.value(argument), value_of(argument).shape))
     rule_of = walk.zeros.both if values.get("bias") is not None else walk.zeros.either
     value = meet(walk, operands, source.dim(), lambda zeros: reduce(rule_of, zeros))
-    factors = []
-    for factor in value.factors:
-        if any(axis >= first for axis in factor.varies):
-            walk.guard(factor.slots, f"'{operator_name(node)}' over all its channels reads it")
-            factors.append(factor)
-        else:
-            factors.append(tied_along(factor, [], walk.forest, walk.zeros))
-    return Value(tuple(factors), value.fixed)
+    never = walk.zeros.never(f"'{operator_name(node)}' over all its channels writes it")
+    factors = [
+        Factor(f.slots, np.full_like(f.zero, never)) if any(a >= first for a in f.varies) else f
+        for f in value.factors
+    ]
+    parameters = [values["weight"], values.get("bias")]
+    return _gated(walk, node, Value(tuple(factors), value.fixed), last, parameters)
 
 
 TABLE: dict[str, Handler] = {

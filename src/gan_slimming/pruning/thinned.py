@@ -1,0 +1,116 @@
+"""Normalisations over all channels, once some of these have been cut out.
+
+GroupNorm of one group, and LayerNorm over the channels alone, take mean and variance of all C0
+channels of the teacher. A channel that is zero where the norm reads it still counts in both. Of C
+channels that are left, k = C / C0 of all,
+
+    m = k mean(x)
+    v = k mean((x - m)^2) + (1 - k) m^2
+    y = scale * (x - m) / sqrt(v + eps) + shift
+
+is exactly what all C0 would give with the others at zero.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class ThinnedGroupNorm(nn.GroupNorm):
+    """GroupNorm of one group that had `whole_channels` channels before any were cut."""
+
+    whole_channels: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, ...) -> the same."""
+        return normalise_over_channels(self, input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, whole_channels={self.whole_channels}"
+
+
+class ThinnedLayerNorm(nn.LayerNorm):
+    """LayerNorm over a last axis that was `whole_channels` long before any of it was cut."""
+
+    whole_channels: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., channels) -> the same."""
+        return normalise_over_channels(self, input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, whole_channels={self.whole_channels}"
+
+
+THINNED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.GroupNorm: ThinnedGroupNorm,
+    nn.LayerNorm: ThinnedLayerNorm,
+}
+"""Norm -> what it becomes by the first cut. Exact types: a subclass may compute something else."""
+
+
+def is_over_channels(layer: object) -> bool:
+    """Whether a norm takes one mean of all channels, or of all of the last axis."""
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups == 1
+    return isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1
+
+
+def normalise_over_channels(
+    layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """What a GroupNorm or LayerNorm, thinned or not, computes with this scale and shift."""
+    grouped, whole = isinstance(layer, nn.GroupNorm), getattr(layer, "whole_channels", None)
+    if whole is None and grouped:
+        return F.group_norm(values, layer.num_groups, weight, bias, layer.eps)
+    if whole is None:
+        return F.layer_norm(values, layer.normalized_shape, weight, bias, layer.eps)
+    assert weight is not None
+    wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    axes = list(range(1, values.dim())) if grouped else [values.dim() - 1]
+    share = len(weight) / whole
+    mean = share * wide.mean(axes, keepdim=True)
+    apart = wide - mean
+    variance = share * apart.square().mean(axes, keepdim=True) + (1 - share) * mean.square()
+    shape = [-1, *[1] * (values.dim() - 2 if grouped else 0)]
+    factor = torch.rsqrt(variance + layer.eps) * weight.reshape(shape)
+    made = apart * factor if bias is None else torch.addcmul(bias.reshape(shape), apart, factor)
+    return made if made.dtype == weight.dtype else made.to(weight.dtype)
+
+
+def thin(layer: Any, left: int) -> None:
+    """Tell a norm over all channels how many are left; it remembers how many there were. In place.
+
+    The student's version of a norm stays what it is, and reads `whole_channels`.
+    """
+    grouped = isinstance(layer, nn.GroupNorm)
+    before = layer.num_channels if grouped else layer.normalized_shape[0]
+    if left == before:
+        return
+    layer.whole_channels = getattr(layer, "whole_channels", before)
+    if grouped:
+        layer.num_channels = left
+    else:
+        layer.normalized_shape = (left,)
+    layer.__class__ = THINNED.get(type(layer), type(layer))
+
+
+def as_if_whole(module: Module) -> Module:
+    """The module, or a copy with the teacher's norms, in whose graph each of them is one call.
+
+    For a walk over channels, to which it is all one how many there were.
+    """
+    plain = {thinned: norm for norm, thinned in THINNED.items()}
+    if not any(type(layer) in plain for layer in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for layer in module.modules():
+        layer.__class__ = plain.get(type(layer), type(layer))
+    return module
