@@ -223,7 +223,7 @@ class Run:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
-    """auto, 32-true or bf16-mixed."""
+    """auto, 32-true or bf16-mixed; auto takes bf16 where the machine and the generator can."""
     threads: int | None = None
     """CPU threads; None measures whether one or all are faster, and keeps to it on resuming."""
     seed: int = 0

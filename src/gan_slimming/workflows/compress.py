@@ -92,7 +92,7 @@ def compress(
     """
     folder, contract = Path(output), spec_of(teacher).contract
     run = _resolved(dataclasses.replace(run or Run(), **_known(settings)), contract)
-    fabric = make_fabric(run)
+    fabric = make_fabric(run, teacher, example_inputs(contract, run.size, teacher))
     torch.manual_seed(run.seed)
     teacher = _frozen(teacher, fabric)
     side = output_side(teacher, contract, run.size)

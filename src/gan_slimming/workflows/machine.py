@@ -9,13 +9,20 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from gan_slimming.config import Run, UserError
+from gan_slimming.pruning.reparametrised import whole_copy
 
 
-def make_fabric(run: Run) -> Fabric:
-    """Lightning Fabric on one device. Raises UserError for what this machine does not have."""
+def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fabric:
+    """Lightning Fabric on one device.
+
+    Args:
+        teacher: with its example inputs, decides whether bfloat16 can be used at all.
+    Raises:
+        UserError: this machine, or the teacher, does not have what was asked for.
+    """
     device = run.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -28,6 +35,12 @@ def make_fabric(run: Run) -> Fabric:
     precision: Any = run.precision
     if precision == "auto":
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
+    if precision == "bf16-mixed" and (missing := no_bfloat16(teacher, example, device)):
+        if run.precision != "auto":
+            raise UserError(
+                f"this generator does not compute in bf16-mixed ({missing}); use --precision auto"
+            )
+        precision = "32-true"
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -46,6 +59,18 @@ def fast_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@torch.no_grad()
+def no_bfloat16(generator: nn.Module, example: tuple[Tensor, ...], device: str) -> str:
+    """What a generator lacks to compute in mixed bfloat16, as an FFT does; '' where it does."""
+    trial = whole_copy(generator).eval().to(device)
+    try:
+        with torch.autocast(device, torch.bfloat16):
+            trial(*(tensor.to(device) for tensor in example))
+    except (RuntimeError, TypeError) as error:
+        return str(error).strip().partition("\n")[0]
+    return ""
 
 
 def best_threads() -> int:

@@ -6,10 +6,30 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 
 from gan_slimming.config import Run, UserError
 from gan_slimming.workflows import machine
-from gan_slimming.workflows.machine import best_threads, make_fabric
+from gan_slimming.workflows.machine import best_threads
+
+PICTURE = (torch.zeros(1, 3, 16, 16),)
+
+
+class Fourier(nn.Module):
+    """Mixes the frequencies of a picture: complex numbers have no bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 3, 1)
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        waves = torch.fft.rfft2(picture)
+        return torch.fft.irfft2(torch.complex(self.mix(waves.real), self.mix(waves.imag)))
+
+
+def make_fabric(run: Run, teacher: nn.Module | None = None) -> Fabric:
+    return machine.make_fabric(run, teacher or nn.Conv2d(3, 3, 1), PICTURE)
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +104,22 @@ def test_devices_that_are_not_here_are_refused(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(UserError, match=f"device {device} was asked for.*use --device cpu"):
             make_fabric(Run(device=device))
     assert make_fabric(Run(precision="auto")).device.type == "cpu"
+
+
+def test_bf16_is_left_out_for_a_generator_that_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "fast_bfloat16", lambda device: True)
+    run = Run(device="cpu")
+    with make_fabric(run).autocast():
+        assert torch.is_autocast_enabled("cpu")
+    with make_fabric(run, Fourier()).autocast():
+        assert not torch.is_autocast_enabled("cpu")
+    with pytest.raises(UserError, match=r"does not compute in bf16-mixed \(.*\); use --precision"):
+        make_fabric(Run(device="cpu", precision="bf16-mixed"), Fourier())
+
+
+def test_the_trial_in_bf16_leaves_the_teacher_as_it_is() -> None:
+    teacher = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).train()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    make_fabric(Run(device="cpu", precision="bf16-mixed"), teacher)
+    assert teacher.training
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
