@@ -100,7 +100,8 @@ def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
 def far(generator: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> float:
     """Mean LPIPS-squeeze of a generator to the teacher's pictures."""
     lpips, draw = load_lpips(), border(spec_of(generator).contract)(generator.eval())
-    return sum(float(lpips(draw(photo), reference)) for photo, reference in pairs) / len(pairs)
+    drawn = ((draw(photo).clamp(-1, 1), reference) for photo, reference in pairs)
+    return sum(float(lpips(made, reference)) for made, reference in drawn) / len(pairs)
 
 
 def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:

@@ -81,7 +81,7 @@ def _of_feature_network(name: str, device: torch.device) -> Distance:
 class Tracker:
     """Quality on what is held out from training: the distance to the teacher's outputs.
 
-    psnr in dB (higher is nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is
+    Pictures are clipped to [-1, 1] first, as they are when they are written. psnr in dB (higher is nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is
     nearer; pictures below LPIPS_SIDE are enlarged to it) where its weights are at hand: means over
     the held out pictures or noise vectors, each at the size of training.
     """
@@ -100,7 +100,7 @@ class Tracker:
         """Mean distances of a generator to the teacher, on the first `most` held out or on all."""
         rows = []
         for fed, reference in self.answers(most):
-            made = generate(*fed)
+            made = generate(*fed).clamp(-1, 1)
             row = {
                 "psnr": psnr(made, reference).clamp(max=100),
                 "l1": (made - reference).abs().mean(),
@@ -120,7 +120,7 @@ class Tracker:
             for i in range(len(self.held) if most is None else min(most, len(self.held)))
         ]
         for fed in held[len(self._references) :]:
-            self._references.append(self.teacher(*fed))
+            self._references.append(self.teacher(*fed).clamp(-1, 1))
         return list(zip(held, self._references, strict=False))
 
     def pairs(self, most: int | None = None) -> list[tuple[Tensor, Tensor]]:

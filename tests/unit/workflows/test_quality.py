@@ -121,6 +121,14 @@ def test_the_teacher_is_at_no_distance_from_itself(held: PictureSet) -> None:
     assert found == {"psnr": 100.0, "l1": 0.0}
 
 
+def test_what_lies_outside_of_a_picture_is_clipped_before_it_is_measured(held: PictureSet) -> None:
+    def bright(picture: Tensor) -> Tensor:
+        return picture * 0 + 3
+
+    assert Tracker(held, bright, CPU)(lambda picture: picture * 0 + 1)["l1"] == 0.0
+    assert Tracker(held, bright, CPU)(lambda picture: picture * 0 - 2)["l1"] == 2.0
+
+
 def test_measures_are_means_over_the_held_out_pictures(held: PictureSet) -> None:
     tracker = Tracker(held, lambda x: x * 0.5, CPU)
     whole = held.batch(torch.arange(3), torch.zeros(3, dtype=torch.bool))
