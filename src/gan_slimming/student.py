@@ -146,7 +146,7 @@ def prepare(
             layer.p = 0.0  # the teacher answers without, so the student learns without
     for parameter in module.parameters():
         parameter.requires_grad_(True)
-    _give_norms_a_scale(module)
+    give_norms_a_scale(module)
     graph = find_groups(module, example, protect)
     for path, layer in list(module.named_modules()):
         if type(layer) is nn.ReflectionPad2d:
@@ -177,7 +177,7 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
         module.training = mode
 
 
-def _give_norms_a_scale(module: nn.Module) -> None:
+def give_norms_a_scale(module: nn.Module) -> None:
     """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
     for layer in module.modules():
         width = norm_width(layer)

@@ -24,7 +24,7 @@ from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, macs_left
 from gan_slimming.pruning.groups import describe as describe_groups
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
-from gan_slimming.student import replace_module
+from gan_slimming.student import give_norms_a_scale, replace_module
 from gan_slimming.workflows.models import model_file, resolve_model
 
 TABLE_WIDTH = 110
@@ -180,8 +180,9 @@ def _group_rows_or_warning(
 
 
 def _without_quantizers(generator: nn.Module) -> nn.Module:
-    """A copy of standard layers only, which is what channels are followed through."""
+    """A copy of standard layers only, with the scales that a student has: what `prepare` sees."""
     plain = whole_copy(generator).eval()
+    give_norms_a_scale(plain)
     for name, layer in list(plain.named_modules()):
         if isinstance(layer, tuple(SLIM.values())):
             replace_module(plain, name, to_plain(layer))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gan_slimming.checkpoint import save_generator
-from gan_slimming.config import UserError
+from gan_slimming.config import InputContract, UserError
 from gan_slimming.models import load_generator, spec_of
 from gan_slimming.student import calibrate, prepare
 from gan_slimming.surgery import extract
@@ -37,6 +37,18 @@ def test_groups_say_what_a_channel_costs_and_why_some_stay() -> None:
     readers_and_writers = 9 * 16 * (2 + 2 + 1) + 9 * 8
     assert trunk["channels"] == 16
     assert trunk["macs_per_channel"] == 64 * readers_and_writers
+
+
+def test_a_norm_without_a_scale_holds_nothing_back() -> None:
+    """A student gives it one, so that its channels can go."""
+    generator = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(1, 8, affine=False), nn.ReLU(),
+        nn.Conv2d(8, 3, 3, padding=1),
+    )  # fmt: skip
+    generator.contract = InputContract()  # pyright: ignore[reportArgumentType]
+    found = inspect(generator, 16)["groups"]
+    free = [row for row in found if not row["protected"]]
+    assert [row["channels"] for row in free] == [8]
 
 
 def test_a_quantised_file_shows_bits_bytes_and_groups(tmp_path: Path) -> None:
