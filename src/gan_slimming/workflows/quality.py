@@ -81,9 +81,10 @@ def _of_feature_network(name: str, device: torch.device) -> Distance:
 class Tracker:
     """Quality on what is held out from training: the distance to the teacher's outputs.
 
-    Pictures are clipped to [-1, 1] first, as they are when they are written. psnr in dB (higher is nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is
-    nearer; pictures below LPIPS_SIDE are enlarged to it) where its weights are at hand: means over
-    the held out pictures or noise vectors, each at the size of training.
+    Pictures are clipped to [-1, 1] first, as they are when they are written. psnr in dB (higher is
+    nearer, 100 at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is nearer; pictures below
+    LPIPS_SIDE are enlarged to it) where its weights are at hand: means over the held out pictures
+    or noise vectors, each at the size of training.
     """
 
     def __init__(self, held: Feed, teacher: Generate, device: torch.device):
