@@ -7,6 +7,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
+PORTABLE_WEIGHT_BITS = 7
+"""Products of 8-bit inputs and so many bits of weights are exact in every CPU's int8 kernels.
+
+Those without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
+products in 16 bits, which saturate: 2 * 255 * 127 is more than 32,767, and 2 * 255 * 63 is not.
+"""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -211,7 +217,10 @@ class Run:
     objective: Objective = field(default_factory=Objective)
     optimisation: Optimisation = field(default_factory=Optimisation)
     bits: int | None = 8
-    """Bits of weights and activations; None for no quantisation."""
+    """Bits of activations and of weights; None for no quantisation."""
+    weight_bits: int | None = None
+    """Bits of weights, where they differ; None takes `bits`, but at most 7, with which int8 kernels
+    are exact on every CPU. 8 is exact on those with VNNI, AMX or dot products."""
     activation_range: float | None = None
     """The paper's fixed range [0, p] of activations; None calibrates and learns each."""
     size: int = 256
@@ -230,6 +239,8 @@ class Run:
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
+        w = self.weight_bits
+        _check(w is None or 2 <= w <= 8, "weight_bits", w, "2 to 8")
         p = self.activation_range
         _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
@@ -240,7 +251,13 @@ class Run:
             raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
 
 
-PAPER: dict[str, dict[str, Any]] = {
+def bits_of_weights(bits: int, weight_bits: int | None) -> int:
+    """How many bits weights have: what was asked for, or what is exact on every CPU."""
+    return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)
+
+
+PAPER: dict[str, Any] = {
+    "weight_bits": 8,
     "objective": {
         "adversarial": "lsgan",
         "adversarial_weight": 1.0,

@@ -113,7 +113,7 @@ def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Ten
         replace_module(module, path, nn.Identity())
     restore_numbers(module, header.get("numbers", ()))
     quantized = quantizers_by_layer(header)
-    slim: dict[int, nn.Module] = {}
+    slim: dict[int, tuple[nn.Module, nn.Module]] = {}
     for path, way in quantized.items():
         _quantize_layer(module, path, way, slim)
     state = unpack_vectors(header, tensors)
@@ -198,17 +198,18 @@ def _plain(value: Tensor) -> Tensor:
 
 
 def _quantize_layer(
-    module: nn.Module, path: str, way: Quantizers, slim: dict[int, nn.Module]
+    module: nn.Module, path: str, way: Quantizers, slim: dict[int, tuple[nn.Module, nn.Module]]
 ) -> None:
     """Exchange a layer for its student's version, with quantisers at their start.
 
     Args:
-        slim: layers that have been exchanged, by the id of what they were. A module that stands in
-            two places is exchanged in each of those that were quantised, and stays shared there.
+        slim: layers that have been exchanged, by the id of what they were: (old, new). A module
+            that stands in two places is exchanged in each of those that were quantised, and stays
+            shared there. The old one is held, or another layer could be given its id.
     """
     layer: Any = module.get_submodule(path)
     if id(layer) in slim:
-        _set_module(module, path, slim[id(layer)])
+        _set_module(module, path, slim[id(layer)][1])
         return
     if not isinstance(layer, SlimConvolution):
         if type(layer) not in SLIM or not issubclass(SLIM[type(layer)], SlimConvolution):
@@ -216,7 +217,7 @@ def _quantize_layer(
         plain, layer = layer, to_slim(layer)
         # Of its own: a module that stands in two places need not be quantised in both.
         layer._parameters, layer._buffers = dict(layer._parameters), dict(layer._buffers)
-        slim[id(plain)] = layer
+        slim[id(plain)] = plain, layer
         _set_module(module, path, layer)
     if way.weight_bits:
         layer.weight_quantizer = WeightQuantizer(layer.weight, output_axis(layer), way.weight_bits)

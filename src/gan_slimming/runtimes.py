@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.saturation import exact_request
 
 RUNTIMES = ("onnxruntime", "openvino")
 SUFFIXES = (".onnx", ".xml")
@@ -137,7 +137,8 @@ def start_openvino(
 ) -> tuple[Run, Any, str]:
     """The same in OpenVINO: function, request, metadata.
 
-    Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told.
+    Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told. And
+    where sums of products would not fit this CPU's int8 kernels, it computes them in float.
     """
     import openvino
 
@@ -150,111 +151,14 @@ def start_openvino(
         "PERFORMANCE_HINT": "LATENCY",
         "PERF_COUNT": profile,
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
+    held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
+    if not held and model.has_rt_info(["framework", KEY]):  # how its ONNX reader keeps metadata
+        held = model.get_rt_info(["framework", KEY]).astype(str)
+    contract = InputContract(**json.loads(held).get("contract", {})) if held else None
+    request = exact_request(model, source, settings, contract)
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
-    held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
-    if not held and model.has_rt_info(["framework", KEY]):  # how its ONNX reader keeps metadata
-        held = model.get_rt_info(["framework", KEY]).astype(str)
     return run, request, held
-
-
-@dataclass(frozen=True)
-class ExecutedLayer:
-    """A layer as OpenVINO really runs it."""
-
-    name: str
-    kind: str
-    precision: str
-    kernel: str
-    stands_for: tuple[str, ...]
-
-    @property
-    def int8(self) -> bool:
-        return self.precision.lower() in ("i8", "u8")
-
-    @property
-    def computes(self) -> bool:
-        """Whether it multiplies weights with pictures."""
-        return self.kind in ("Convolution", "Deconvolution", "MatMul", "FullyConnected")
-
-
-def executed_layers(request: Any) -> list[ExecutedLayer]:
-    """The execution graph behind OpenVINO's request (`RuntimeModel.native`), in its own words."""
-    layers = []
-    for op in request.get_compiled_model().get_runtime_model().get_ordered_ops():
-        info = {key: value.astype(str) for key, value in op.get_rt_info().items()}
-        layers.append(
-            ExecutedLayer(
-                op.get_friendly_name(),
-                info.get("layerType", ""),
-                info.get("runtimePrecision", ""),
-                info.get("primitiveType", ""),
-                tuple(info.get("originalLayersNames", "").split(",")),
-            )
-        )
-    return layers
-
-
-def layer_times(native: Any) -> list[dict[str, Any]]:
-    """What each layer of a model opened with `profile` took, worst first.
-
-    Args:
-        native: `RuntimeModel.native`. OpenVINO tells of its last run; ONNX Runtime of all, of
-            which the median is taken, and tells but once.
-    Returns:
-        name, kind, kernel (for ONNX Runtime the type of number that it reads) and latency_ms.
-    """
-    rows = _openvino_times(native) if hasattr(native, "profiling_info") else _onnx_times(native)
-    return sorted(rows, key=lambda row: -row["latency_ms"])
-
-
-def _openvino_times(request: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": info.node_name,
-            "kind": info.node_type,
-            "kernel": info.exec_type,
-            "latency_ms": info.real_time.total_seconds() * 1e3,
-        }
-        for info in request.profiling_info
-        if info.real_time.total_seconds() > 0
-    ]
-
-
-def _onnx_times(session: Any) -> list[dict[str, Any]]:
-    path = Path(session.end_profiling())
-    events = json.loads(path.read_text())
-    path.unlink()
-    times: dict[tuple[str, str, str], list[float]] = {}
-    for event in events:
-        told = event.get("args", {})
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            reads = next((kind for shape in told.get("input_type_shape", []) for kind in shape), "")
-            key = (event["name"].removesuffix("_kernel_time"), told.get("op_name", ""), reads)
-            times.setdefault(key, []).append(event["dur"] / 1e3)
-    return [
-        {"name": name, "kind": kind, "kernel": reads, "latency_ms": statistics.median(found)}
-        for (name, kind, reads), found in times.items()
-    ]
-
-
-FLOAT_KINDS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "MatMul", "FusedGemm")
-"""ONNX Runtime's operators that multiply weights with pictures in float."""
-
-
-def float_kernels(native: Any, layers: list[dict[str, Any]]) -> list[str]:
-    """Convolutions and linear layers that did not run in int8, by name.
-
-    Args:
-        native: `RuntimeModel.native`.
-        layers: from `layer_times`; only ONNX Runtime needs them.
-    """
-    if hasattr(native, "profiling_info"):
-        found = (layer for layer in executed_layers(native) if layer.computes)
-        return [layer.name for layer in found if not layer.int8]
-    return [layer["name"] for layer in layers if layer["kind"] in FLOAT_KINDS]

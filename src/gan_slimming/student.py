@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.config import bits_of_weights
 from gan_slimming.layers import (
     SLIM,
     LayerGate,
@@ -126,6 +127,7 @@ def prepare(
     example: tuple[Tensor, ...],
     *,
     bits: int | None = 8,
+    weight_bits: int | None = None,
     activation_range: float | None = None,
     protect: Sequence[str] = (),
 ) -> Student:
@@ -134,7 +136,8 @@ def prepare(
     Args:
         teacher: any convolutional generator; it is not changed. The copy drops nothing out.
         example: inputs of batch 1 at the size at which costs are counted.
-        bits: of weights and activations; None for a student without quantisers.
+        bits: of activations and weights; None for a student without quantisers.
+        weight_bits: of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
         activation_range: the paper's fixed p; None for calibrated and learnt ranges.
         protect: shell patterns of modules whose channels stay.
     Raises:
@@ -153,8 +156,9 @@ def prepare(
             replace_module(module, path, to_slim(layer))
     student = Student(module, graph)
     if bits is not None:
+        weights = bits_of_weights(bits, weight_bits)
         for path in graph.quantized_layers:
-            _quantize_layer(student, path, bits, activation_range)
+            _quantize_layer(student, path, bits, weights, activation_range)
     return student.eval()
 
 
@@ -187,7 +191,9 @@ def give_norms_a_scale(module: nn.Module) -> None:
             mark_affine(layer)
 
 
-def _quantize_layer(student: Student, path: str, bits: int, activation_range: float | None) -> None:
+def _quantize_layer(
+    student: Student, path: str, bits: int, weight_bits: int, activation_range: float | None
+) -> None:
     layer: Any = student.module.get_submodule(path)
     if type(layer) in SLIM:
         layer = to_slim(layer)
@@ -195,7 +201,7 @@ def _quantize_layer(student: Student, path: str, bits: int, activation_range: fl
     if not isinstance(layer, SlimConvolution):
         return
     axis = output_axis(layer)
-    layer.weight_quantizer = WeightQuantizer(layer.weight, axis, bits)
+    layer.weight_quantizer = WeightQuantizer(layer.weight, axis, weight_bits)
     layer.input_quantizer = ActivationQuantizer(bits, fixed_range=activation_range).to(
         layer.weight.dtype
     )

@@ -30,6 +30,7 @@ def test_the_papers_preset_is_the_released_setting() -> None:
     given = values("--preset", "paper")
     assert given["objective"] == Objective(**PAPER["objective"])
     assert given["optimisation"] == Optimisation(**PAPER["optimisation"])
+    assert given["weight_bits"] == PAPER["weight_bits"] == 8
 
 
 def test_flags_overrule_the_config_file_which_overrules_the_preset(tmp_path: Path) -> None:

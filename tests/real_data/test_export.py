@@ -13,9 +13,10 @@ from gan_slimming.models.registry import spec_of
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
+from gan_slimming.executed import executed_layers  # noqa: E402
 from gan_slimming.exporters import parity  # noqa: E402
 from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
-from gan_slimming.runtimes import executed_layers, start_openvino  # noqa: E402
+from gan_slimming.runtimes import start_openvino  # noqa: E402
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 

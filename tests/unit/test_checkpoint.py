@@ -1,8 +1,10 @@
 """generator.safetensors: what is loaded computes what was saved, and the file is small."""
 
+import gc
 import json
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from gan_slimming import packing
 from gan_slimming.budget import bytes_left
 from gan_slimming.checkpoint import load_generator_file, read_header, save_generator
 from gan_slimming.config import UserError
@@ -290,7 +293,7 @@ def test_the_header_tells_without_building(tmp_path: Path) -> None:
     assert header["provenance"] == {"seed": 3, "budget": {"macs": 0.05}}
     assert header["size_bytes"] == size_bytes
     assert header["tensors"]["deconv03_1.bias"] == [3]
-    assert header["quantized"]["deconv03_1"]["weight_bits"] == 8
+    assert header["quantized"]["deconv03_1"]["weight_bits"] == 7
     names = {n for n in load_generator_file(path).state_dict() if "_extra_state" not in n}
     assert set(header["tensors"]) == names
 
@@ -454,3 +457,13 @@ def test_refuses_to_save_gates_nonsense_and_objects(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"conv02_1\.weight is not finite"):
         save_generator(teacher, path, spec_of(teacher))
     assert not path.exists()
+
+
+def test_a_layer_that_is_exchanged_is_held_so_that_no_other_gets_its_id() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1))
+    old = weakref.ref(net[0])
+    exchanged: dict[int, tuple[nn.Module, nn.Module]] = {}
+    packing._quantize_layer(net, "0", packing.Quantizers(7, 8, True, True), exchanged)
+    gc.collect()
+    assert isinstance(net[0], SlimConv2d)
+    assert list(exchanged) == [id(old())]

@@ -15,6 +15,7 @@ from gan_slimming.config import (
     Optimisation,
     Run,
     UserError,
+    bits_of_weights,
     parse_amount,
 )
 
@@ -105,6 +106,14 @@ def test_the_papers_values_are_settings_and_pass_the_checks() -> None:
         optimisation=Optimisation(**PAPER["optimisation"]),
     )
     assert (run.objective.distill_weight, run.optimisation.gate_lr) == (20.0, 0.1)
+
+
+def test_weights_have_seven_bits_unless_told_otherwise() -> None:
+    """Two products of an unsigned byte with them fit into 16 bits, on any CPU."""
+    assert 2 * 255 * (2 ** (bits_of_weights(8, None) - 1) - 1) < 2**15
+    assert [bits_of_weights(*given) for given in ((8, None), (8, 8), (4, None))] == [7, 8, 4]
+    with pytest.raises(UserError, match="weight_bits must be 2 to 8, got 9"):
+        Run(weight_bits=9)
 
 
 def test_settings_load_without_torch() -> None:

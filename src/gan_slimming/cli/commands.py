@@ -29,6 +29,7 @@ def compress(
     precision: str = "auto",
     threads: int | None = None,
     seed: int = 0,
+    weight_bits: int | None = None,
     activation_range: float | None = None,
     protect: list[str] | None = None,
     preset: Literal["default", "paper"] = "default",
@@ -57,7 +58,7 @@ def compress(
         discriminator: The other player, from the dense GAN's training: patchgan:WEIGHTS,
             sngan:WEIGHTS, or your own as package.module:factory[:WEIGHTS]; without it a fresh
             PatchGAN.
-        bits: Bits of weights and activations, 2 to 8, or none for no quantisation.
+        bits: Bits of activations and weights, 2 to 8, or none for no quantisation.
         size: Pictures are trained at size x size pixels; where noise is fed, the generator
             decides.
         latents: Noise vectors to train on, where the generator takes noise.
@@ -66,6 +67,8 @@ def compress(
         precision: auto, 32-true or bf16-mixed.
         threads: CPU threads; without it, one or all, whichever is measured to be faster.
         seed: Seed of everything that is drawn at random.
+        weight_bits: Bits of weights, where they differ from --bits; without it at most 7, with
+            which int8 kernels are exact on every CPU. 8 needs one with VNNI, AMX or dot products.
         activation_range: The paper's fixed range [0, p] of activations (4 there); without it each
             range is calibrated and learnt.
         protect: Modules whose channels stay, as shell patterns such as 'blocks.*.conv_2'.
@@ -82,6 +85,7 @@ def compress(
         objective=objective,
         optimisation=optimisation or Optimisation(),
         bits=None if bits == "none" else bits,
+        weight_bits=weight_bits,
         activation_range=activation_range,
         size=size,
         latents=latents,

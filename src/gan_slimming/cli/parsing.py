@@ -75,7 +75,7 @@ def parse(
     try:
         values = parser.parse_args(arguments)
         if values.get("preset") == "paper":
-            parser.set_defaults({f"{g}.{k}": v for g, own in PAPER.items() for k, v in own.items()})
+            parser.set_defaults(_flat(PAPER))
             values = parser.parse_args(arguments)
     except SystemExit:
         return None
@@ -94,6 +94,15 @@ def parse(
             named[name] = groups[name](**vars(values[name])) if name in groups else values[name]
     positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     return positional, named
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings under the names of their flags: {"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = _flat(value) if isinstance(value, dict) else {}
+        flat |= {f"{name}.{k}": v for k, v in inner.items()} if inner else {name: value}
+    return flat
 
 
 def summary_of(command: Callable[..., Any]) -> str:

@@ -30,6 +30,8 @@ from gan_slimming.exporters.windows import (
 from gan_slimming.pruning.nodes import module_path, operator_name, value_of
 
 LOWEST = float(np.finfo(np.float32).min)
+MIDDLE = 64
+"""Codes of 7 bits, so much higher, are 1 to 127: two products with signed bytes fit 16 bits."""
 NOTHING = 1e-37
 """A bias that changes no number."""
 SPELT_OUT = frozenset({
@@ -190,15 +192,17 @@ def _integer(
 ) -> str:  # fmt: skip
     """Integer sums of products of codes, exact; then one scale and one shift per channel.
 
-    ONNX Runtime multiplies the weights, on its left, with the pictures, on its right, and has quick
-    kernels for unsigned times signed alone: so the weights' codes are stored 128 higher, and the
-    pictures' 128 lower where they are unsigned, with that as zero point.
+    ONNX Runtime has quick kernels for an unsigned left side times a signed right one alone, and on
+    CPUs without VNNI those add two products in 16 bits. Codes of up to 7 bits fit them on every
+    CPU (`MIDDLE`); wider ones take the kernels for unsigned times unsigned, slower but exact.
     """
     assert layer.codes is not None
     assert layer.scale is not None
     assert layer.inputs is not None
     base, pads = behind_pads(emitter, values["input"])
-    zero = emitter.constant(np.array(0 if layer.inputs.signed else -128, np.int8), "zero")
+    left = operator in ("Gemm", "MatMul")  # where the pictures stand; a convolution's are right
+    narrow = int(np.abs(layer.codes.astype(np.int16)).max(initial=0)) < MIDDLE
+    zero = emitter.constant(_zero_of(layer.inputs, unsigned=left or not narrow), "zero")
     name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
     read = quantize_input(emitter, name, layer.inputs, zero)
     if shuffle_how:
@@ -206,12 +210,11 @@ def _integer(
         read = emitter.shuffle_bytes(read, **shuffle_how, channels=planes)
     for pad in pads:
         read = write_pad(emitter, read, pad, zero)
-    middle = emitter.constant(np.array(128, np.uint8), "zero")
     scale = layer.scale * np.float32(layer.inputs.scale)
     codes, dims, shuffle, axis = layer.codes, layer.codes.ndim - 2, 0, 1
-    if operator in ("Gemm", "MatMul"):
+    if left:
         axis = value_of(values["input"]).dim() - 1
-        parts = [read, emitter.constant(codes.T, "codes"), zero]
+        parts = [read, *_weight_codes(emitter, codes.T, 0 if narrow else 2 * MIDDLE, zero)]
         sums = emitter.emit("MatMulInteger", parts, path)
     else:
         if operator == "ConvTranspose":
@@ -220,8 +223,7 @@ def _integer(
         rows = rows_to_split(codes, window)
         if rows:
             codes, window = rows_as_channels(codes), {**window, "kernel_shape": [1, codes.shape[3]]}
-        raised = (codes.astype(np.int16) + 128).astype(np.uint8)
-        parts = [read, emitter.constant(raised, "codes"), zero, middle]
+        parts = [read, *_weight_codes(emitter, codes, MIDDLE if narrow else 2 * MIDDLE, zero)]
         sums = emitter.emit("ConvInteger", parts, path, **window)
         sums = _sum_of_rows(emitter, sums, rows, codes.shape[0] // rows) if rows else sums
     parts = [sums, emitter.constant(scale, "scale")]
@@ -230,6 +232,20 @@ def _integer(
     if bias is not None:
         result = emitter.emit("Add", [result, _per_channel(emitter, bias, dims)])
     return _shuffled(emitter, result, shuffle)
+
+
+def _zero_of(inputs: InputCodes, *, unsigned: bool) -> np.ndarray:
+    """The zero point, in the type that the codes of a picture shall have."""
+    if unsigned:
+        return np.array(128 if inputs.signed else 0, np.uint8)
+    return np.array(0 if inputs.signed else -128, np.int8)
+
+
+def _weight_codes(emitter: Emitter, codes: np.ndarray, higher: int, zero: str) -> list[str]:
+    """The last inputs of an integer operator: codes so much higher, both zero points."""
+    raised = (codes.astype(np.int16) + higher).astype(np.uint8 if higher else np.int8)
+    middle = emitter.constant(np.array(higher, raised.dtype), "zero")
+    return [emitter.constant(raised, "codes"), zero, middle]
 
 
 def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:

@@ -14,10 +14,11 @@ from torch import nn
 import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.data.feeds import example_inputs
+from gan_slimming.executed import float_kernels, layer_times
 from gan_slimming.exporters.graph import is_quantized
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import spec_of
-from gan_slimming.runtimes import RUNTIMES, float_kernels, layer_times, open_runtime
+from gan_slimming.runtimes import RUNTIMES, open_runtime
 from gan_slimming.workflows.exported import INT8_FORM, write_for
 from gan_slimming.workflows.models import model_file, resolve_model
 

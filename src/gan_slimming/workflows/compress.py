@@ -99,7 +99,12 @@ def compress(
     example = example_inputs(contract, run.size, teacher)
     start = teacher if student is None else student
     prepared = prepare(
-        start, example, bits=run.bits, activation_range=run.activation_range, protect=protect
+        start,
+        example,
+        bits=run.bits,
+        weight_bits=run.weight_bits,
+        activation_range=run.activation_range,
+        protect=protect,
     )
     prepared.graph.fixed_macs = beyond_weights(start, prepared, example)
     material = open_material(contract, run, side, data, targets)

@@ -11,7 +11,7 @@ from torch import nn
 
 from gan_slimming.budget import parameters_left
 from gan_slimming.checkpoint import save_generator
-from gan_slimming.config import Run
+from gan_slimming.config import Run, bits_of_weights
 from gan_slimming.data.feeds import Fed
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import spec_of
@@ -42,6 +42,7 @@ def cost(
         "parameters": parameters_left(final.graph, final.alive()),
         "teacher_size_bytes": dense.parameters * FLOAT_BYTES,
         "bits": run.bits,
+        "weight_bits": run.bits and bits_of_weights(run.bits, run.weight_bits),
     }
 
 

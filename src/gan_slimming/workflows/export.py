@@ -18,9 +18,10 @@ from torch import nn
 from gan_slimming.checkpoint import read_header
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data.feeds import example_inputs
+from gan_slimming.executed import executed_layers
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import spec_of
-from gan_slimming.runtimes import RUNTIMES, executed_layers, require, start_openvino
+from gan_slimming.runtimes import RUNTIMES, require, start_openvino
 from gan_slimming.workflows.models import model_file, resolve_model
 
 Format = Literal["onnx", "openvino"]

@@ -88,12 +88,13 @@ def test_every_quantized_layer_computes_what_was_trained(student: nn.Module, for
     assert max(row.ties for row in rows) < 0.01
 
 
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 def test_fewer_bits_saturate_where_they_should(
     tiny_cyclegan: nn.Module, bits: int, form: Any
 ) -> None:
-    prepared = gs.prepare(tiny_cyclegan, (torch.zeros(1, 3, 32, 32),), bits=bits)
+    example = (torch.zeros(1, 3, 32, 32),)
+    prepared = gs.prepare(tiny_cyclegan, example, bits=bits, weight_bits=bits)
     gs.calibrate(prepared, [(torch.rand(1, 3, 32, 32) * 2 - 1,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)

@@ -16,10 +16,11 @@ from gan_slimming.models.registry import spec_of
 pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
 pytest.importorskip("openvino", reason="openvino is not installed: pip install '.[export]'")
 
+from gan_slimming.executed import executed_layers
 from gan_slimming.exporters import parity
 from gan_slimming.exporters.onnx import onnx_model
 from gan_slimming.exporters.openvino import save_ir
-from gan_slimming.runtimes import executed_layers, open_runtime, start_openvino
+from gan_slimming.runtimes import open_runtime, start_openvino
 
 CONTRACT = InputContract(multiple_of=4)
 RUNTIME = ["openvino"]

@@ -1,0 +1,93 @@
+"""Files compute what was trained on every CPU, whatever its int8 kernels do with large sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import gan_slimming as gs
+from gan_slimming.config import InputContract
+from gan_slimming.exporters.graph import trace
+
+for package in ("onnx", "onnxruntime", "openvino"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
+
+from gan_slimming import saturation  # noqa: E402
+from gan_slimming.executed import executed_layers  # noqa: E402
+from gan_slimming.exporters.onnx import metadata_of, onnx_model  # noqa: E402
+from gan_slimming.runtimes import start_onnxruntime, start_openvino  # noqa: E402
+
+CONTRACT = InputContract(multiple_of=4)
+
+
+class Joined(nn.Module):
+    """Negative inputs behind a concatenation and a pad, and a norm with negative scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(32, 8, 3)
+        self.norm, self.last = nn.GroupNorm(1, 8), nn.Conv2d(8, 3, 1)
+        nn.init.uniform_(self.norm.weight, -1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        y = F.pad(torch.cat([y, y.tanh()], 1), (1, 1, 1, 1), mode="reflect")
+        return self.last(F.relu(self.norm(self.second(y))))
+
+
+def student_and_file(net: nn.Module, weight_bits: int, form: Any) -> tuple[nn.Module, bytes]:
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    prepared = gs.prepare(net.eval(), (pictures[:1],), weight_bits=weight_bits)
+    gs.calibrate(prepared, [(pictures,)])
+    small = gs.extract(prepared)
+    metadata = metadata_of(CONTRACT, form, "joined", {})
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    return small, onnx_model(traced, form, 17, metadata)[0].SerializeToString()
+
+
+@pytest.mark.parametrize("weight_bits", [7, 8])
+def test_openvino_computes_what_was_trained_on_this_cpu(weight_bits: int) -> None:
+    torch.manual_seed(0)
+    student, content = student_and_file(Joined(), weight_bits, "qdq")
+    pictures = torch.rand(2, 3, 24, 40) * 2 - 1
+    with torch.no_grad():
+        expected = student(pictures).numpy()
+    made = start_openvino(content, 1)[0](pictures.numpy())
+    assert abs(made - expected).mean() < 1e-3 * expected.std()  # a rounding flip here and there
+
+
+@pytest.mark.parametrize("weight_bits", [7, 8])
+def test_onnxruntimes_integers_fit_every_cpus_sums(weight_bits: int) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 3, 3, padding=1))
+    for parameter in net.parameters():  # sums as large as they can get
+        parameter.data = parameter.data.sign()
+    student, content = student_and_file(net, weight_bits, "integer")
+    pictures = torch.ones(1, 3, 24, 40)
+    with torch.no_grad():
+        expected = student(pictures).numpy()
+    made = start_onnxruntime(content, 1)[0](pictures.numpy())
+    assert abs(made - expected).max() < 1e-5 * np.ptp(expected)
+
+
+def test_wide_weights_are_computed_in_float_where_int8_would_saturate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+    content = {bits: student_and_file(net, bits, "qdq")[1] for bits in (7, 8)}
+
+    def in_int8(bits: int) -> set[bool]:
+        layers = executed_layers(start_openvino(content[bits], 1)[1])
+        return {layer.int8 for layer in layers if layer.computes}
+
+    monkeypatch.setattr(saturation, "saturates", lambda: True)
+    assert in_int8(7) == {True}
+    assert in_int8(8) == {False}
+    monkeypatch.setattr(saturation, "saturates", lambda: False)
+    assert in_int8(7) == in_int8(8) == {True}
