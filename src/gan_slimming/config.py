@@ -122,6 +122,10 @@ class Objective:
     """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5
     """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
+    hidden_weight: float | None = None
+    """Weight of the distance between the student's hidden channels and the teacher's own, while
+    recovering. None takes 3 where the student keeps a quarter of the teacher's work or more, else
+    0: a much smaller one has no room to be the teacher inside."""
     upsample_to: int = 64
     """Pictures of fewer pixels a side are enlarged to so many before a feature network (lpips,
     paper, vgg19) compares them: it was trained on larger ones (256 in the paper)."""
@@ -131,6 +135,8 @@ class Objective:
     def __post_init__(self) -> None:
         for name in ("adversarial_weight", "distill_weight", "pixel_weight"):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        hidden = self.hidden_weight
+        _check(hidden is None or hidden >= 0, "objective.hidden_weight", hidden, "0 or more")
         _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
         _check_choice(self, "adversarial", "objective.adversarial")
         _check_choice(self, "distill", "objective.distill")
@@ -264,6 +270,7 @@ PAPER: dict[str, Any] = {
         "distill": "paper",
         "distill_weight": 20.0,
         "pixel_weight": 0.0,
+        "hidden_weight": 0.0,
         "upsample_to": 256,
     },
     "optimisation": {

@@ -16,6 +16,7 @@ from gan_slimming.data.images import PictureSet, Sampler
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.objective import critic_loss
+from gan_slimming.setting import Setting
 
 PATCHGAN_LAYERS = 3
 """Strided layers of the PatchGAN; fewer on pictures below 32 pixels, which they would use up."""
@@ -101,6 +102,14 @@ class Critic:
         self.replay.load_state_dict(state["replay"])
         if self.sampler is not None:
             self.sampler.load_state_dict(state["sampler"])
+
+
+def critic_of(fabric: Fabric, run: Run, setting: Setting, sides: tuple[int, ...]) -> Critic:
+    """The other player of a run, for pictures of these sides."""
+    return Critic(
+        fabric, run, setting.targets, sides=sides, given=setting.discriminator,
+        batch_size=run.optimisation.batch(), mirrors=setting.feed.mirrors,
+    )  # fmt: skip
 
 
 def patchgan(width: int, side: int, seed: int) -> nn.Module:

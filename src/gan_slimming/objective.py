@@ -30,6 +30,7 @@ class GeneratorTerms(NamedTuple):
     distance: Tensor
     pixel: Tensor
     adversarial: Tensor
+    hidden: Tensor
 
 
 def student_loss(
@@ -38,15 +39,20 @@ def student_loss(
     teacher: Tensor,
     distance: Distance,
     discriminator: nn.Module | None,
+    hidden: tuple[float, Tensor] | None = None,
 ) -> GeneratorTerms:
     """What W and gamma minimise, without the sparsity term.
 
     distill_weight * d(G_q(x), G_0(x)) + pixel_weight * L1 + adversarial_weight * L_G(D(G_q(x)))
+    + hidden_weight * h
+
+    The paper has the first and the third; h (`hidden`) and the L1 are additions of ours.
 
     Args:
         fake: G_q(x), (batch, 3, height, width) RGB in [-1, 1], with gradient.
         teacher: G_0(x), the same shape, without.
         discriminator: None leaves the adversarial term out.
+        hidden: the weight of h and h itself; None leaves it out.
     """
     zero = fake.new_zeros((), dtype=torch.float32)
     near = distance(fake, teacher) if settings.distill_weight > 0 else zero
@@ -59,7 +65,10 @@ def student_loss(
         + settings.pixel_weight * pixel
         + settings.adversarial_weight * fooled
     )
-    return GeneratorTerms(total, near.detach(), pixel.detach(), fooled.detach())
+    inside = zero
+    if hidden is not None:
+        total, inside = total + hidden[0] * hidden[1], hidden[1]
+    return GeneratorTerms(total, near.detach(), pixel.detach(), fooled.detach(), inside.detach())
 
 
 def critic_loss(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from gan_slimming.data.feeds import Fed, Feed
-from gan_slimming.data.images import PictureSet
+from gan_slimming.data.images import PictureSet, Sampler
 from gan_slimming.objective import Distance
 
 Generate = Callable[..., Tensor]
@@ -39,5 +40,22 @@ class Setting:
     """Whether the generator takes pictures of this many pixels a side."""
     on_step: Callable[[int, dict[str, float]], None] = lambda step, terms: None
     """Told of every step, from 1, and its terms."""
+    network: nn.Module | None = None
+    """The teacher itself, where the student began as its copy: its hidden layers can be told
+    apart. None leaves the distance between hidden layers out."""
     discriminator: nn.Module | None = None
     """The user's; None for a fresh PatchGAN."""
+
+    def sampler(self, batch_size: int, seed: int) -> Sampler:
+        """An order in which the feed is drawn."""
+        return Sampler(len(self.feed), batch_size, seed, self.feed.mirrors)
+
+    def fed(self, indices: Tensor, flips: Tensor, shrink: int, device: torch.device) -> Fed:
+        """A batch in the package's own form, on the device; pictures made smaller by `shrink`."""
+        return tuple(x.to(device) for x in self.feed.fed(indices, flips, shrink))
+
+    def inputs(self, count: int, seed: int, batch_size: int, device: torch.device) -> Iterator[Fed]:
+        """Batches of what the generator's forward takes, drawn from what it trains on."""
+        sampler = self.sampler(batch_size, seed)
+        for _ in range(count):
+            yield self.to_input(self.fed(*sampler.next(), 1, device))

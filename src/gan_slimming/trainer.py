@@ -20,10 +20,10 @@ from gan_slimming import trainer_state
 from gan_slimming.batch_statistics import has_batch_statistics, settle
 from gan_slimming.budget import BudgetController, parameters_left
 from gan_slimming.config import Run
-from gan_slimming.critic import Critic
+from gan_slimming.critic import critic_of
 from gan_slimming.data.feeds import Fed
-from gan_slimming.data.images import Sampler
 from gan_slimming.data.teacher_outputs import TeacherOutputs
+from gan_slimming.hidden import HiddenTerm
 from gan_slimming.interruption import Interrupted, interruptible
 from gan_slimming.objective import student_loss
 from gan_slimming.pruning.groups import macs_left
@@ -76,9 +76,11 @@ class Trainer:
         )
         self.ema: Student | None = None
         self.cost_at_cut = macs_left(student.graph, {})
+        self.hidden = HiddenTerm(student, setting.network, run.objective.hidden_weight)
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
-        self.critic = self._make_critic() if plays else None
-        self.sampler = self._sampler(self.settings.batch(), run.seed)
+        sides = (setting.side // self.shrink, setting.side)
+        self.critic = critic_of(fabric, run, setting, sides) if plays else None
+        self.sampler = setting.sampler(self.settings.batch(), run.seed)
         self.outputs = TeacherOutputs(setting.feed, self._teacher, fabric.device)
         self.make_optimizers()
 
@@ -123,7 +125,7 @@ class Trainer:
         self._calibrate()  # first: on a grid of step 1 most channels would seem to be worth nothing
         if self.slims and self.settings.gate_start == "saliency":
             with self.fabric.autocast():
-                start_gates(self.student, self._some_inputs(4, self.run.seed + 3), self.run.seed)
+                start_gates(self.student, self._inputs(4, self.run.seed + 3), self.run.seed)
         if not self.slims:
             self.begin_recovery()
 
@@ -149,13 +151,12 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One step of the student, then one of the discriminator."""
         self._set_learning_rates()
-        indices, flips = self.sampler.next()
-        fed, teacher = self.outputs.batch(indices, flips, self.shrink)
-        generate = self.setting.border(self.student)
+        teacher, fake, hidden = self._pictures()
         critic = self.critic.frozen() if self.critic else None
         with self.fabric.autocast():
-            fake = generate(*fed).float()
-            terms = student_loss(self.run.objective, fake, teacher, self.setting.distance, critic)
+            terms = student_loss(
+                self.run.objective, fake, teacher, self.setting.distance, critic, hidden
+            )
         self.fabric.backward(terms.total)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -167,6 +168,23 @@ class Trainer:
             logged["critic"] = self.critic.step(teacher, fake.detach(), self.shrink)
         self._average()
         return logged
+
+    def _pictures(self) -> tuple[Tensor, Tensor, tuple[float, Tensor] | None]:
+        """The next batch as teacher and student draw it, and how far apart they are inside."""
+        indices, flips = self.sampler.next()
+        generate = self.setting.border(self.student)
+
+        def by_student() -> Tensor:
+            with self.fabric.autocast():
+                return generate(*fed).float()
+
+        weight = self.hidden.weight(self.student) if self.step >= self.slim_steps else 0.0
+        if not weight:
+            fed, teacher = self.outputs.batch(indices, flips, self.shrink)
+            return teacher, by_student(), None
+        fed = self.setting.fed(indices, flips, self.shrink, self.fabric.device)
+        *pictures, apart = self.hidden.draw(self.student, lambda: self._teacher(*fed), by_student)
+        return pictures[0], pictures[1], (weight, apart)
 
     @property
     def shrink(self) -> int:
@@ -216,7 +234,7 @@ class Trainer:
                 quantizer.follow(weight)
         if has_batch_statistics(chosen):
             # Those at hand are of the student that trained, not of its average.
-            settle(chosen, self._some_inputs(SETTLING, self.run.seed + 5, self.settings.batch()))
+            settle(chosen, self._inputs(SETTLING, self.run.seed + 5, self.settings.batch()))
         return chosen.eval()
 
     # -- bookkeeping ---------------------------------------------------------------------------
@@ -224,14 +242,6 @@ class Trainer:
     def _teacher(self, *fed: Tensor) -> Tensor:
         with self.fabric.autocast():
             return self.setting.teacher(*fed).float()
-
-    def _make_critic(self) -> Critic:
-        sides = (self.setting.side // self.shrink, self.setting.side)
-        return Critic(
-            self.fabric, self.run, self.setting.targets, sides=sides,
-            given=self.setting.discriminator, batch_size=self.settings.batch(),
-            mirrors=self.setting.feed.mirrors,
-        )  # fmt: skip
 
     def make_optimizers(self) -> None:
         """Fresh optimisers of the student for the stage that `step` stands in."""
@@ -266,19 +276,11 @@ class Trainer:
             return
         self.student.eval()
         with self.fabric.autocast():
-            calibrate(self.student, self._some_inputs(4, self.run.seed + 4))
+            calibrate(self.student, self._inputs(4, self.run.seed + 4))
         self.student.train()
 
-    def _some_inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Fed]:
-        """What the generator's forward takes, drawn from what it trains on."""
-        sampler = self._sampler(batch_size, seed)
-        for _ in range(count):
-            fed = self.setting.feed.fed(*sampler.next())
-            yield self.setting.to_input(tuple(x.to(self.fabric.device) for x in fed))
-
-    def _sampler(self, batch_size: int, seed: int) -> Sampler:
-        feed = self.setting.feed
-        return Sampler(len(feed), batch_size, seed, feed.mirrors)
+    def _inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Fed]:
+        return self.setting.inputs(count, seed, batch_size, self.fabric.device)
 
     def log(self, terms: dict[str, float]) -> None:
         """Append to metrics.jsonl and tell whoever draws the progress."""

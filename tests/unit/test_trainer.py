@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gan_slimming import trainer as module
 from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.images import PictureSet
+from gan_slimming.hidden import WEIGHT
 from gan_slimming.interruption import Interrupted, interruptible
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.pruning.proximal import soft_threshold
@@ -89,6 +90,7 @@ def build(tmp_path: Path) -> Callable[..., Trainer]:
             side=32,
             takes=lambda side: True,
             on_step=on_step,
+            network=teacher,
         )
         fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
         return Trainer(fabric, prepare(teacher, EXAMPLE, bits=run.bits), run, setting)
@@ -427,15 +429,19 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
     told: list[tuple[int, dict[str, float]]] = []
     build(on_step=lambda step, terms: told.append((step, terms))).fit()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    always = {"total", "distance", "pixel", "adversarial", "critic", "step", "seconds"}
+    losses = {"total", "distance", "pixel", "adversarial", "hidden", "critic"}
+    always = losses | {"step", "seconds"}
     for step, line in enumerate(lines, start=1):
         assert line["step"] == step == told[step - 1][0]
         slimming, tracked = step <= 5, step > 5
         extra = {"rho", "macs", "parameters"} if slimming else set()
         assert set(line) == always | extra | ({"psnr"} if tracked else set())
         assert line["total"] == pytest.approx(
-            line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"], rel=1e-4
-        )
+            line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"]
+            + (0 if slimming else WEIGHT) * line["hidden"],
+            rel=1e-4,
+        )  # fmt: skip
+        assert (line["hidden"] > 0) is not slimming
     assert len(lines) == 10
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)

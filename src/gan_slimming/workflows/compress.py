@@ -112,6 +112,7 @@ def compress(
     tracker = Tracker(material.held, border(contract)(teacher), fabric.device)
     setting = _setting(teacher, contract, material, tracker, distance, folder, side)
     setting.discriminator = discriminator
+    setting.network = teacher if student is None else None
     if on_step is not None:
         setting.on_step = lambda step, terms: on_step(step, run.optimisation.steps, terms)
     trainer = Trainer(fabric, prepared, run, setting)
