@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--adversarial", default="lsgan", choices=["lsgan", "none"])
+    parser.add_argument("--hidden-weight", type=float, default=gs.Objective().hidden_weight)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -71,9 +73,14 @@ def slim(
     """The product's own command on the product's own settings, and a row to go on with."""
     run = gs.Run(
         budget=gs.Budget(macs=macs),
-        objective=gs.Objective(distill="lpips"),
+        objective=gs.Objective(
+            adversarial=arguments.adversarial,
+            distill="lpips",
+            hidden_weight=arguments.hidden_weight,
+        ),
         optimisation=gs.Optimisation(steps=arguments.steps),
         size=arguments.size,
+        threads=1,
         holdout=HOLDOUT,
         seed=arguments.seed,
     )

@@ -122,10 +122,9 @@ class Objective:
     """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5
     """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
-    hidden_weight: float | None = None
-    """Weight of the distance between the student's hidden channels and the teacher's own, while
-    recovering. None takes 3 where the student keeps a quarter of the teacher's work or more, else
-    0: a much smaller one has no room to be the teacher inside."""
+    hidden_weight: float = 3.0
+    """Weight of the distance between the student's hidden channels and the same of the teacher,
+    while recovering."""
     upsample_to: int = 64
     """Pictures of fewer pixels a side are enlarged to so many before a feature network (lpips,
     paper, vgg19) compares them: it was trained on larger ones (256 in the paper)."""
@@ -133,10 +132,8 @@ class Objective:
     """Sparsity weight of the paper. None lets the budget choose it at every step."""
 
     def __post_init__(self) -> None:
-        for name in ("adversarial_weight", "distill_weight", "pixel_weight"):
+        for name in ("adversarial_weight", "distill_weight", "pixel_weight", "hidden_weight"):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
-        hidden = self.hidden_weight
-        _check(hidden is None or hidden >= 0, "objective.hidden_weight", hidden, "0 or more")
         _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
         _check_choice(self, "adversarial", "objective.adversarial")
         _check_choice(self, "distill", "objective.distill")

@@ -6,24 +6,24 @@ two are compared as they are, without the adapters that other distillations trai
     h = mean over layers l of  E[(S_l - T_l)^2] / Var[T_l]
 
 with S_l what a gated layer, or a residual block, of the student gives, and T_l the same channels of
-the same layer of the teacher. A student that gives every layer's mean has h = 1.
+the same layer of the teacher, at some places of each. A student that gives every layer's mean has
+h = 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.pruning.groups import GATE, macs_left
+from gan_slimming.pruning.groups import GATE
 from gan_slimming.student import Student
 
-WEIGHT, FROM = 3.0, 0.25
-"""Weight of h, and the share of the teacher's work from which it pays: a student of less has no
-room to be the teacher inside."""
+PLACES = 256
+"""So many places of a feature map are compared, drawn anew for each picture."""
 Seen = dict[str, list[Tensor]]
 """Module -> what it gave, one tensor for each call."""
 LAST_AXIS = (nn.Linear, nn.LayerNorm)
@@ -86,38 +86,52 @@ class HiddenLayers:
 
 
 class HiddenTerm:
-    """h of one run, and the weight that it has.
+    """h of one run, its weight, and what it needs of teacher and student.
 
     Args:
         student: at the teacher's size.
         teacher: the network itself; None, where the student is no copy of it, leaves h out.
-        weight: what was asked for; None decides by the student's share of the teacher's work.
+        weight: 0 leaves h out, too.
     """
 
-    def __init__(self, student: Student, teacher: nn.Module | None, weight: float | None):
-        self.teacher, self.asked = teacher, weight
-        self.layers = HiddenLayers(student)
-        self.whole = macs_left(student.graph, {})
+    def __init__(self, student: Student, teacher: nn.Module | None, weight: float):
+        self.teacher = teacher
+        self.weight = weight if teacher is not None else 0.0
+        self._layers = HiddenLayers(student)
 
-    def weight(self, student: Student) -> float:
-        """Of h for the student at its present size; 0 where there is nothing to compare."""
-        if self.teacher is None or not self.layers.of(student):
-            return 0.0
-        if self.asked is not None:
-            return self.asked
-        return WEIGHT if macs_left(student.graph, {}) >= FROM * self.whole else 0.0
+    def of_teacher(
+        self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The teacher's pictures, and the channels of its layers that the student has kept.
 
-    def draw(
-        self, student: Student, by_teacher: Callable[[], Tensor], by_student: Callable[[], Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Both draw, and are watched: (teacher's pictures, student's, h)."""
+        Args:
+            draw: lets the teacher draw, without gradient.
+            keys: one for each picture; they choose the places that are compared.
+        """
         assert self.teacher is not None
-        layers = self.layers.of(student)
-        with watched(self.teacher, layers) as expected, torch.no_grad():
-            target = by_teacher()
+        layers = self._layers.of(student)
+        with watched(self.teacher, layers) as seen:
+            pictures = draw()
+        channels = (layer.channels.to(pictures.device) for layer in layers)
+        chosen = [
+            (values.index_select(layer.axis, kept), layer.axis)
+            for layer, kept in zip(layers, channels, strict=True)
+            for values in seen.get(layer.path, [])
+        ]
+        return pictures, [at_places(values, axis, keys) for values, axis in chosen]
+
+    def of_student(
+        self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same of the student, with gradient."""
+        layers = self._layers.of(student)
         with watched(student.module, layers) as seen:
-            made = by_student()
-        return target, made, hidden_distance(seen, expected, layers)
+            pictures = draw()
+        return pictures, [
+            at_places(values, layer.axis, keys)
+            for layer in layers
+            for values in seen.get(layer.path, [])
+        ]
 
 
 @contextmanager
@@ -139,21 +153,36 @@ def watched(module: nn.Module, layers: Iterable[HiddenLayer]) -> Iterator[Seen]:
             hook.remove()
 
 
-def hidden_distance(
-    student: Mapping[str, list[Tensor]],
-    teacher: Mapping[str, list[Tensor]],
-    layers: Iterable[HiddenLayer],
-) -> Tensor:
+def at_places(values: Tensor, axis: int, keys: Sequence[int]) -> Tensor:
+    """Some places of a feature map, the same for the same key: few enough to be kept in memory.
+
+    Args:
+        values: one picture for each key, channels on `axis`.
+    Returns:
+        (batch, channels, at most PLACES)
+    """
+    flat = values.movedim(axis, 1)
+    flat = flat.reshape(*flat.shape[:2], -1)
+    total = flat.shape[2]
+    if total <= PLACES:
+        return flat
+    generators = (torch.Generator().manual_seed(key) for key in keys)
+    rows = [torch.randint(total, (PLACES,), generator=generator) for generator in generators]
+    places = torch.stack(rows).to(flat.device)
+    return flat.gather(2, places[:, None].expand(-1, flat.shape[1], -1))
+
+
+def hidden_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """h, a scalar in float32; 0 when the student's channels are the teacher's.
 
     Args:
-        student, teacher: what `watched` saw, for the same pictures; the teacher's without gradient.
+        student, teacher: channels of each layer for the same pictures, layer by layer in the same
+            order; the teacher's without gradient.
     """
-    terms = []
-    for layer in layers:
-        for made, whole in zip(student[layer.path], teacher[layer.path], strict=True):
-            expected = whole.index_select(layer.axis, layer.channels.to(whole.device)).float()
-            terms.append((made.float() - expected).square().mean() / _spread(expected))
+    terms = [
+        (made.float() - expected.float()).square().mean() / _spread(expected.float())
+        for made, expected in zip(student, teacher, strict=True)
+    ]
     return torch.stack(terms).mean()
 
 

@@ -23,7 +23,7 @@ from gan_slimming.config import Run
 from gan_slimming.critic import critic_of
 from gan_slimming.data.feeds import Fed
 from gan_slimming.data.teacher_outputs import TeacherOutputs
-from gan_slimming.hidden import HiddenTerm
+from gan_slimming.hidden import HiddenTerm, hidden_distance
 from gan_slimming.interruption import Interrupted, interruptible
 from gan_slimming.objective import student_loss
 from gan_slimming.pruning.groups import macs_left
@@ -81,7 +81,7 @@ class Trainer:
         sides = (setting.side // self.shrink, setting.side)
         self.critic = critic_of(fabric, run, setting, sides) if plays else None
         self.sampler = setting.sampler(self.settings.batch(), run.seed)
-        self.outputs = TeacherOutputs(setting.feed, self._teacher, fabric.device)
+        self.outputs = TeacherOutputs(setting.feed, self._answer, fabric.device)
         self.make_optimizers()
 
     # -- the two stages -----------------------------------------------------------------------
@@ -143,6 +143,7 @@ class Trainer:
         """Fresh optimisers with the recovery's learning rate, and a moving average from here on."""
         for gate in self.student.gates:
             gate.requires_grad_(False)
+        self.outputs.forget()  # from here on they have hidden layers, too
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
@@ -172,19 +173,30 @@ class Trainer:
     def _pictures(self) -> tuple[Tensor, Tensor, tuple[float, Tensor] | None]:
         """The next batch as teacher and student draw it, and how far apart they are inside."""
         indices, flips = self.sampler.next()
+        fed, keys, (teacher, *expected) = self.outputs.batch(indices, flips, self.shrink)
         generate = self.setting.border(self.student)
 
-        def by_student() -> Tensor:
+        def draw() -> Tensor:
             with self.fabric.autocast():
                 return generate(*fed).float()
 
-        weight = self.hidden.weight(self.student) if self.step >= self.slim_steps else 0.0
-        if not weight:
-            fed, teacher = self.outputs.batch(indices, flips, self.shrink)
-            return teacher, by_student(), None
-        fed = self.setting.fed(indices, flips, self.shrink, self.fabric.device)
-        *pictures, apart = self.hidden.draw(self.student, lambda: self._teacher(*fed), by_student)
-        return pictures[0], pictures[1], (weight, apart)
+        if not expected:
+            return teacher, draw(), None
+        fake, seen = self.hidden.of_student(self.student, draw, keys)
+        return teacher, fake, (self.hidden.weight, hidden_distance(seen, expected))
+
+    @torch.no_grad()
+    def _answer(self, key: int, *fed: Tensor) -> list[Tensor]:
+        """What the teacher draws, and while recovering what it gives inside."""
+
+        def draw() -> Tensor:
+            with self.fabric.autocast():
+                return self.setting.teacher(*fed).float()
+
+        if self.step < self.slim_steps or not self.hidden.weight:
+            return [draw()]
+        pictures, inside = self.hidden.of_teacher(self.student, draw, [key])
+        return [pictures, *inside]
 
     @property
     def shrink(self) -> int:
@@ -238,10 +250,6 @@ class Trainer:
         return chosen.eval()
 
     # -- bookkeeping ---------------------------------------------------------------------------
-
-    def _teacher(self, *fed: Tensor) -> Tensor:
-        with self.fabric.autocast():
-            return self.setting.teacher(*fed).float()
 
     def make_optimizers(self) -> None:
         """Fresh optimisers of the student for the stage that `step` stands in."""

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from gan_slimming import trainer as module
 from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.images import PictureSet
-from gan_slimming.hidden import WEIGHT
 from gan_slimming.interruption import Interrupted, interruptible
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.pruning.proximal import soft_threshold
@@ -438,7 +437,7 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
         assert set(line) == always | extra | ({"psnr"} if tracked else set())
         assert line["total"] == pytest.approx(
             line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"]
-            + (0 if slimming else WEIGHT) * line["hidden"],
+            + (0 if slimming else 3.0) * line["hidden"],
             rel=1e-4,
         )  # fmt: skip
         assert (line["hidden"] > 0) is not slimming

@@ -1,4 +1,4 @@
-"""The teacher's pictures, made on the fly and kept as the teacher gave them, not as 8-bit files."""
+"""The teacher's answers, made on the fly and kept as the teacher gave them, not as 8-bit files."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from torch import Tensor
 
 from gan_slimming.data.feeds import Fed, Feed
 
+Answer = list[Tensor]
+"""The picture (1, 3, side, side) RGB in [-1, 1], and whatever else is asked of the teacher."""
+
 
 class TeacherOutputs:
-    """What the teacher is fed and its answers, each answer made once and kept as 16-bit floats.
+    """What the teacher is fed and its answers, each made once and kept in 16-bit floats.
 
     Answers are made one at a time, so that they do not depend on what shares a batch, and a resumed
     run sees the same ones.
 
     Args:
-        teacher: a batch of one in the package's own form -> (1, 3, side, side) RGB in [-1, 1]; runs
-            without gradient.
+        teacher: the key of what is fed, and a batch of one in the package's own form -> its
+            answer; runs without gradient.
         memory_limit: bytes of answers to keep; beyond that they are made again.
     """
 
     def __init__(
         self,
         feed: Feed,
-        teacher: Callable[..., Tensor],
+        teacher: Callable[..., Answer],
         device: torch.device,
         memory_limit: int = 2 * 2**30,
     ):
@@ -33,30 +36,41 @@ class TeacherOutputs:
         self.teacher = teacher
         self.device = device
         self.memory_limit = memory_limit
-        self.kept: dict[tuple[int, bool, int], Tensor] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Make all answers anew, as when other ones are asked for."""
+        self.kept: dict[int, Answer] = {}
         self.bytes = 0
 
-    def batch(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> tuple[Fed, Tensor]:
-        """(what the teacher is fed, its pictures (batch, 3, side, side) float32 RGB in [-1, 1]).
+    def batch(
+        self, indices: Tensor, flips: Tensor, shrink: int = 1
+    ) -> tuple[Fed, list[int], Answer]:
+        """(what the teacher is fed, a key for each, its answers in float32, joined to a batch).
 
         Pictures are fed at size / shrink: whole, made smaller; the answers are to those.
         """
         fed = tuple(x.to(self.device) for x in self.feed.fed(indices, flips, shrink))
+        pairs = zip(indices.tolist(), flips.tolist(), strict=True)
+        keys = [(2 * index + flip) * 2 + (shrink > 1) for index, flip in pairs]
         answers = [
-            self._answer((int(i), bool(f), shrink), tuple(x[k : k + 1] for x in fed))
-            for k, (i, f) in enumerate(zip(indices, flips, strict=True))
+            self._answer(key, tuple(x[k : k + 1] for x in fed)) for k, key in enumerate(keys)
         ]
-        return fed, torch.cat(answers).float()
+        return fed, keys, [torch.cat(parts).float() for parts in zip(*answers, strict=True)]
 
     @torch.no_grad()
-    def _answer(self, key: tuple[int, bool, int], fed: Fed) -> Tensor:
+    def _answer(self, key: int, fed: Fed) -> Answer:
         if key in self.kept:
             return self.kept[key]
         laid_out = (
             x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in fed
         )
-        answer = self.teacher(*laid_out).to(torch.float16).contiguous()
-        if self.bytes + answer.nbytes <= self.memory_limit:
+        picture, *rest = self.teacher(key, *laid_out)
+        # Numbers inside a network may be larger than float16 can hold.
+        answer = [picture.to(torch.float16), *(x.to(torch.bfloat16) for x in rest)]
+        answer = [x.contiguous() for x in answer]
+        size = sum(x.nbytes for x in answer)
+        if self.bytes + size <= self.memory_limit:
             self.kept[key] = answer
-            self.bytes += answer.nbytes
+            self.bytes += size
         return answer

@@ -21,10 +21,10 @@ class Teacher:
     def __init__(self) -> None:
         self.shown: list[Tensor] = []
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, key: int, pictures: Tensor) -> list[Tensor]:
         assert not torch.is_grad_enabled()
         self.shown.append(pictures)
-        return pictures / 2 + pictures.mean()
+        return [pictures / 2 + pictures.mean()]
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def pictures() -> PictureSet:
 
 def ask(outputs: TeacherOutputs, *keys: tuple[int, bool], shrink: int = 1) -> tuple[Tensor, Tensor]:
     indices, flips = (torch.tensor(values) for values in zip(*keys, strict=True))
-    (pictures,), answers = outputs.batch(indices, flips, shrink)
+    (pictures,), keys, (answers,) = outputs.batch(indices, flips, shrink)
+    assert len(set(keys)) == len(keys)
     return pictures, answers
 
 
@@ -73,8 +74,8 @@ def test_each_is_asked_for_once_and_alone(pictures: PictureSet) -> None:
 def test_differences_far_below_an_8_bit_step_survive(pictures: PictureSet) -> None:
     """The known-wrong variant, answers kept as 8-bit pictures, loses them."""
     offset = 0.1 / 127.5
-    plain = TeacherOutputs(pictures, lambda x: x * 0.4, CPU)
-    moved = TeacherOutputs(pictures, lambda x: x * 0.4 + offset, CPU)
+    plain = TeacherOutputs(pictures, lambda _, x: [x * 0.4], CPU)
+    moved = TeacherOutputs(pictures, lambda _, x: [x * 0.4 + offset], CPU)
     first, second = ask(plain, (0, False))[1], ask(moved, (0, False))[1]
     assert first.dtype == torch.float32
     assert float((second - first).mean()) == pytest.approx(offset, rel=0.02)
@@ -93,8 +94,28 @@ def test_the_memory_limit_is_kept_and_costs_only_time(pictures: PictureSet) -> N
     expected = ask(TeacherOutputs(pictures, Teacher(), CPU), (0, False), (1, False), (2, False))[1]
     for _ in range(2):
         assert torch.equal(ask(outputs, (0, False), (1, False), (2, False))[1], expected)
-    assert outputs.bytes == sum(answer.nbytes for answer in outputs.kept.values()) == 2 * one
+    assert outputs.bytes == sum(a.nbytes for (a,) in outputs.kept.values()) == 2 * one
     assert len(teacher.shown) == 4
+
+
+def test_whatever_else_the_teacher_tells_is_kept_beside_its_picture(pictures: PictureSet) -> None:
+    """Numbers inside a network may be larger than float16 can hold."""
+    told: list[int] = []
+
+    def teacher(key: int, x: Tensor) -> list[Tensor]:
+        told.append(key)
+        return [x, torch.full((1, 2, 5), 1e6 + key)]
+
+    outputs = TeacherOutputs(pictures, teacher, CPU)
+    for _ in range(2):
+        _, keys, (_, inside) = outputs.batch(torch.tensor([2, 0]), torch.tensor([True, False]))
+        assert inside.shape == (2, 2, 5)
+        assert inside[:, 0, 0].tolist() == pytest.approx([1e6 + key for key in keys], rel=4e-3)
+    assert told == keys
+    outputs.forget()
+    outputs.batch(torch.tensor([2, 0]), torch.tensor([True, False]))
+    assert told == keys + keys
+    assert outputs.bytes == 2 * (3 * 8 * 8 + 2 * 5) * 2
 
 
 def test_shrinking_takes_means_of_the_whole_picture() -> None:
