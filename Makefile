@@ -8,7 +8,7 @@ demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
 
 test: .venv/.dev-installed
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto
 
 # All that a change has to pass.
 check: lint test

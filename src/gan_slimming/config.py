@@ -222,8 +222,7 @@ class Run:
     bits: int | None = 8
     """Bits of activations and of weights; None for no quantisation."""
     weight_bits: int | None = None
-    """Bits of weights, where they differ; None takes `bits`, but at most 7, with which int8 kernels
-    are exact on every CPU. 8 is exact on those with VNNI, AMX or dot products."""
+    """Bits of weights; None takes `bits`, but at most 7: then int8 kernels are exact on any CPU."""
     activation_range: float | None = None
     """The paper's fixed range [0, p] of activations; None calibrates and learns each."""
     size: int = 256

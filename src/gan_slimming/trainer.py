@@ -25,6 +25,7 @@ from gan_slimming.data.feeds import Fed
 from gan_slimming.data.teacher_outputs import TeacherOutputs
 from gan_slimming.hidden import HiddenTerm, hidden_distance
 from gan_slimming.interruption import Interrupted, interruptible
+from gan_slimming.moving_average import follow
 from gan_slimming.objective import student_loss
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
@@ -167,7 +168,8 @@ class Trainer:
             logged |= self._proximal_step()
         if self.critic:
             logged["critic"] = self.critic.step(teacher, fake.detach(), self.shrink)
-        self._average()
+        if self.ema is not None:
+            follow(self.ema, self.student, self.settings.ema, self.step - self.slim_steps)
         return logged
 
     def _pictures(self) -> tuple[Tensor, Tensor, tuple[float, Tensor] | None]:
@@ -224,19 +226,6 @@ class Trainer:
         if macs < CUT_AT * self.cost_at_cut and self.controller is not None:
             self._cut()
         return {"rho": rho, "macs": macs, "parameters": parameters_left(self.student.graph, alive)}
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the average towards the student; early on it follows more closely."""
-        if self.ema is None:
-            return
-        age = self.step - self.slim_steps
-        decay = min(self.settings.ema, (1 + age) / (10 + age))
-        pairs = zip(self.ema.parameters(), self.student.parameters(), strict=True)
-        for average, current in pairs:
-            average.lerp_(current, 1 - decay)
-        for average, current in zip(self.ema.buffers(), self.student.buffers(), strict=True):
-            average.copy_(current)
 
     def final(self) -> Student:
         """The student as it would be handed out now: averaged, in evaluation mode."""

@@ -36,8 +36,8 @@ def pictures() -> PictureSet:
 
 def ask(outputs: TeacherOutputs, *keys: tuple[int, bool], shrink: int = 1) -> tuple[Tensor, Tensor]:
     indices, flips = (torch.tensor(values) for values in zip(*keys, strict=True))
-    (pictures,), keys, (answers,) = outputs.batch(indices, flips, shrink)
-    assert len(set(keys)) == len(keys)
+    (pictures,), numbers, (answers,) = outputs.batch(indices, flips, shrink)
+    assert len(set(numbers)) == len(keys)
     return pictures, answers
 
 
@@ -101,6 +101,7 @@ def test_the_memory_limit_is_kept_and_costs_only_time(pictures: PictureSet) -> N
 def test_whatever_else_the_teacher_tells_is_kept_beside_its_picture(pictures: PictureSet) -> None:
     """Numbers inside a network may be larger than float16 can hold."""
     told: list[int] = []
+    keys: list[int] = []
 
     def teacher(key: int, x: Tensor) -> list[Tensor]:
         told.append(key)

@@ -1,0 +1,23 @@
+"""The moving average of a student, which becomes the final generator: less noise from the game."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def follow(average: nn.Module, student: nn.Module, decay: float, age: int) -> None:
+    """average <- d * average + (1 - d) * student, in place, d = min(decay, (1 + age) / (10 + age)).
+
+    Buffers are copied.
+
+    Args:
+        average: a copy of the student, `age` steps ago.
+        decay: in [0, 1); early on the average follows more closely than that.
+    """
+    decay = min(decay, (1 + age) / (10 + age))
+    for mean, current in zip(average.parameters(), student.parameters(), strict=True):
+        mean.lerp_(current, 1 - decay)
+    for mean, current in zip(average.buffers(), student.buffers(), strict=True):
+        mean.copy_(current)
