@@ -154,7 +154,8 @@ def start_openvino(
     held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
     if not held and model.has_rt_info(["framework", KEY]):  # how its ONNX reader keeps metadata
         held = model.get_rt_info(["framework", KEY]).astype(str)
-    contract = InputContract(**json.loads(held).get("contract", {})) if held else None
+    told = json.loads(held).get("contract") if held else None
+    contract = InputContract(**told) if told else None
     request = exact_request(model, source, settings, contract)
 
     def run(*inputs: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_a_quantised_file_shows_bits_bytes_and_groups(tmp_path: Path) -> None:
     save_generator(extract(student), path, spec_of(TEACHER))
     report = inspect(tmp_path, 32)
     convolutions = [row for row in report["layers"] if row["type"] == "Conv2d"]
-    assert {row["bits"] for row in convolutions} == {8}
+    assert {row["bits"] for row in convolutions} == {7}
     assert {row["bits"] for row in report["layers"] if "Norm" in row["type"]} == {32}
     assert report["size_bytes"] == path.stat().st_size
     assert report["macs"] == inspect(TEACHER, 32)["macs"]
