@@ -70,7 +70,10 @@ def main() -> None:
 def slim(
     teacher: nn.Module, macs: float, photos: Path, folder: Path, arguments: argparse.Namespace
 ) -> tuple[gs.Compressed, dict[str, object]]:
-    """The product's own command on the product's own settings, and a row to go on with."""
+    """The product's own command, on its own settings but for those asked for, and a row.
+
+    One thread: two of these may run side by side.
+    """
     run = gs.Run(
         budget=gs.Budget(macs=macs),
         objective=gs.Objective(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.pruning.groups import GATE
+from gan_slimming.pruning.groups import GATE, GroupGraph
 from gan_slimming.student import Student
 
 PLACES = 256
@@ -54,6 +54,7 @@ class HiddenLayers:
 
     def __init__(self, student: Student):
         self._places: dict[str, dict[str, dict[int, int]]] = {}
+        self._of: tuple[GroupGraph, list[HiddenLayer]] | None = None
         for group in student.graph.prunable:
             for member in group.gated:
                 pairs = zip(member.channels.tolist(), member.positions.tolist(), strict=True)
@@ -61,7 +62,12 @@ class HiddenLayers:
                 own.update(pairs)
 
     def of(self, student: Student) -> list[HiddenLayer]:
-        """The layers that are left, at their present width."""
+        """The layers that are left, at their present width; every cut makes another graph."""
+        if self._of is None or self._of[0] is not student.graph:
+            self._of = student.graph, self._found(student)
+        return self._of[1]
+
+    def _found(self, student: Student) -> list[HiddenLayer]:
         channels: dict[str, dict[int, int]] = {}
         for group in student.graph.prunable:
             kept = student.kept[group.name].tolist()
