@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import resource
 import time
 from pathlib import Path
 
@@ -108,6 +109,7 @@ def run_variant(
         "variant": variant,
         "macs_budget": arguments.macs,
         **done.summary,
+        "peak_resident_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "judged": judge(teacher, done.generator, arguments),
         "settings": dataclasses.asdict(run),
         "environment": environment(),

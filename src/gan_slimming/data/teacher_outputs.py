@@ -9,8 +9,36 @@ from torch import Tensor
 
 from gan_slimming.data.feeds import Fed, Feed
 
+BLOCK = 64 * 2**20
+"""Bytes that a shelf asks for at once: more than malloc ever takes from the heap."""
+ALIGNMENT = 64
+"""Bytes; where a tensor begins on its shelf."""
 Answer = list[Tensor]
 """The picture (1, 3, side, side) RGB in [-1, 1], and whatever else is asked of the teacher."""
+
+
+class Shelf:
+    """Tensors that stay, side by side in a few large blocks of memory.
+
+    On their own, thousands of small tensors that stay would come to lie among the large ones that
+    every step makes and frees; the heap could not give back what lies between them, and grew to
+    more than twice of what was in use.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[Tensor] = []
+        self._free = 0
+
+    def put(self, values: Tensor) -> Tensor:
+        """A contiguous copy that lies on the shelf."""
+        size = values.nbytes
+        if not self.blocks or self._free + size > self.blocks[-1].numel():
+            block = torch.empty(max(BLOCK, size), dtype=torch.uint8, device=values.device)
+            self.blocks.append(block)
+            self._free = 0
+        place = self.blocks[-1][self._free : self._free + size].view(values.dtype)
+        self._free += -(-size // ALIGNMENT) * ALIGNMENT
+        return place.view(values.shape).copy_(values)
 
 
 class TeacherOutputs:
@@ -41,6 +69,7 @@ class TeacherOutputs:
     def forget(self) -> None:
         """Make all answers anew, as when other ones are asked for."""
         self.kept: dict[int, Answer] = {}
+        self.shelf = Shelf()
         self.bytes = 0
 
     def batch(
@@ -68,9 +97,8 @@ class TeacherOutputs:
         picture, *rest = self.teacher(key, *laid_out)
         # Numbers inside a network may be larger than float16 can hold.
         answer = [picture.to(torch.float16), *(x.to(torch.bfloat16) for x in rest)]
-        answer = [x.contiguous() for x in answer]
         size = sum(x.nbytes for x in answer)
         if self.bytes + size <= self.memory_limit:
-            self.kept[key] = answer
+            self.kept[key] = answer = [self.shelf.put(x) for x in answer]
             self.bytes += size
         return answer

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_slimming.data.feeds import shrunk
 from gan_slimming.data.images import PictureSet
-from gan_slimming.data.teacher_outputs import TeacherOutputs
+from gan_slimming.data.teacher_outputs import BLOCK, Shelf, TeacherOutputs
 
 CPU = torch.device("cpu")
 
@@ -117,6 +117,40 @@ def test_whatever_else_the_teacher_tells_is_kept_beside_its_picture(pictures: Pi
     outputs.batch(torch.tensor([2, 0]), torch.tensor([True, False]))
     assert told == keys + keys
     assert outputs.bytes == 2 * (3 * 8 * 8 + 2 * 5) * 2
+
+
+def test_answers_lie_in_a_few_blocks_whatever_they_are(pictures: PictureSet) -> None:
+    """The known-wrong variant, a tensor of its own for each, leaves holes all over the heap."""
+    outputs = TeacherOutputs(pictures, lambda _, x: [x, x.sum(dim=1), x.mean(dim=(1, 2))], CPU)
+    for index in range(3):
+        outputs.batch(torch.tensor([index]), torch.tensor([False]))
+    kept = [x for answer in outputs.kept.values() for x in answer]
+    assert len(kept) == 9
+    assert len({x.untyped_storage().data_ptr() for x in kept}) == len(outputs.shelf.blocks) == 1
+
+
+def test_what_lies_on_a_shelf_is_a_copy_of_its_own() -> None:
+    shelf = Shelf()
+    values = [
+        torch.rand(3, 5),
+        torch.rand(7).to(torch.bfloat16),
+        torch.rand(()),
+        torch.rand(4).half(),
+    ]
+    put = [shelf.put(x) for x in values]
+    for x, there in zip(values, put, strict=True):
+        assert torch.equal(x, there)
+        assert there.dtype == x.dtype
+        assert there.is_contiguous()
+    values[0].zero_()
+    assert put[0].any()
+
+
+def test_a_full_shelf_takes_another_block_and_a_large_tensor_one_of_its_size() -> None:
+    shelf = Shelf()
+    for size in (BLOCK - 64, 64, 1, 2 * BLOCK):
+        assert shelf.put(torch.full((size,), 3, dtype=torch.uint8)).sum() == 3 * size
+    assert [block.numel() for block in shelf.blocks] == [BLOCK, BLOCK, 2 * BLOCK]
 
 
 def test_shrinking_takes_means_of_the_whole_picture() -> None:
