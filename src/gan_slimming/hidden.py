@@ -8,6 +8,10 @@ two are compared as they are, without the adapters that other distillations trai
 with S_l what a gated layer, or a residual block, of the student gives, and T_l the same channels of
 the same layer of the teacher, at some places of each. A student that gives every layer's mean has
 h = 1.
+
+At first it guides. In the first half of recovery its weight falls to the share of the teacher's
+MACs that is left: a student of half the work can have nearly its teacher's channels, one of a
+twentieth cannot, and has to find its own in the end.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from gan_slimming.student import Student
 
 PLACES = 256
 """So many places of a feature map are compared, drawn anew for each picture."""
+GUIDED = 0.5
+"""The share of recovery over which the weight of h would fall to nothing, in a straight line."""
 Seen = dict[str, list[Tensor]]
 """Module -> what it gave, one tensor for each call."""
 LAST_AXIS = (nn.Linear, nn.LayerNorm)
@@ -97,13 +103,22 @@ class HiddenTerm:
     Args:
         student: at the teacher's size.
         teacher: the network itself; None, where the student is no copy of it, leaves h out.
-        weight: 0 leaves h out, too.
+        weight: at the start of recovery; 0 leaves h out, too.
     """
 
     def __init__(self, student: Student, teacher: nn.Module | None, weight: float):
         self.teacher = teacher
         self.weight = weight if teacher is not None else 0.0
         self._layers = HiddenLayers(student)
+
+    def weight_at(self, recovered: float, left: float) -> float:
+        """The weight of h.
+
+        Args:
+            recovered: the share of recovery that is over, in [0, 1].
+            left: the share of the teacher's MACs that the student has, in [0, 1].
+        """
+        return self.weight * max(1 - recovered / GUIDED, left)
 
     def of_teacher(
         self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]

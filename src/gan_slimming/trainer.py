@@ -65,18 +65,12 @@ class Trainer:
         self.seconds = 0.0
         asked = bool(run.budget.kind or run.objective.rho)
         self.slims = asked and len(student.gates) > 0
-        share = self.settings.slim_share if self.slims else 0.0
-        self.slim_steps = max(1, round(share * self.settings.steps)) if self.slims else 0
         s = self.settings
-        self.controller = (
-            BudgetController(
-                student, run.budget, run.bits, self.slim_steps, s.floor, s.width_multiple
-            )
-            if run.budget.kind
-            else None
-        )
+        self.slim_steps = max(1, round(s.slim_share * s.steps)) if self.slims else 0
+        limits = (run.budget, run.bits, self.slim_steps, s.floor, s.width_multiple)
+        self.controller = BudgetController(student, *limits) if run.budget.kind else None
         self.ema: Student | None = None
-        self.cost_at_cut = macs_left(student.graph, {})
+        self.cost_at_cut = self.whole_cost = macs_left(student.graph, {})
         self.hidden = HiddenTerm(student, setting.network, run.objective.hidden_weight)
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
         sides = (setting.side // self.shrink, setting.side)
@@ -184,8 +178,10 @@ class Trainer:
 
         if not expected:
             return teacher, draw(), None
+        recovered = (self.step - self.slim_steps) / (self.settings.steps - self.slim_steps)
+        weight = self.hidden.weight_at(recovered, self.cost_at_cut / max(1, self.whole_cost))
         fake, seen = self.hidden.of_student(self.student, draw, keys)
-        return teacher, fake, (self.hidden.weight, hidden_distance(seen, expected))
+        return teacher, fake, (weight, hidden_distance(seen, expected))
 
     @torch.no_grad()
     def _answer(self, key: int, *fed: Tensor) -> list[Tensor]:

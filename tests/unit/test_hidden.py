@@ -110,6 +110,14 @@ def test_places_depend_on_the_picture_alone() -> None:
     assert torch.equal(at_places(values[..., :3, :3], 1, [1, 2]), values[..., :3, :3].flatten(2))
 
 
+def test_its_weight_falls_to_the_share_of_work_that_is_left() -> None:
+    teacher, student, _ = pair()
+    term = HiddenTerm(student, teacher, 3.0)
+    small = [term.weight_at(recovered, 0.1) for recovered in (0.0, 0.25, 0.4, 0.45, 0.5, 1.0)]
+    assert small == pytest.approx([3.0, 1.5, 0.6, 0.3, 0.3, 0.3])
+    assert [term.weight_at(recovered, 1.0) for recovered in (0.0, 0.3, 1.0)] == [3.0] * 3
+
+
 def test_without_the_teacher_itself_it_weighs_nothing() -> None:
     teacher, student, _ = pair()
     assert HiddenTerm(student, None, 3.0).weight == 0.0

@@ -22,6 +22,7 @@ from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.images import PictureSet
 from gan_slimming.interruption import Interrupted, interruptible
 from gan_slimming.losses.perceptual import multiscale_l1
+from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.student import Student, prepare
 from gan_slimming.trainer import Setting, Trainer
@@ -426,10 +427,14 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
     build: Build, tmp_path: Path
 ) -> None:
     told: list[tuple[int, dict[str, float]]] = []
-    build(on_step=lambda step, terms: told.append((step, terms))).fit()
+    trainer = build(on_step=lambda step, terms: told.append((step, terms)))
+    trainer.fit()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = {"total", "distance", "pixel", "adversarial", "hidden", "critic"}
     always = losses | {"step", "seconds"}
+    falling = [1.0, 0.6, 0.2, 0.0, 0.0]  # to nothing in half of the five steps of recovery
+    left = macs_left(trainer.student.graph, {}) / macs_left(prepare(net(), EXAMPLE).graph, {})
+    assert 0.2 < left < 0.6  # both are met
     for step, line in enumerate(lines, start=1):
         assert line["step"] == step == told[step - 1][0]
         slimming, tracked = step <= 5, step > 5
@@ -437,7 +442,7 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
         assert set(line) == always | extra | ({"psnr"} if tracked else set())
         assert line["total"] == pytest.approx(
             line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"]
-            + (0 if slimming else 3.0) * line["hidden"],
+            + (0 if slimming else 3.0 * max(falling[step - 6], left)) * line["hidden"],
             rel=1e-4,
         )  # fmt: skip
         assert (line["hidden"] > 0) is not slimming
