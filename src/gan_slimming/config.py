@@ -124,7 +124,7 @@ class Objective:
     """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
     hidden_weight: float = 3.0
     """Weight of the distance between the student's hidden channels and the same of the teacher at
-    the start of recovery. In the first half it falls to the share of MACs that is left."""
+    the start of recovery; in its first half it falls to so much of it as is left of the MACs."""
     upsample_to: int = 64
     """Pictures of fewer pixels a side are enlarged to so many before a feature network (lpips,
     paper, vgg19) compares them: it was trained on larger ones (256 in the paper)."""

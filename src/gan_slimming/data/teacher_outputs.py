@@ -21,8 +21,8 @@ class Shelf:
     """Tensors that stay, side by side in a few large blocks of memory.
 
     On their own, thousands of small tensors that stay would come to lie among the large ones that
-    every step makes and frees; the heap could not give back what lies between them, and grew to
-    more than twice of what was in use.
+    every step makes and frees; the heap could not give back what lies between them, and would grow
+    by gigabytes.
     """
 
     def __init__(self) -> None:
