@@ -44,7 +44,7 @@ def student_loss(
     """What W and gamma minimise, without the sparsity term.
 
     distill_weight * d(G_q(x), G_0(x)) + pixel_weight * L1 + adversarial_weight * L_G(D(G_q(x)))
-    + hidden_weight * h
+    + w * h, with w falling from hidden_weight (`hidden.HiddenTerm.weight_at`)
 
     The paper has the first and the third; h (`hidden`) and the L1 are additions of ours.
 
@@ -52,7 +52,7 @@ def student_loss(
         fake: G_q(x), (batch, 3, height, width) RGB in [-1, 1], with gradient.
         teacher: G_0(x), the same shape, without.
         discriminator: None leaves the adversarial term out.
-        hidden: the weight of h and h itself; None leaves it out.
+        hidden: w and h; None leaves it out.
     """
     zero = fake.new_zeros((), dtype=torch.float32)
     near = distance(fake, teacher) if settings.distill_weight > 0 else zero
