@@ -148,7 +148,7 @@ class Optimisation:
     """Generator steps in all, slimming and recovery together."""
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""
-    half_size_share: float = 0.9
+    half_size_share: float = 0.95
     """Share of the steps that are made at half the size, with a quarter of the pixels; the rest
     are made at full size. Whole pictures are made smaller, never cropped."""
     batch_size: int | None = None
