@@ -229,8 +229,8 @@ class Run:
     """Pictures are trained at size x size pixels; where noise is fed, the generator decides."""
     latents: int = 10_000
     """Noise vectors trained on, each with its class if it has one; for generators of noise."""
-    holdout: int = 16
-    """Pictures or noise vectors kept from training, on which quality is tracked."""
+    holdout: int | None = None
+    """Kept from training, to track quality on; None for 16, or a fifth of fewer than 80."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
@@ -247,7 +247,7 @@ class Run:
         _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
         _check(self.latents >= 1, "latents", self.latents, "at least 1")
-        _check(self.holdout >= 1, "holdout", self.holdout, "at least 1")
+        _check(self.holdout is None or self.holdout >= 1, "holdout", self.holdout, "at least 1")
         _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         if self.budget.kind is not None and self.objective.rho is not None:
             raise UserError("name a budget or rho, not both: with a budget, rho follows from it")

@@ -24,7 +24,7 @@ def compress(
     bits: int | Literal["none"] | None = 8,
     size: int = 256,
     latents: int = 10_000,
-    holdout: int = 16,
+    holdout: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
@@ -62,7 +62,8 @@ def compress(
         size: Pictures are trained at size x size pixels; where noise is fed, the generator
             decides.
         latents: Noise vectors to train on, where the generator takes noise.
-        holdout: Pictures or noise vectors kept from training, on which quality is tracked.
+        holdout: Pictures or noise vectors kept from training, on which quality is tracked; without
+            it 16, or a fifth of the pictures where that is less.
         device: auto, cpu, cuda or mps.
         precision: auto, 32-true or bf16-mixed.
         threads: CPU threads; without it, one or all, whichever is measured to be faster.

@@ -33,6 +33,8 @@ from gan_slimming.data.pictures import (
 
 SMALLEST_SIDE = 8
 """Pictures with a side shorter than this many pixels count as bad."""
+HOLDOUT = 16
+"""So many pictures are held out of a folder, where nothing else is asked for and it has enough."""
 
 
 class PictureWarning(UserWarning):
@@ -146,7 +148,7 @@ def open_folder(
     folder: str | Path,
     size: int,
     *,
-    holdout: int | float,
+    holdout: int | float | None,
     min_count: int = 2,
     workers: int = 2,
     memory_limit: int = 8 * 2**30,
@@ -155,7 +157,8 @@ def open_folder(
     """Decode all pictures of a folder once, and split them into a training and a held out set.
 
     size: pixels per side; see the module's resize rule. Transparent pixels are laid over white.
-    holdout: a count (int) or a fraction in [0, 1) (float) of pictures; see split_holdout.
+    holdout: a count (int) or a fraction in [0, 1) (float) of pictures; see split_holdout. None for
+    HOLDOUT, or a fifth of the pictures where that is less.
     min_count: least number of usable pictures. workers: decoding threads. memory_limit: bytes.
     progress: called with (done, total) after each file.
 
@@ -165,7 +168,8 @@ def open_folder(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"a folder of pictures was expected, got the file {folder}")
-    _check_holdout(holdout)
+    if holdout is not None:
+        _check_holdout(holdout)
     paths = list_pictures([folder])
     _check_memory(len(paths), size, memory_limit)
     pixels, digests, skipped = _decode_all(paths, size, workers, progress)
@@ -173,6 +177,8 @@ def open_folder(
     good = [path for path in paths if path not in bad]
     _check_usable(folder, len(good), max(2, min_count), skipped)
     names = [path.relative_to(folder).as_posix() for path in good]
+    if holdout is None:
+        holdout = min(HOLDOUT, max(1, len(good) // 5))
     held = split_holdout(names, digests, holdout)
     sides = ([row for row in range(len(good)) if (row in held) is side] for side in (False, True))
     train, kept = (

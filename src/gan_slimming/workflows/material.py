@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_slimming.config import InputContract, Run, UserError
 from gan_slimming.data.feeds import Feed
-from gan_slimming.data.images import PictureSet, open_folder
+from gan_slimming.data.images import HOLDOUT, PictureSet, open_folder
 from gan_slimming.data.latents import HELD, TRAIN, latents_for
 
 
@@ -52,7 +52,7 @@ def open_material(
         )
     return Material(
         latents_for(contract, run.latents, run.seed, TRAIN),
-        latents_for(contract, run.holdout, run.seed, HELD),
+        latents_for(contract, run.holdout or HOLDOUT, run.seed, HELD),
         _real(targets if data is None else data, side),
     )
 

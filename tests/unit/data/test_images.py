@@ -186,6 +186,15 @@ def test_progress_and_workers(tmp_path: Path) -> None:
     assert torch.equal(one.pixels, four.pixels)
 
 
+@pytest.mark.parametrize(("count", "held_out"), [(2, 1), (9, 1), (15, 3), (79, 15), (100, 16)])
+def test_unless_asked_otherwise_a_fifth_or_16_are_held_out(
+    tmp_path: Path, count: int, held_out: int
+) -> None:
+    make_pictures(tmp_path, count)
+    train, held = open_folder(tmp_path, 8, holdout=None)
+    assert (len(train), len(held)) == (count - held_out, held_out)
+
+
 @pytest.mark.parametrize("holdout", [3, 0.3])
 def test_split_is_disjoint_complete_and_repeatable(tmp_path: Path, holdout: int | float) -> None:
     paths = make_pictures(tmp_path, 10)
