@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config import Run, UserError
-from gan_slimming.data.feeds import shrunk
-from gan_slimming.data.images import PictureSet, Sampler
+from gan_slimming.data.images import PictureSet
+from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.objective import critic_loss
@@ -32,7 +32,6 @@ class Critic:
         sides: heights and widths in pixels of the pictures that it will see.
         given: a discriminator of the user's, copied: (batch, 3, height, width) RGB in [-1, 1] to
             logits of any shape. None makes a PatchGAN with fresh weights.
-        mirrors: whether target pictures are mirrored now and then.
     Raises:
         UserError: it cannot take pictures of these sizes.
     """
@@ -46,7 +45,6 @@ class Critic:
         sides: tuple[int, ...],
         given: nn.Module | None = None,
         batch_size: int = 2,
-        mirrors: bool = True,
     ):
         s = run.optimisation
         self.fabric, self.objective, self.targets = fabric, run.objective, targets
@@ -59,7 +57,7 @@ class Critic:
         self.replay = ReplayBuffer(s.replay, torch.Generator().manual_seed(run.seed + 1))
         self.sampler = None
         if targets is not None:
-            self.sampler = Sampler(len(targets), batch_size, run.seed + 2, mirrors)
+            self.sampler = Sampler(len(targets), batch_size, run.seed + 2)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=s.discriminator_lr, betas=s.betas
         )
@@ -68,16 +66,17 @@ class Critic:
         """The discriminator as the student's loss sees it: gradients pass, none are kept."""
         return self.network.requires_grad_(False)
 
-    def step(self, teacher: Tensor, fake: Tensor, shrink: int) -> float:
+    def step(self, teacher: Tensor, fake: Tensor, shrink: int, views: int) -> float:
         """One step on real pictures against the student's, new and remembered; returns the loss.
 
         Args:
             teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
             shrink: by how much target pictures are made smaller to be as large.
+            views: in how many ways they are shown: as many as what the student is fed.
         """
         real = teacher
         if self.sampler is not None and self.targets is not None:
-            real = shrunk(self.targets.batch(*self.sampler.next()).to(fake.device), shrink)
+            real = self.targets.batch(*self.sampler.next(views), shrink).to(fake.device)
         self.network.requires_grad_(True)
         with self.fabric.autocast():
             loss = critic_loss(self.objective, self.network, real, self.replay.exchange(fake))
@@ -108,7 +107,7 @@ def critic_of(fabric: Fabric, run: Run, setting: Setting, sides: tuple[int, ...]
     """The other player of a run, for pictures of these sides."""
     return Critic(
         fabric, run, setting.targets, sides=sides, given=setting.discriminator,
-        batch_size=run.optimisation.batch(), mirrors=setting.feed.mirrors,
+        batch_size=run.optimisation.batch(),
     )  # fmt: skip
 
 

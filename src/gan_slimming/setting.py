@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.data.feeds import Fed, Feed
-from gan_slimming.data.images import PictureSet, Sampler
+from gan_slimming.data.images import PictureSet
+from gan_slimming.data.sampler import Sampler
 from gan_slimming.objective import Distance
 
 Generate = Callable[..., Tensor]
@@ -48,14 +49,14 @@ class Setting:
 
     def sampler(self, batch_size: int, seed: int) -> Sampler:
         """An order in which the feed is drawn."""
-        return Sampler(len(self.feed), batch_size, seed, self.feed.mirrors)
+        return Sampler(len(self.feed), batch_size, seed)
 
-    def fed(self, indices: Tensor, flips: Tensor, shrink: int, device: torch.device) -> Fed:
+    def fed(self, indices: Tensor, views: Tensor, shrink: int, device: torch.device) -> Fed:
         """A batch in the package's own form, on the device; pictures made smaller by `shrink`."""
-        return tuple(x.to(device) for x in self.feed.fed(indices, flips, shrink))
+        return tuple(x.to(device) for x in self.feed.fed(indices, views, shrink))
 
     def inputs(self, count: int, seed: int, batch_size: int, device: torch.device) -> Iterator[Fed]:
         """Batches of what the generator's forward takes, drawn from what it trains on."""
         sampler = self.sampler(batch_size, seed)
         for _ in range(count):
-            yield self.to_input(self.fed(*sampler.next(), 1, device))
+            yield self.to_input(self.fed(*sampler.next(self.feed.views()), 1, device))

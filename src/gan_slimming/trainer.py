@@ -161,15 +161,15 @@ class Trainer:
         if self.step < self.slim_steps:
             logged |= self._proximal_step()
         if self.critic:
-            logged["critic"] = self.critic.step(teacher, fake.detach(), self.shrink)
+            logged["critic"] = self.critic.step(teacher, fake.detach(), self.shrink, self.views)
         if self.ema is not None:
             follow(self.ema, self.student, self.settings.ema, self.step - self.slim_steps)
         return logged
 
     def _pictures(self) -> tuple[Tensor, Tensor, tuple[float, Tensor] | None]:
         """The next batch as teacher and student draw it, and how far apart they are inside."""
-        indices, flips = self.sampler.next()
-        fed, keys, (teacher, *expected) = self.outputs.batch(indices, flips, self.shrink)
+        drawn = self.sampler.next(self.views)
+        fed, keys, (teacher, *expected) = self.outputs.batch(*drawn, self.shrink)
         generate = self.setting.border(self.student)
 
         def draw() -> Tensor:
@@ -203,6 +203,11 @@ class Trainer:
         fits = self.run.size % 2 == 0 and half >= LEAST_HALF and self.setting.takes(half)
         early = self.step < self.settings.half_size_share * self.settings.steps
         return 2 if early and fits else 1
+
+    @property
+    def views(self) -> int:
+        """In how many ways what is fed is shown, in a step such as this one."""
+        return self.setting.feed.views(self.shrink, self.settings.steps * self.sampler.batch_size)
 
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""

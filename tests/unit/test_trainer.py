@@ -175,7 +175,7 @@ def test_macs_only_fall_while_slimming_and_end_just_below_the_budget(build: Buil
     macs: list[float] = []
     trainer = build(
         changed(RUN, steps=9, slim_share=0.8, gate_start="saliency"),
-        width=24,
+        width=64,
         on_step=lambda step, terms: macs.append(terms.get("macs", -1.0)),
     )
     whole = trainer.cost_at_cut
@@ -229,12 +229,12 @@ def test_neither_player_gets_a_gradient_in_the_others_step(
     critic_before, student_before = state_of(critic.network), state_of(trainer.student)
     original = critic.step
 
-    def step(teacher: Tensor, fake: Tensor, shrink: int) -> float:
+    def step(teacher: Tensor, fake: Tensor, shrink: int, views: int) -> float:
         assert all(p.grad is None for p in critic.network.parameters())
         assert same(critic_before, state_of(critic.network))
         assert not same(student_before, state_of(trainer.student))
         now = state_of(trainer.student)
-        loss = original(teacher, fake, shrink)
+        loss = original(teacher, fake, shrink, views)
         assert not fake.requires_grad
         assert same(now, state_of(trainer.student))
         assert all(p.grad is None for p in trainer.student.parameters())

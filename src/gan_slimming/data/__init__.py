@@ -1,6 +1,6 @@
 """Pictures in and out: files, training sets, and the border between pictures and generators."""
 
-from gan_slimming.data.images import PictureSet, PictureWarning, Sampler, open_folder
+from gan_slimming.data.images import PictureSet, PictureWarning, open_folder
 from gan_slimming.data.pictures import (
     SUFFIXES,
     CropBox,
@@ -14,6 +14,7 @@ from gan_slimming.data.pictures import (
     to_contract,
     write_picture,
 )
+from gan_slimming.data.sampler import Sampler
 
 __all__ = [
     "SUFFIXES",

@@ -23,19 +23,18 @@ classes (batch,) int64."""
 class Feed(Protocol):
     """A set of things to feed a generator with, each found again under its index."""
 
-    @property
-    def mirrors(self) -> bool:
-        """Whether flips mean anything."""
+    def views(self, shrink: int = 1, draws: int = 0) -> int:
+        """In how many ways each thing of it is shown, if so many are drawn in all; at least 1."""
         ...
 
     def __len__(self) -> int: ...
 
-    def fed(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> Fed:
+    def fed(self, indices: Tensor, views: Tensor, shrink: int = 1) -> Fed:
         """A batch in the package's own form.
 
         Args:
             indices: (batch,) int64 below len(self).
-            flips: (batch,) bool, True mirrors left and right.
+            views: (batch,) int64, in which way each is shown.
             shrink: pictures are made smaller by this whole factor.
         """
         ...

@@ -1,9 +1,11 @@
-"""The training set: a folder of pictures, each decoded once, split in two, drawn in a fixed order.
+"""The training set: a folder of pictures, each decoded once, split in two.
 
 Resize rule: the central square of the picture (its whole short side) is resized to size x size
 with Pillow's Lanczos filter, which widens as it shrinks (antialias). This is 'resize the short
 side, then crop the centre', without rounding in between. With InstanceNorm a generator's function
-depends on the field of view, so pictures are never cut smaller than that.
+depends on the field of view, so at full size pictures are never cut smaller than that. At half the
+size parts of a picture are drawn as well, since there are pixels to spare: the fewer pictures for
+the steps, the more parts of each, which stay the same, so that the teacher's answers can be kept.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from gan_slimming.config import UserError
 from gan_slimming.data.feeds import shrunk
@@ -30,11 +33,14 @@ from gan_slimming.data.pictures import (
     list_pictures,
     read_content,
 )
+from gan_slimming.data.sampler import seeded
 
 SMALLEST_SIDE = 8
 """Pictures with a side shorter than this many pixels count as bad."""
 HOLDOUT = 16
 """So many pictures are held out of a folder, where nothing else is asked for and it has enough."""
+AGAIN = 4
+"""So often each view of a picture is drawn, on average, before there is another part of it."""
 
 
 class PictureWarning(UserWarning):
@@ -57,91 +63,45 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def batch(self, indices: Tensor, flips: Tensor) -> Tensor:
-        """Pictures as (batch, 3, size, size) float32 RGB in [-1, 1], on the device of `pixels`.
+    def views(self, shrink: int = 1, draws: int = 0) -> int:
+        """How many views of a picture there are: whole or mirrored, and parts where it shrinks."""
+        parts = round(draws / (2 * AGAIN * max(1, len(self)))) - 1
+        return 2 if shrink == 1 else 2 * (1 + max(0, parts))
 
-        indices: (batch,) int64 below len(self). flips: (batch,) bool, True mirrors left and right.
+    def batch(self, indices: Tensor, views: Tensor, shrink: int = 1) -> Tensor:
+        """Pictures as (batch, 3, side, side) float32 RGB in [-1, 1], on the device of `pixels`.
+
+        indices: (batch,) int64 below len(self). views: (batch,) int64: odd ones are mirrored; 0 and
+        1 are the whole picture, each further pair is a square part of it. shrink: side is
+        size / shrink; there are parts from 2 on.
         """
         device = self.pixels.device
-        chosen = self.pixels[self.rows[indices.cpu()].to(device)]
-        mirrored = flips.to(device).view(-1, 1, 1, 1)
-        return torch.where(mirrored, chosen.flip(-1), chosen).float() / 127.5 - 1.0
+        rows = self.rows[indices.cpu()]
+        chosen = self.pixels[rows.to(device)].float() / 127.5 - 1.0
+        straight = shrunk(chosen, shrink)
+        for k, (row, view) in enumerate(zip(rows.tolist(), views.tolist(), strict=True)):
+            if view > 1:
+                straight[k] = part(chosen[k], row, view // 2, shrink)
+        mirrored = (views % 2 == 1).to(device).view(-1, 1, 1, 1)
+        return torch.where(mirrored, straight.flip(-1), straight)
 
-    @property
-    def mirrors(self) -> bool:
-        """Pictures may be mirrored."""
-        return True
-
-    def fed(self, indices: Tensor, flips: Tensor, shrink: int = 1) -> tuple[Tensor]:
+    def fed(self, indices: Tensor, views: Tensor, shrink: int = 1) -> tuple[Tensor]:
         """A batch of pictures as a generator's feed (data.feeds), made smaller by `shrink`."""
-        return (shrunk(self.batch(indices, flips), shrink),)
+        return (self.batch(indices, views, shrink),)
 
 
-class Sampler:
-    """An endless, resumable order of pictures: a new random permutation per epoch.
+def part(picture: Tensor, row: int, number: int, shrink: int) -> Tensor:
+    """A square part of a picture (3, size, size), made size / shrink pixels wide (antialias).
 
-    Every picture of every epoch is mirrored with probability 1/2, drawn anew, unless `mirrors` is
-    false. Batches are always full: they run on across the end of an epoch, and of a set smaller
-    than a batch as well. The order depends on (count, seed) alone, so the whole state is how many
-    have been drawn.
+    It is at least so wide itself: parts are never enlarged. (row, number) decide which it is.
     """
-
-    def __init__(self, count: int, batch_size: int, seed: int, mirrors: bool = True) -> None:
-        if count < 1:
-            raise UserError("the set of pictures to draw from is empty; add pictures")
-        if batch_size < 1:
-            raise UserError(f"batch_size must be at least 1, got {batch_size}")
-        self.count = count
-        self.batch_size = batch_size
-        self.seed = seed
-        self.mirrors = mirrors
-        self.drawn = 0
-        self._epoch: int | None = None
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._flips = torch.empty(0, dtype=torch.bool)
-
-    @property
-    def epoch(self) -> int:
-        """How many times the set has been gone through, from 0."""
-        return self.drawn // self.count
-
-    def next(self) -> tuple[Tensor, Tensor]:
-        """The next batch: indices (batch_size,) int64 and flips (batch_size,) bool."""
-        indices: list[Tensor] = []
-        flips: list[Tensor] = []
-        missing = self.batch_size
-        while missing > 0:
-            self._shuffle()
-            start = self.drawn % self.count
-            stop = min(start + missing, self.count)
-            indices.append(self._order[start:stop])
-            flips.append(self._flips[start:stop])
-            self.drawn += stop - start
-            missing -= stop - start
-        return torch.cat(indices), torch.cat(flips)
-
-    def state_dict(self) -> dict[str, int]:
-        """Plain integers from which load_state_dict goes on, bit for bit."""
-        return {"count": self.count, "seed": self.seed, "drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state` was taken. Raises UserError where the set has another size now."""
-        if state["count"] != self.count:
-            came = f"the run was started with {state['count']} pictures, now there are {self.count}"
-            raise UserError(f"{came}; restore the folder, or start a new run")
-        self.seed = state["seed"]
-        self.drawn = state["drawn"]
-        self._epoch = None
-
-    def _shuffle(self) -> None:
-        if self._epoch == self.epoch:
-            return
-        self._epoch = self.epoch
-        # Hashed, lest seed 0 in epoch 1 be seed 1 in epoch 0.
-        digest = hashlib.sha256(f"{self.seed}:{self._epoch}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
-        self._order = torch.randperm(self.count, generator=generator)
-        self._flips = torch.rand(self.count, generator=generator) < (0.5 if self.mirrors else 0)
+    size = picture.shape[-1]
+    side = size // shrink
+    width, left, top = torch.rand(3, generator=seeded(f"{row}:{number}")).tolist()
+    wide = side + round(width * (size - side))
+    x, y = round(left * (size - wide)), round(top * (size - wide))
+    cut = picture[..., y : y + wide, x : x + wide]
+    return F.interpolate(cut[None], (side, side), mode="bilinear", antialias=True)[0]
 
 
 def open_folder(

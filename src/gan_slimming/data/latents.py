@@ -48,18 +48,17 @@ class LatentSet:
         if wrong := [c for c in self.chosen if not 0 <= c < self.classes]:
             raise UserError(f"classes must be 0 to {self.classes - 1}, got {wrong[0]}")
 
-    @property
-    def mirrors(self) -> bool:
-        """Noise has no left and right."""
-        return False
+    def views(self, shrink: int = 1, draws: int = 0) -> int:
+        """Noise is fed as it is."""
+        return 1
 
     def __len__(self) -> int:
         return self.count
 
-    def fed(self, indices: Tensor, flips: Tensor | None = None, shrink: int = 1) -> Fed:
+    def fed(self, indices: Tensor, views: Tensor | None = None, shrink: int = 1) -> Fed:
         """(latents (batch, latent_size) float32,), with classes (batch,) int64 where there are any.
 
-        indices: (batch,) int64. Flips and shrink, which are for pictures, change nothing.
+        indices: (batch,) int64. Views and shrink, which are for pictures, change nothing.
         """
         drawn = [self._draw(int(index)) for index in indices]
         latents = torch.from_numpy(np.stack([latent for latent, _ in drawn]))

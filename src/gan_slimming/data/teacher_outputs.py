@@ -73,15 +73,15 @@ class TeacherOutputs:
         self.bytes = 0
 
     def batch(
-        self, indices: Tensor, flips: Tensor, shrink: int = 1
+        self, indices: Tensor, views: Tensor, shrink: int = 1
     ) -> tuple[Fed, list[int], Answer]:
         """(what the teacher is fed, a key for each, its answers in float32, joined to a batch).
 
         Pictures are fed at size / shrink: whole, made smaller; the answers are to those.
         """
-        fed = tuple(x.to(self.device) for x in self.feed.fed(indices, flips, shrink))
-        pairs = zip(indices.tolist(), flips.tolist(), strict=True)
-        keys = [(2 * index + flip) * 2 + (shrink > 1) for index, flip in pairs]
+        fed = tuple(x.to(self.device) for x in self.feed.fed(indices, views, shrink))
+        pairs = zip(indices.tolist(), views.tolist(), strict=True)
+        keys = [(view * len(self.feed) + index) * 2 + (shrink > 1) for index, view in pairs]
         answers = [
             self._answer(key, tuple(x[k : k + 1] for x in fed)) for k, key in enumerate(keys)
         ]

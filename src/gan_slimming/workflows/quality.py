@@ -115,7 +115,7 @@ class Tracker:
     @torch.no_grad()
     def answers(self, most: int | None = None) -> list[tuple[Fed, Tensor]]:
         """(what is fed, the teacher's picture (1, 3, side, side)) of what is held out."""
-        straight = torch.zeros(1, dtype=torch.bool)
+        straight = torch.zeros(1, dtype=torch.int64)
         held = [
             tuple(x.to(self.device) for x in self.held.fed(torch.tensor([i]), straight))
             for i in range(len(self.held) if most is None else min(most, len(self.held)))

@@ -29,7 +29,7 @@ def make_pictures(folder: Path, count: int, size: tuple[int, int] = (12, 10)) ->
 def whole(pictures: PictureSet) -> torch.Tensor:
     """All pictures of the set, unmirrored."""
     count = len(pictures)
-    return pictures.batch(torch.arange(count), torch.zeros(count, dtype=torch.bool))
+    return pictures.batch(torch.arange(count), torch.zeros(count, dtype=torch.int64))
 
 
 def test_pictures_of_the_right_size_are_unchanged(tmp_path: Path) -> None:
@@ -89,11 +89,62 @@ def test_transparent_pixels_are_white(tmp_path: Path) -> None:
 def test_batch_mirrors_what_it_is_told(tmp_path: Path) -> None:
     make_pictures(tmp_path, 3)
     train, _ = open_folder(tmp_path, 8, holdout=0)
-    images = train.batch(torch.tensor([2, 0, 2]), torch.tensor([False, True, True]))
+    images = train.batch(torch.tensor([2, 0, 2]), torch.tensor([0, 1, 1]))
     every = whole(train)
     assert torch.equal(images, torch.stack([every[2], every[0].flip(-1), every[2].flip(-1)]))
     assert images.min() >= -1
     assert images.max() <= 1
+
+
+def test_parts_are_true_squares_of_their_picture_and_never_enlarged() -> None:
+    """A picture of its own coordinates tells which square each part is."""
+    ramp = torch.arange(64, dtype=torch.uint8)
+    across = ramp.expand(64, 64)
+    pictures = PictureSet(
+        torch.stack([across, across.T, across])[None].repeat(9, 1, 1, 1),
+        torch.arange(9),
+        tuple(Path(str(i)) for i in range(9)),
+    )
+    sides = set()
+    for row in range(9):
+        for view in range(2, 8, 2):
+            chosen = torch.tensor([row, row]), torch.tensor([view, view + 1])
+            straight, mirrored = pictures.batch(*chosen, 2)
+            assert straight.shape == (3, 32, 32)
+            assert torch.equal(mirrored, straight.flip(-1))
+            x, y = ((axis + 1) * 127.5 for axis in straight[:2])
+            # Away from the edges, where the filter has no neighbours, one output pixel is `step`
+            # input pixels wide; the same across and down.
+            step = (x[:, 28] - x[:, 4]) / 24
+            assert torch.allclose(step, step[:1], atol=1e-3)
+            assert torch.allclose((y[28] - y[4]) / 24, step[:1], atol=1e-3)
+            assert 1 - 1e-3 <= float(step[0]) <= 2 + 1e-3
+            assert float(x.min()) >= 0
+            assert float(x.max()) <= 63
+            sides.add(round(float(step[0]) * 32))
+    assert len(sides) > 9
+
+
+@pytest.mark.parametrize(("count", "draws", "views"), [(643, 6000, 2), (60, 2000, 8), (5, 0, 2)])
+def test_the_fewer_pictures_for_the_steps_the_more_parts(
+    count: int, draws: int, views: int
+) -> None:
+    """So many that each view is drawn about four times: the teacher answers each but once."""
+    pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8).expand(count, -1, -1, -1)
+    pictures = PictureSet(pixels, torch.arange(count), tuple(Path(str(i)) for i in range(count)))
+    assert pictures.views(2, draws) == views
+    assert pictures.views(1, draws) == 2  # at full size there are no pixels to spare
+
+
+def test_a_part_is_the_same_whenever_and_with_whatever_it_is_drawn() -> None:
+    pixels = torch.randint(0, 256, (4, 3, 16, 16)).to(torch.uint8)
+    paths = tuple(Path(str(i)) for i in range(4))
+    pictures = PictureSet(pixels, torch.arange(4), paths)
+    together = pictures.batch(torch.tensor([3, 1, 1]), torch.tensor([4, 2, 5]), 2)
+    assert torch.equal(pictures.batch(torch.tensor([1]), torch.tensor([2]), 2)[0], together[1])
+    assert not torch.equal(together[1], together[2].flip(-1))
+    other = PictureSet(pixels, torch.tensor([1]), paths[1:2])  # the same picture, another place
+    assert torch.equal(other.batch(torch.tensor([0]), torch.tensor([2]), 2)[0], together[1])
 
 
 def test_bad_pictures_are_skipped_with_one_warning(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ SET = LatentSet(50, 6, classes=4, seed=3)
 def test_a_vector_depends_on_its_index_alone() -> None:
     together, labels = SET.fed(torch.tensor([7, 0, 49]))
     for place, index in enumerate((7, 0, 49)):
-        alone, label = SET.fed(torch.tensor([index]), torch.tensor([True]), shrink=2)
+        alone, label = SET.fed(torch.tensor([index]), torch.tensor([1]), shrink=2)
         assert torch.equal(alone[0], together[place])
         assert label[0] == labels[place]
     larger = replace(SET, count=5000)
@@ -32,7 +32,7 @@ def test_shapes_and_kinds() -> None:
     assert set(labels.tolist()) == {0, 1, 2, 3}
     assert len(replace(SET, classes=0).fed(torch.arange(2))) == 1
     assert len(SET) == 50
-    assert not SET.mirrors
+    assert SET.views() == SET.views(2, draws=10**6) == 1
 
 
 def test_noise_is_standard_normal() -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_slimming.config import UserError
-from gan_slimming.data.images import Sampler
+from gan_slimming.data.sampler import Sampler
 
 
-def draw(sampler: Sampler, batches: int) -> list[tuple[list[int], list[bool]]]:
-    drawn = [sampler.next() for _ in range(batches)]
-    return [(indices.tolist(), flips.tolist()) for indices, flips in drawn]
+def draw(sampler: Sampler, batches: int) -> list[tuple[list[int], list[int]]]:
+    drawn = [sampler.next(views=8) for _ in range(batches)]
+    return [(indices.tolist(), views.tolist()) for indices, views in drawn]
 
 
 @given(count=st.integers(1, 12), batch_size=st.integers(1, 30), seed=st.integers(0, 2**40))
@@ -57,16 +57,18 @@ def test_seeds_and_epochs_differ() -> None:
     assert first[1] != other[0]
 
 
-def test_each_picture_is_flipped_half_of_the_time() -> None:
+@pytest.mark.parametrize("views", [1, 2, 8])
+def test_each_is_seen_in_all_its_views_equally_often(views: int) -> None:
     count, epochs = 8, 400
     sampler = Sampler(count, count, seed=3)
-    flipped = torch.zeros(count)
+    seen = torch.zeros(count, views)
     for _ in range(epochs):
-        indices, flips = sampler.next()
-        flipped[indices] += flips.float()
-    # 5 standard deviations of a fair coin thrown 400 times; 'always' and 'never' are far outside.
-    assert (flipped / epochs - 0.5).abs().max() < 5 * 0.5 / epochs**0.5
-    assert (flipped.sum() / (count * epochs) - 0.5).abs() < 5 * 0.5 / (count * epochs) ** 0.5
+        seen[sampler.next(views)] += 1
+    # 5 standard deviations of a fair die thrown 400 times; 'always' and 'never' are far outside.
+    share = 1 / views
+    deviation = (share * (1 - share)) ** 0.5
+    assert (seen / epochs - share).abs().max() <= 5 * deviation / epochs**0.5
+    assert (seen.mean(0) / epochs - share).abs().max() <= 5 * deviation / (count * epochs) ** 0.5
 
 
 def test_drawing_leaves_the_global_generator_alone() -> None:
@@ -86,12 +88,8 @@ def test_sampler_errors() -> None:
         Sampler(5, 2, 0).load_state_dict(state)
 
 
-def test_what_has_no_left_and_right_is_never_mirrored() -> None:
-    plain, mirrored = Sampler(5, 4, 0, mirrors=False), Sampler(5, 4, 0)
-    flips = torch.zeros(0, dtype=torch.bool)
+def test_the_order_does_not_depend_on_the_number_of_views() -> None:
+    """A run whose pictures grow, and with them lose views, goes on in the same order."""
+    plain, varied = Sampler(5, 4, 0), Sampler(5, 4, 0)
     for _ in range(10):
-        (indices, straight), (same, some) = plain.next(), mirrored.next()
-        assert torch.equal(indices, same)
-        assert not bool(straight.any())
-        flips = torch.cat([flips, some])
-    assert 0 < int(flips.sum()) < len(flips)
+        assert torch.equal(plain.next()[0], varied.next(views=8)[0])

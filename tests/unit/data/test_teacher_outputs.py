@@ -34,30 +34,32 @@ def pictures() -> PictureSet:
     return PictureSet(pixels.to(torch.uint8), rows, tuple(Path(str(i)) for i in range(3)))
 
 
-def ask(outputs: TeacherOutputs, *keys: tuple[int, bool], shrink: int = 1) -> tuple[Tensor, Tensor]:
-    indices, flips = (torch.tensor(values) for values in zip(*keys, strict=True))
-    (pictures,), numbers, (answers,) = outputs.batch(indices, flips, shrink)
+def ask(outputs: TeacherOutputs, *keys: tuple[int, int], shrink: int = 1) -> tuple[Tensor, Tensor]:
+    indices, views = (torch.tensor(values) for values in zip(*keys, strict=True))
+    (pictures,), numbers, (answers,) = outputs.batch(indices, views, shrink)
     assert len(set(numbers)) == len(keys)
     return pictures, answers
 
 
-def test_answers_fit_their_pictures_flips_and_sizes(pictures: PictureSet) -> None:
+def test_answers_fit_their_pictures_views_and_sizes(pictures: PictureSet) -> None:
     outputs = TeacherOutputs(pictures, Teacher(), CPU)
+    whole = [[(2, 0), (0, 1)], [(0, 1), (1, 0), (0, 0)], [(2, 1)]]
+    parts = [[(2, 7), (0, 2)], [(0, 3), (1, 7), (1, 6)]]
     for _ in range(2):  # made, then remembered
-        for keys in ([(2, False), (0, True)], [(0, True), (1, False), (0, False)], [(2, True)]):
-            for shrink in (1, 2):
+        for shrink, shows in ((1, whole), (2, whole + parts)):
+            for keys in shows:
                 shown, answers = ask(outputs, *keys, shrink=shrink)
-                straight = pictures.batch(*(torch.tensor(v) for v in zip(*keys, strict=True)))
-                assert torch.equal(shown, shrunk(straight, shrink))
+                indices, views = (torch.tensor(v) for v in zip(*keys, strict=True))
+                assert torch.equal(shown, pictures.batch(indices, views, shrink))
                 mean = shown.mean(dim=(1, 2, 3), keepdim=True)
                 torch.testing.assert_close(answers, shown / 2 + mean, rtol=0, atol=5e-4)
 
 
 def test_an_answer_does_not_depend_on_the_batch_or_on_the_order(pictures: PictureSet) -> None:
     first = TeacherOutputs(pictures, Teacher(), CPU)
-    together = ask(first, (0, False), (1, True), (2, False))[1]
+    together = ask(first, (0, 0), (1, 1), (2, 0))[1]
     second = TeacherOutputs(pictures, Teacher(), CPU)
-    for place, key in ((2, (2, False)), (0, (0, False)), (1, (1, True))):
+    for place, key in ((2, (2, 0)), (0, (0, 0)), (1, (1, 1))):
         assert torch.equal(ask(second, key)[1][0], together[place])
 
 
@@ -65,9 +67,9 @@ def test_each_is_asked_for_once_and_alone(pictures: PictureSet) -> None:
     teacher = Teacher()
     outputs = TeacherOutputs(pictures, teacher, CPU)
     for _ in range(3):
-        ask(outputs, (0, False), (0, True), (1, False))
+        ask(outputs, (0, 0), (0, 1), (1, 0))
     assert [tuple(x.shape) for x in teacher.shown] == [(1, 3, 8, 8)] * 3
-    ask(outputs, (0, False), shrink=2)
+    ask(outputs, (0, 0), shrink=2)
     assert [tuple(x.shape) for x in teacher.shown[3:]] == [(1, 3, 4, 4)]
 
 
@@ -76,7 +78,7 @@ def test_differences_far_below_an_8_bit_step_survive(pictures: PictureSet) -> No
     offset = 0.1 / 127.5
     plain = TeacherOutputs(pictures, lambda _, x: [x * 0.4], CPU)
     moved = TeacherOutputs(pictures, lambda _, x: [x * 0.4 + offset], CPU)
-    first, second = ask(plain, (0, False))[1], ask(moved, (0, False))[1]
+    first, second = ask(plain, (0, 0))[1], ask(moved, (0, 0))[1]
     assert first.dtype == torch.float32
     assert float((second - first).mean()) == pytest.approx(offset, rel=0.02)
 
@@ -91,9 +93,9 @@ def test_the_memory_limit_is_kept_and_costs_only_time(pictures: PictureSet) -> N
     one = 3 * 8 * 8 * 2
     teacher = Teacher()
     outputs = TeacherOutputs(pictures, teacher, CPU, memory_limit=2 * one + 1)
-    expected = ask(TeacherOutputs(pictures, Teacher(), CPU), (0, False), (1, False), (2, False))[1]
+    expected = ask(TeacherOutputs(pictures, Teacher(), CPU), (0, 0), (1, 0), (2, 0))[1]
     for _ in range(2):
-        assert torch.equal(ask(outputs, (0, False), (1, False), (2, False))[1], expected)
+        assert torch.equal(ask(outputs, (0, 0), (1, 0), (2, 0))[1], expected)
     assert outputs.bytes == sum(a.nbytes for (a,) in outputs.kept.values()) == 2 * one
     assert len(teacher.shown) == 4
 
@@ -109,12 +111,12 @@ def test_whatever_else_the_teacher_tells_is_kept_beside_its_picture(pictures: Pi
 
     outputs = TeacherOutputs(pictures, teacher, CPU)
     for _ in range(2):
-        _, keys, (_, inside) = outputs.batch(torch.tensor([2, 0]), torch.tensor([True, False]))
+        _, keys, (_, inside) = outputs.batch(torch.tensor([2, 0]), torch.tensor([1, 0]))
         assert inside.shape == (2, 2, 5)
         assert inside[:, 0, 0].tolist() == pytest.approx([1e6 + key for key in keys], rel=4e-3)
     assert told == keys
     outputs.forget()
-    outputs.batch(torch.tensor([2, 0]), torch.tensor([True, False]))
+    outputs.batch(torch.tensor([2, 0]), torch.tensor([1, 0]))
     assert told == keys + keys
     assert outputs.bytes == 2 * (3 * 8 * 8 + 2 * 5) * 2
 
@@ -123,7 +125,7 @@ def test_answers_lie_in_a_few_blocks_whatever_they_are(pictures: PictureSet) -> 
     """The known-wrong variant, a tensor of its own for each, leaves holes all over the heap."""
     outputs = TeacherOutputs(pictures, lambda _, x: [x, x.sum(dim=1), x.mean(dim=(1, 2))], CPU)
     for index in range(3):
-        outputs.batch(torch.tensor([index]), torch.tensor([False]))
+        outputs.batch(torch.tensor([index]), torch.tensor([0]))
     kept = [x for answer in outputs.kept.values() for x in answer]
     assert len(kept) == 9
     assert len({x.untyped_storage().data_ptr() for x in kept}) == len(outputs.shelf.blocks) == 1

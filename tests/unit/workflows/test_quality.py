@@ -131,7 +131,7 @@ def test_what_lies_outside_of_a_picture_is_clipped_before_it_is_measured(held: P
 
 def test_measures_are_means_over_the_held_out_pictures(held: PictureSet) -> None:
     tracker = Tracker(held, lambda x: x * 0.5, CPU)
-    whole = held.batch(torch.arange(3), torch.zeros(3, dtype=torch.bool))
+    whole = held.batch(torch.arange(3), torch.zeros(3, dtype=torch.int64))
     found = tracker(lambda x: x * 0.5 + 0.1)
     assert found["l1"] == pytest.approx(0.1, abs=1e-6)
     assert found["psnr"] == pytest.approx(20 * math.log10(2 / 0.1), abs=1e-4)
