@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--precision", choices=["bf16-mixed", "32-true"], default="bf16-mixed",
-                        help="bf16-mixed takes hours on a CPU that does not have it")  # fmt: skip
+                        help="bf16-mixed is very slow on a CPU that does not have it")  # fmt: skip
     arguments = parser.parse_args()
     settings = gs.Optimisation(steps=3, slim_share=0.6, batch_size=4, half_size_share=0.0)
     gs.compress(

@@ -51,12 +51,9 @@ class Setting:
         """An order in which the feed is drawn."""
         return Sampler(len(self.feed), batch_size, seed)
 
-    def fed(self, indices: Tensor, views: Tensor, shrink: int, device: torch.device) -> Fed:
-        """A batch in the package's own form, on the device; pictures made smaller by `shrink`."""
-        return tuple(x.to(device) for x in self.feed.fed(indices, views, shrink))
-
     def inputs(self, count: int, seed: int, batch_size: int, device: torch.device) -> Iterator[Fed]:
         """Batches of what the generator's forward takes, drawn from what it trains on."""
         sampler = self.sampler(batch_size, seed)
         for _ in range(count):
-            yield self.to_input(self.fed(*sampler.next(self.feed.views()), 1, device))
+            fed = self.feed.fed(*sampler.next(self.feed.views()))
+            yield self.to_input(tuple(x.to(device) for x in fed))

@@ -65,8 +65,9 @@ class PictureSet:
 
     def views(self, shrink: int = 1, draws: int = 0) -> int:
         """How many views of a picture there are: whole or mirrored, and parts where it shrinks."""
-        parts = round(draws / (2 * AGAIN * max(1, len(self)))) - 1
-        return 2 if shrink == 1 else 2 * (1 + max(0, parts))
+        if shrink == 1:
+            return 2
+        return 2 * max(1, round(draws / (2 * AGAIN * max(1, len(self)))))
 
     def batch(self, indices: Tensor, views: Tensor, shrink: int = 1) -> Tensor:
         """Pictures as (batch, 3, side, side) float32 RGB in [-1, 1], on the device of `pixels`.
