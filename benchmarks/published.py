@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--adversarial", default="lsgan", choices=["lsgan", "none"])
     parser.add_argument("--hidden-weight", type=float, default=gs.Objective().hidden_weight)
+    parser.add_argument("--floor", type=float, default=gs.Optimisation().floor)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -81,7 +82,7 @@ def slim(
             distill="lpips",
             hidden_weight=arguments.hidden_weight,
         ),
-        optimisation=gs.Optimisation(steps=arguments.steps),
+        optimisation=gs.Optimisation(steps=arguments.steps, floor=arguments.floor),
         size=arguments.size,
         threads=1,
         holdout=HOLDOUT,
