@@ -77,7 +77,7 @@ class TeacherOutputs:
     ) -> tuple[Fed, list[int], Answer]:
         """(what the teacher is fed, a key for each, its answers in float32, joined to a batch).
 
-        Pictures are fed at size / shrink: whole, made smaller; the answers are to those.
+        Pictures are fed at size / shrink, whole or in part; the answers are to those.
         """
         fed = tuple(x.to(self.device) for x in self.feed.fed(indices, views, shrink))
         pairs = zip(indices.tolist(), views.tolist(), strict=True)
