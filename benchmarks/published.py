@@ -57,6 +57,10 @@ def main() -> None:
     parser.add_argument("--adversarial", default="lsgan", choices=["lsgan", "none"])
     parser.add_argument("--hidden-weight", type=float, default=gs.Objective().hidden_weight)
     parser.add_argument("--floor", type=float, default=gs.Optimisation().floor)
+    share = gs.Optimisation().half_size_share
+    parser.add_argument("--half-size-share", type=float, default=share)
+    told = "generator.safetensors of an earlier run, to be trained further as it is"
+    parser.add_argument("--student", type=Path, help=told)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -75,23 +79,28 @@ def slim(
 
     One thread: two of these may run side by side.
     """
+    student = gs.load_generator_file(arguments.student) if arguments.student else None
     run = gs.Run(
-        budget=gs.Budget(macs=macs),
+        budget=gs.Budget(macs=macs) if student is None else gs.Budget(),
         objective=gs.Objective(
             adversarial=arguments.adversarial,
             distill="lpips",
             hidden_weight=arguments.hidden_weight,
         ),
-        optimisation=gs.Optimisation(steps=arguments.steps, floor=arguments.floor),
+        optimisation=gs.Optimisation(
+            steps=arguments.steps,
+            floor=arguments.floor,
+            half_size_share=arguments.half_size_share,
+        ),
         size=arguments.size,
         threads=1,
         holdout=HOLDOUT,
         seed=arguments.seed,
     )
-    done = gs.compress(
-        teacher, photos, folder, run, resume=(folder / CHECKPOINT).is_file(), on_step=show
-    )
-    return done, {"task": arguments.task, **done.summary, "settings": dataclasses.asdict(run)}
+    resume = (folder / CHECKPOINT).is_file()
+    done = gs.compress(teacher, photos, folder, run, student=student, resume=resume, on_step=show)
+    trained = {"settings": dataclasses.asdict(run), "student": str(arguments.student or "")}
+    return done, {"task": arguments.task, **done.summary, **trained}
 
 
 def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
