@@ -45,7 +45,8 @@ class TeacherOutputs:
     """What the teacher is fed and its answers, each made once and kept in 16-bit floats.
 
     Answers are made one at a time, so that they do not depend on what shares a batch, and a resumed
-    run sees the same ones.
+    run sees the same ones. Those of one size are kept: a run goes from half the size to the whole
+    and does not come back, and the ones that it leaves behind would take the others' room.
 
     Args:
         teacher: the key of what is fed, and a batch of one in the package's own form -> its
@@ -64,6 +65,7 @@ class TeacherOutputs:
         self.teacher = teacher
         self.device = device
         self.memory_limit = memory_limit
+        self.shrink = 1
         self.forget()
 
     def forget(self) -> None:
@@ -79,6 +81,9 @@ class TeacherOutputs:
 
         Pictures are fed at size / shrink, whole or in part; the answers are to those.
         """
+        if shrink != self.shrink:
+            self.forget()
+            self.shrink = shrink
         fed = tuple(x.to(self.device) for x in self.feed.fed(indices, views, shrink))
         pairs = zip(indices.tolist(), views.tolist(), strict=True)
         keys = [(view * len(self.feed) + index) * 2 + (shrink > 1) for index, view in pairs]

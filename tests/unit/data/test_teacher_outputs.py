@@ -45,8 +45,8 @@ def test_answers_fit_their_pictures_views_and_sizes(pictures: PictureSet) -> Non
     outputs = TeacherOutputs(pictures, Teacher(), CPU)
     whole = [[(2, 0), (0, 1)], [(0, 1), (1, 0), (0, 0)], [(2, 1)]]
     parts = [[(2, 7), (0, 2)], [(0, 3), (1, 7), (1, 6)]]
-    for _ in range(2):  # made, then remembered
-        for shrink, shows in ((1, whole), (2, whole + parts)):
+    for shrink, shows in ((2, whole + parts), (1, whole)):
+        for _ in range(2):  # made, then remembered
             for keys in shows:
                 shown, answers = ask(outputs, *keys, shrink=shrink)
                 indices, views = (torch.tensor(v) for v in zip(*keys, strict=True))
@@ -98,6 +98,17 @@ def test_the_memory_limit_is_kept_and_costs_only_time(pictures: PictureSet) -> N
         assert torch.equal(ask(outputs, (0, 0), (1, 0), (2, 0))[1], expected)
     assert outputs.bytes == sum(a.nbytes for (a,) in outputs.kept.values()) == 2 * one
     assert len(teacher.shown) == 4
+
+
+def test_answers_of_another_size_leave_their_room(pictures: PictureSet) -> None:
+    """Kept, those of half the size would leave none, and the large ones would be made each time."""
+    whole, teacher = 3 * 8 * 8 * 2, Teacher()
+    outputs = TeacherOutputs(pictures, teacher, CPU, memory_limit=2 * whole)
+    ask(outputs, (0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), shrink=2)
+    for _ in range(2):
+        ask(outputs, (0, 0), (1, 0))
+    assert outputs.bytes == 2 * whole
+    assert len(teacher.shown) == 6 + 2
 
 
 def test_whatever_else_the_teacher_tells_is_kept_beside_its_picture(pictures: PictureSet) -> None:
