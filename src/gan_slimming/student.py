@@ -19,6 +19,7 @@ from gan_slimming.layers import (
     SlimConvolution,
     gate_parameter,
     output_axis,
+    to_plain,
     to_slim,
 )
 from gan_slimming.pruning.discovery import find_groups
@@ -134,7 +135,8 @@ def prepare(
     """Copy the teacher; give every prunable group its gates and every convolution its quantisers.
 
     Args:
-        teacher: any convolutional generator; it is not changed. The copy drops nothing out.
+        teacher: any convolutional generator; it is not changed. The copy drops nothing out, and
+            quantisers that it has, as a student of an earlier run, make room for new ones.
         example: inputs of batch 1 at the size at which costs are counted.
         bits: of activations and weights; None for a student without quantisers.
         weight_bits: of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
@@ -144,6 +146,7 @@ def prepare(
         UserError: an operator that channels cannot be followed through, by name.
     """
     module = plain_copy(teacher)
+    drop_quantizers(module)
     for layer in module.modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd):
             layer.p = 0.0  # the teacher answers without, so the student learns without
@@ -189,6 +192,13 @@ def give_norms_a_scale(module: nn.Module) -> None:
             layer.weight = nn.Parameter(torch.ones(width, dtype=_dtype(module)))
             layer.bias = nn.Parameter(torch.zeros(width, dtype=_dtype(module)))
             mark_affine(layer)
+
+
+def drop_quantizers(module: nn.Module) -> None:
+    """Put standard layers in the place of a student's, in place; weights stay on their grid."""
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, tuple(SLIM.values())):
+            replace_module(module, name, to_plain(layer))
 
 
 def _quantize_layer(

@@ -18,6 +18,7 @@ def compress(
     generator: str | None = None,
     generator_args: dict[str, Any] | None = None,
     weights: Path | None = None,
+    student: Path | None = None,
     data: Path | None = None,
     targets: Path | None = None,
     discriminator: str | None = None,
@@ -51,6 +52,8 @@ def compress(
             package.module:factory; :WEIGHTS may stand behind it.
         generator_args: Arguments of the generator's factory as JSON, such as '{"width": 32}'.
         weights: The teacher's trained weights, a .pth or .safetensors file.
+        student: A small generator of an earlier run, its folder or its generator.safetensors, to be
+            trained further. Without a budget it keeps its size.
         data: Folder of pictures to train on, of any sizes, at any depth. A generator that takes
             noise needs none.
         targets: Folder of real pictures of the output's kind, for the discriminator; without it
@@ -80,7 +83,7 @@ def compress(
     """
     budget, objective = budget or Budget(), objective or Objective()
     if not resume:
-        _check_complete(generator, budget, objective)
+        _check_complete(generator, student, budget, objective)
     run = Run(
         budget=budget,
         objective=objective,
@@ -101,7 +104,14 @@ def compress(
     from gan_slimming.workflows.compress_by_name import Named, compress_by_name
 
     named = Named(
-        generator, weights, generator_args or {}, data, targets, discriminator, protect or []
+        generator=generator,
+        weights=weights,
+        arguments=generator_args or {},
+        student=student,
+        data=data,
+        targets=targets,
+        discriminator=discriminator,
+        protect=protect or [],
     )
     try:
         with step_bar() as on_step:
@@ -134,14 +144,16 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
         raise KeyboardInterrupt(str(error)) from error
 
 
-def _check_complete(generator: str | None, budget: Budget, objective: Objective) -> None:
+def _check_complete(
+    generator: str | None, student: Path | None, budget: Budget, objective: Objective
+) -> None:
     """Tell what is missing before torch is loaded."""
     if generator is None:
         raise UserError(
             "name the teacher: --generator cartoongan --weights FILE, or your own as --generator "
             "package.module:factory"
         )
-    if budget.kind is None and objective.rho is None:
+    if student is None and budget.kind is None and objective.rho is None:
         raise UserError(
             "say how small it shall be: --budget.macs 0.05 for 5 %, --budget.bytes 300k, "
             "or --rho 0.01"

@@ -59,6 +59,7 @@ def compress(
     overwrite: bool = False,
     on_step: OnStep | None = None,
     weights: Path | None = None,
+    student_source: Path | None = None,
     discriminator_source: str | None = None,
     **settings: Any,
 ) -> Compressed:
@@ -75,7 +76,9 @@ def compress(
         run: settings; the defaults fit a laptop.
         targets: folder of real pictures of the teacher's output domain, for the discriminator;
             without it the teacher's own outputs are the real ones.
-        student: where to start from instead of a copy of the teacher, for comparisons.
+        student: where to start from instead of a copy of the teacher: a small generator that is to
+            be trained further, or any other that takes and gives the same. It is copied, and its
+            hidden layers are not compared with the teacher's.
         discriminator: the other player, such as the one that the teacher was trained against:
             (batch, 3, height, width) RGB in [-1, 1] to logits; copied. None for a fresh PatchGAN.
         protect: shell patterns of modules whose channels stay.
@@ -83,7 +86,7 @@ def compress(
         overwrite: replace a run folder that exists.
         on_step: called after every step with (step, steps, terms).
         weights: the teacher's file, noted down for whoever resumes the run.
-        discriminator_source: what the discriminator was loaded from, noted down likewise.
+        student_source, discriminator_source: what these were loaded from, noted down likewise.
         settings: fields of `Run`, over those of `run`: budget, bits, size, seed and so on.
 
     Raises:
@@ -97,7 +100,7 @@ def compress(
     teacher = _frozen(teacher, fabric)
     side = output_side(teacher, contract, run.size)
     example = example_inputs(contract, run.size, teacher)
-    start = teacher if student is None else student
+    start = teacher if student is None else _start(student, contract, fabric)
     prepared = prepare(
         start,
         example,
@@ -123,6 +126,7 @@ def compress(
         write_config(
             folder, run, teacher, data=data, targets=targets, protect=protect,
             distance=distance_name, weights=weights, discriminator=discriminator_source,
+            student=None if student is None else (student, student_source),
             channels={group.name: group.channels for group in prepared.graph.prunable},
         )  # fmt: skip
     final = trainer.fit()
@@ -130,7 +134,9 @@ def compress(
     summary = cost(run, teacher, final, generator, example)
     summary |= {"size": side if contract.latent_size else run.size}
     summary |= {"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
-    summary |= deliver(folder, run, start, final, tracker, generator, setting.border(generator))
+    summary |= deliver(
+        folder, run, (teacher, start), final, tracker, generator, setting.border(generator)
+    )
     summary["protocol"] = protocol(contract, run, side, len(material.held))
     summary["protocol"]["distance_trained_on"] = distance_name
     summary["report"] = str(folder / PAGE)
@@ -178,14 +184,26 @@ def _resolved(run: Run, contract: InputContract) -> Run:
     return dataclasses.replace(run, optimisation=optimisation, threads=threads)
 
 
-def _frozen(teacher: nn.Module, fabric: Fabric) -> nn.Module:
-    """A copy of the teacher on the device, that nothing trains."""
-    teacher = whole_copy(teacher).eval().requires_grad_(False).to(fabric.device)
+def _start(student: nn.Module, contract: InputContract, fabric: Fabric) -> nn.Module:
+    """A copy of the student on the device, once it is seen to take and give what the teacher does.
+
+    Sizes of pictures may differ: what fits either is found out when it is run.
+    """
+    own = spec_of(student).contract
+    same = {"multiple_of": contract.multiple_of, "min_size": contract.min_size}
+    if dataclasses.replace(own, **same) != contract:
+        raise UserError(f"the student does not take and give what its teacher does: {own}")
+    return _frozen(student, fabric)
+
+
+def _frozen(generator: nn.Module, fabric: Fabric) -> nn.Module:
+    """A copy of a generator on the device, that nothing trains."""
+    copied = whole_copy(generator).eval().requires_grad_(False).to(fabric.device)
     # Wide convolutions are faster with channels last, and the teacher is run very often.
-    for tensor in (*teacher.parameters(), *teacher.buffers()):
+    for tensor in (*copied.parameters(), *copied.buffers()):
         if tensor.dim() == 4:  # Module.to would stumble over weights of five axes
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    return teacher
+    return copied
 
 
 def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan_slimming.checkpoint import load_generator_file
 from gan_slimming.config import Run, UserError
 from gan_slimming.models import load_generator
 from gan_slimming.workflows.compress import OnStep, compress
-from gan_slimming.workflows.models import split_discriminator, split_generator
+from gan_slimming.workflows.models import model_file, split_discriminator, split_generator
 from gan_slimming.workflows.run_folder import fingerprint, read_run
 
 
@@ -27,6 +28,8 @@ class Named:
     """The teacher's weights, instead of :WEIGHTS."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Of the generator's factory."""
+    student: Path | None = None
+    """A run folder or generator.safetensors to start from, instead of a copy of the teacher."""
     data: Path | None = None
     targets: Path | None = None
     discriminator: str | None = None
@@ -62,11 +65,16 @@ def compress_by_name(
     teacher = load_generator(name, weights, **named.arguments)
     if resume and fingerprint(teacher) != record["generator"]["sha256"]:
         raise UserError(f"{output} was started with another teacher; give the same --weights")
+    student = _student(named.student, name, output)
+    began = record.get("student") or {"sha256": None}
+    if resume and (student and fingerprint(student)) != began["sha256"]:
+        raise UserError(f"{output} was started from another student; name that one with --student")
     discriminator, source = _discriminator(named.discriminator, run.seed)
     return compress(
-        teacher, named.data, output, run, targets=named.targets, discriminator=discriminator,
-        protect=named.protect, resume=resume, overwrite=overwrite, on_step=on_step,
-        weights=weights, discriminator_source=source,
+        teacher, named.data, output, run, targets=named.targets, student=student,
+        discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
+        on_step=on_step, weights=weights, student_source=named.student,
+        discriminator_source=source,
     ).summary  # fmt: skip
 
 
@@ -85,17 +93,31 @@ def _of_run(record: Mapping[str, Any], named: Named) -> Named:
             f"--discriminator {played}"
         )
     held = named.generator is not None and _split(named.generator)[1] is not None
+    begun = record.get("student") or {}
     known = Path(saved["weights"]) if saved["weights"] and not held else None
     return replace(
         named,
         generator=named.generator or saved["name"],
         weights=named.weights or known,
         arguments=named.arguments or saved["arguments"],
+        student=named.student or _path(begun.get("file")),
         data=named.data or _path(record["data"]),
         targets=named.targets or _path(record["targets"]),
         discriminator=named.discriminator or played,
         protect=record["protect"],
     )
+
+
+def _student(model: Path | None, generator: str, output: Path) -> nn.Module | None:
+    """The generator that is trained further; code of the user's own has the teacher's name."""
+    if model is None:
+        return None
+    file = model_file(model)
+    if file is None:
+        raise UserError(f"no such file or folder: {model}; --student is an earlier run's folder")
+    if output.resolve() in file.resolve().parents:
+        raise UserError(f"{file} lies in {output}, which this run makes; name another --output")
+    return load_generator_file(file, factory=generator if ":" in generator else None)
 
 
 def _discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str | None]:

@@ -49,7 +49,7 @@ def cost(
 def deliver(
     folder: Path,
     run: Run,
-    start: nn.Module,
+    parents: tuple[nn.Module, nn.Module],
     final: Student,
     tracker: Tracker,
     generator: nn.Module,
@@ -58,12 +58,14 @@ def deliver(
     """Write the artifact and the samples; measure what has been written.
 
     Args:
-        start: the generator that the student began as.
+        parents: the teacher, and the generator that the student began as: mostly the same.
         generator: the extracted student, `generate` the same behind its border.
     """
     path = folder / "generator.safetensors"
+    teacher, start = parents
     provenance = {
-        "teacher_sha256": fingerprint(start),
+        "teacher_sha256": fingerprint(teacher),
+        "start_sha256": fingerprint(start),
         "seed": run.seed,
         "budget": dataclasses.asdict(run.budget),
         "steps": run.optimisation.steps,

@@ -16,7 +16,7 @@ from torch import nn
 from gan_slimming.budget import parameters_left
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data.feeds import example_inputs, output_side
-from gan_slimming.layers import SLIM, SlimConvolution, to_plain
+from gan_slimming.layers import SLIM, SlimConvolution
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost, count
 from gan_slimming.models import spec_of
 from gan_slimming.pruning.discovery import find_groups
@@ -24,7 +24,7 @@ from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, macs_left
 from gan_slimming.pruning.groups import describe as describe_groups
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
-from gan_slimming.student import give_norms_a_scale, replace_module
+from gan_slimming.student import drop_quantizers, give_norms_a_scale
 from gan_slimming.workflows.models import model_file, resolve_model
 
 TABLE_WIDTH = 110
@@ -183,9 +183,7 @@ def _without_quantizers(generator: nn.Module) -> nn.Module:
     """A copy of standard layers only, with the scales that a student has: what `prepare` sees."""
     plain = whole_copy(generator).eval()
     give_norms_a_scale(plain)
-    for name, layer in list(plain.named_modules()):
-        if isinstance(layer, tuple(SLIM.values())):
-            replace_module(plain, name, to_plain(layer))
+    drop_quantizers(plain)
     return plain
 
 

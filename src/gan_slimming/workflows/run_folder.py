@@ -65,12 +65,14 @@ def write_config(
     protect: Sequence[str],
     distance: str,
     weights: Path | None,
+    student: tuple[nn.Module, Path | None] | None = None,
     discriminator: str | None = None,
     channels: Mapping[str, int] | None = None,
 ) -> None:
     """Save all resolved settings, the teacher's fingerprint and the environment.
 
     Args:
+        student: what the run starts from, where that is no copy of the teacher, and its file.
         channels: of each prunable group, at the start.
     """
     spec = spec_of(teacher)
@@ -80,6 +82,11 @@ def write_config(
             "arguments": spec.arguments,
             "weights": str(weights.resolve()) if weights else None,
             "sha256": fingerprint(teacher),
+        },
+        "student": student
+        and {
+            "file": str(student[1].resolve()) if student[1] else None,
+            "sha256": fingerprint(student[0]),
         },
         "data": str(Path(data).resolve()) if data else None,
         "targets": str(Path(targets).resolve()) if targets else None,
