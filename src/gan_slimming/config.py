@@ -149,8 +149,8 @@ class Optimisation:
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""
     half_size_share: float = 0.95
-    """Share of the steps that are made at half the size, with a quarter of the pixels; the rest
-    are made at full size. Where there are few pictures, parts of them are shown as well."""
+    """Share of the steps at half the size, a quarter of the pixels (and of parts, where pictures
+    are few). Take less where the teacher draws other things there, as stripes of a fixed width."""
     batch_size: int | None = None
     """Pictures a step; without it 2, or 16 where the generator takes noise."""
     lr: float = 2e-4
