@@ -9,7 +9,8 @@ Tasks:
     zebra       the published compressed CycleGAN (horse to zebra, separable convolutions), slimmed
                 to half its MACs: SqueezeNet's top-1 'zebra' on test horses, before and after. It
                 is trained on the photos and twice as many of CIFAR-10's horses, enlarged: what a
-                generator does to horses has to be shown to it on horses
+                generator does to horses has to be shown to it on horses. With --detail each gets
+                what is fine in a photo, at a strength of up to so much: it has nothing so fine
 DATA holds fast_neural_style/, gancompression_horse2zebra/, horse2zebra_test/, cifar10/,
 squeezenet1_1/ and lpips_weights/. Neither test horses nor held out photos are trained on. Finished
 tasks are kept, an interrupted one is resumed.
@@ -20,12 +21,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import random
 import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 import gan_slimming as gs
@@ -41,6 +44,8 @@ from gan_slimming.workflows.run_folder import CHECKPOINT, environment
 HOLDOUT = 120
 ZEBRA = 340
 """ImageNet's class of that name."""
+ENLARGED = 8
+"""CIFAR-10's pictures are 32 pixels wide: enlarged, they have nothing finer than so many pixels."""
 MOSAIC = "fast_neural_style/mosaic_nc32_fp16.pth"
 NARROW_MOSAIC = "fast_neural_style/mosaic_nc{}_b1_e2_1e05_1e10.model"
 
@@ -61,6 +66,7 @@ def main() -> None:
     parser.add_argument("--half-size-share", type=float, default=share)
     told = "generator.safetensors of an earlier run, to be trained further as it is"
     parser.add_argument("--student", type=Path, help=told)
+    parser.add_argument("--detail", type=float, default=0.0, help="of photos, in enlarged horses")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -160,8 +166,26 @@ def with_horses(folder: Path, arguments: argparse.Namespace) -> Path:
                 side = (arguments.size, arguments.size)
                 horse = horse.resize(side, Image.Resampling.BICUBIC)
                 horse.save(part / "horses" / f"{Path(member.name).stem}.png")
+    if arguments.detail > 0:
+        add_detail(part, arguments)
     part.rename(folder)
     return folder
+
+
+def add_detail(folder: Path, arguments: argparse.Namespace) -> None:
+    """Give every horse the fine detail of a photo; of none that is held out."""
+    chance = random.Random(arguments.seed)
+    train, _ = open_folder(folder, arguments.size, holdout=HOLDOUT)
+    photos = [file for file in train.paths if file.parent.name != "horses"]
+    side = (arguments.size, arguments.size)
+    for file in sorted((folder / "horses").iterdir()):
+        photo = ImageOps.fit(Image.open(chance.choice(photos)).convert("RGB"), side)
+        coarse = photo.reduce(ENLARGED).resize(side, Image.Resampling.BICUBIC)
+        fine = np.asarray(photo, np.float32) - np.asarray(coarse, np.float32)
+        horse = (
+            np.asarray(Image.open(file), np.float32) + chance.uniform(0, arguments.detail) * fine
+        )
+        Image.fromarray(horse.round().clip(0, 255).astype(np.uint8)).save(file)
 
 
 @torch.no_grad()

@@ -50,7 +50,8 @@ def save_generator(
         path: the file; its folder is made where it does not exist.
         spec: of the teacher, from which the loader builds the layers that are narrowed.
         identities: modules that have become nn.Identity; those in `module` are found anyway.
-        channel_map: channel group -> the teacher's channels that are left, ascending.
+        channel_map: channel group -> the channels left of what the student began as, ascending:
+            the teacher, or an earlier student.
         provenance: small, JSON: versions, hash of the teacher, budget, seed, date.
     Returns:
         size_bytes of the file.
@@ -125,7 +126,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Returns:
         format, generator, arguments, contract, identities, quantized (layer -> weight_bits,
-        input_bits, signed, learnt), channel_map (group -> channels of the teacher), provenance,
+        input_bits, signed, learnt), channel_map (group -> channels), provenance,
         tensors (name -> shape, packed vectors included) and size_bytes.
     Raises:
         UserError: as load_generator_file, as far as the header shows it.
