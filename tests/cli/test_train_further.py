@@ -102,7 +102,8 @@ def test_its_quantisers_go_where_none_are_asked_for(world: Path, capsys: Capture
 def test_with_a_budget_it_is_slimmed_further(world: Path, capsys: Capture) -> None:
     shape = ["--budget.macs", "0.25", "--steps", "8", "--optimisation.slim_share", "0.5"]
     summary = further(capsys, "--student", "first", *shape, "--output", "smaller")
-    assert summary["macs"] <= 0.25 * summary["teacher_macs"]
+    # A quarter of the teacher's, which is half of the student's.
+    assert 0.2 * summary["teacher_macs"] < summary["macs"] <= 0.25 * summary["teacher_macs"]
 
 
 def test_it_resumes_from_the_same_student_only(

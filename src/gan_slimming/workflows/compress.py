@@ -12,8 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from gan_slimming.config import InputContract, Run, UserError
-from gan_slimming.data.feeds import example_inputs, output_side, to_inputs
+from gan_slimming.config import Budget, InputContract, Run, UserError
+from gan_slimming.data.feeds import Fed, example_inputs, output_side, to_inputs
+from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import spec_of
 from gan_slimming.objective import Distance
 from gan_slimming.pruning.reparametrised import whole_copy
@@ -21,7 +22,7 @@ from gan_slimming.setting import Setting
 from gan_slimming.student import prepare
 from gan_slimming.surgery import extract
 from gan_slimming.trainer import Trainer
-from gan_slimming.workflows.deliver import beyond_weights, cost, deliver, write_summary
+from gan_slimming.workflows.deliver import FLOAT_BYTES, beyond_weights, cost, deliver, write_summary
 from gan_slimming.workflows.machine import best_threads, make_fabric
 from gan_slimming.workflows.material import Material, fits, open_material, protocol
 from gan_slimming.workflows.quality import Tracker, border, distance_of
@@ -100,7 +101,10 @@ def compress(
     teacher = _frozen(teacher, fabric)
     side = output_side(teacher, contract, run.size)
     example = example_inputs(contract, run.size, teacher)
-    start = teacher if student is None else _start(student, contract, fabric)
+    start = teacher
+    if student is not None:
+        start = _start(student, contract, fabric)
+        run = dataclasses.replace(run, budget=_of_teacher(run.budget, teacher, example))
     prepared = prepare(
         start,
         example,
@@ -194,6 +198,16 @@ def _start(student: nn.Module, contract: InputContract, fabric: Fabric) -> nn.Mo
     if dataclasses.replace(own, **same) != contract:
         raise UserError(f"the student does not take and give what its teacher does: {own}")
     return _frozen(student, fabric)
+
+
+def _of_teacher(budget: Budget, teacher: nn.Module, example: Fed) -> Budget:
+    """The budget in units: a fraction is one of the teacher's cost, not of a smaller start's."""
+    if budget.kind is None:
+        return budget
+    dense = count(teacher, example)
+    size = dense.parameters * FLOAT_BYTES
+    whole = {"macs": dense.macs, "parameters": dense.parameters, "bytes": size}
+    return Budget(**{budget.kind: budget.amount(whole[budget.kind])})
 
 
 def _frozen(generator: nn.Module, fabric: Fabric) -> nn.Module:
