@@ -135,7 +135,8 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     weights = arguments.data / "gancompression_horse2zebra" / "latest_net_G.pth"
     teacher = gs.load_generator("cyclegan-mobile", weights)
     size = (torch.zeros(1, 3, arguments.size, arguments.size),)
-    pictures = with_horses(folder.with_name("zebra-pictures"), arguments)
+    detail = f"-detail{arguments.detail:g}" if arguments.detail else ""
+    pictures = with_horses(folder.with_name(f"zebra-pictures{detail}"), arguments)
     done, row = slim(teacher, count(teacher, size).macs / 2, pictures, folder, arguments)
     files = sorted((arguments.data / "horse2zebra_test").glob("*_real.png"))
     horses = [read_picture(file).rgb[None] for file in files]

@@ -19,7 +19,7 @@ from gan_slimming.models.registry import spec_of
 from gan_slimming.objective import Distance
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.setting import Setting
-from gan_slimming.student import prepare
+from gan_slimming.student import Student, prepare
 from gan_slimming.surgery import extract
 from gan_slimming.trainer import Trainer
 from gan_slimming.workflows.deliver import FLOAT_BYTES, beyond_weights, cost, deliver, write_summary
@@ -105,15 +105,7 @@ def compress(
     if student is not None:
         start = _start(student, contract, fabric)
         run = dataclasses.replace(run, budget=_of_teacher(run.budget, teacher, example))
-    prepared = prepare(
-        start,
-        example,
-        bits=run.bits,
-        weight_bits=run.weight_bits,
-        activation_range=run.activation_range,
-        protect=protect,
-    )
-    prepared.graph.fixed_macs = beyond_weights(start, prepared, example)
+    prepared = _prepared(start, example, run, protect)
     material = open_material(contract, run, side, data, targets)
     distance_name, distance = distance_of(run.objective, teacher, contract, fabric.device)
     tracker = Tracker(material.held, border(contract)(teacher), fabric.device)
@@ -147,6 +139,20 @@ def compress(
     write_summary(folder, summary)
     report(folder)
     return Compressed(generator, summary)
+
+
+def _prepared(start: nn.Module, example: Fed, run: Run, protect: Sequence[str]) -> Student:
+    """The student, and what it costs beyond its weights."""
+    prepared = prepare(
+        start,
+        example,
+        bits=run.bits,
+        weight_bits=run.weight_bits,
+        activation_range=run.activation_range,
+        protect=protect,
+    )
+    prepared.graph.fixed_macs = beyond_weights(start, prepared, example)
+    return prepared
 
 
 def _setting(
