@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--adversarial", default="lsgan", choices=["lsgan", "none"])
+    parser.add_argument("--pixel-weight", type=float, default=gs.Objective().pixel_weight)
     parser.add_argument("--hidden-weight", type=float, default=gs.Objective().hidden_weight)
     parser.add_argument("--floor", type=float, default=gs.Optimisation().floor)
     share = gs.Optimisation().half_size_share
@@ -91,6 +92,7 @@ def slim(
         objective=gs.Objective(
             adversarial=arguments.adversarial,
             distill="lpips",
+            pixel_weight=arguments.pixel_weight,
             hidden_weight=arguments.hidden_weight,
         ),
         optimisation=gs.Optimisation(
