@@ -225,17 +225,25 @@ def random_inputs(size: int, seed: int, batch: int) -> tuple[Tensor, Tensor]:
     return picture, torch.rand(batch, STYLE, generator=generator, dtype=torch.float64)
 
 
-@settings(
+random_seeds = st.integers(0, 2**30)
+drawn = settings(
     max_examples=RANDOM_NETS,
     deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
 )
-@given(st.integers(0, 2**30))
-def test_random_nets_are_slimmed_exactly(seed: int) -> None:
+
+
+def random_teacher(seed: int) -> RandomNet:
     torch.manual_seed(seed)
-    teacher = randomise(RandomNet(seed).double().eval(), torch.Generator().manual_seed(seed))
+    return randomise(RandomNet(seed).double().eval(), torch.Generator().manual_seed(seed))
+
+
+@drawn
+@given(random_seeds)
+def test_random_nets_are_slimmed_exactly(seed: int) -> None:
+    teacher = random_teacher(seed)
     student = prepare(teacher, random_inputs(16, 0, 1), bits=None)
     check_groups(student.graph, student.module)
     assert difference(student, teacher, random_inputs(12, 3, 2)) < 1e-12
@@ -243,6 +251,8 @@ def test_random_nets_are_slimmed_exactly(seed: int) -> None:
     small = extract(broken)
     assert difference(small, broken, random_inputs(16, 5, 2)) < EXACT
     assert difference(small, broken, random_inputs(24, 6, 1)) < EXACT
+    again, whole = extract(prepare(small, random_inputs(16, 0, 1), bits=None)), small.state_dict()
+    assert all(torch.equal(value, whole[key]) for key, value in again.state_dict().items())
 
 
 def test_half_of_the_channels_of_animegan_v2_are_three_quarters_of_its_work() -> None:

@@ -27,13 +27,20 @@ def _instance_norm(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
-    values = arguments_of(node)
-    if values.get("training") or values["running_mean"] is None:
-        raise unknown(node)
+    """By running statistics, or by those of the very batch, where a norm keeps none."""
+    values, name = arguments_of(node), emitter.value(node.args[0])
     scale, shift = _scale_and_shift(emitter, node, values)
-    mean, variance = (emitter.value(values[f"running_{name}"]) for name in ("mean", "var"))
-    parts = [emitter.value(values["input"]), scale, shift, mean, variance]
-    return emitter.emit("BatchNormalization", parts, epsilon=values["eps"])
+    if not values.get("training") and values["running_mean"] is not None:
+        mean, variance = (emitter.value(values[f"running_{which}"]) for which in ("mean", "var"))
+        parts = [name, scale, shift, mean, variance]
+        return emitter.emit("BatchNormalization", parts, epsilon=values["eps"])
+    dims = value_of(node).dim()
+    over = emitter.integers([-1, *[1] * (dims - 2)])
+    scale, shift = (emitter.emit("Reshape", [vector, over]) for vector in (scale, shift))
+    axes = [axis for axis in range(dims) if axis != 1]
+    apart = emitter.emit("Sub", [name, reduced(emitter, "ReduceMean", name, axes)])
+    normalised = _rooted(emitter, apart, axes, values["eps"], None, None)
+    return emitter.emit("Add", [emitter.emit("Mul", [normalised, scale]), shift])
 
 
 def _scale_and_shift(emitter: Emitter, node: fx.Node, values: dict[str, Any]) -> tuple[str, str]:

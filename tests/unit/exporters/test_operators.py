@@ -155,7 +155,8 @@ def norms(module: Family, x: Tensor) -> list[Tensor]:
         module.norm(rows), module.rms(rows), F.layer_norm(rows, [4]), F.layer_norm(x, x.shape[1:]),
         F.instance_norm(x, weight=style, bias=style + 1), F.group_norm(x, 2, style, style),
         F.group_norm(x, 2), F.batch_norm(x, module.vector.detach(), module.vector.detach(), style),
-        F.prelu(x, style), F.local_response_norm(x, 2),
+        F.prelu(x, style), F.local_response_norm(x, 2), F.batch_norm(x, None, None, training=True),
+        F.batch_norm(x, None, None, style, module.vector, training=True, eps=0.1),
     ]  # fmt: skip
 
 
