@@ -14,7 +14,7 @@ from torch import nn
 
 from gan_slimming.config import Budget, InputContract, Run, UserError
 from gan_slimming.data.feeds import Fed, example_inputs, output_side, to_inputs
-from gan_slimming.metrics.complexity import count
+from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.models.registry import spec_of
 from gan_slimming.objective import Distance
 from gan_slimming.pruning.reparametrised import whole_copy
@@ -101,10 +101,11 @@ def compress(
     teacher = _frozen(teacher, fabric)
     side = output_side(teacher, contract, run.size)
     example = example_inputs(contract, run.size, teacher)
+    dense = count(teacher, example)
     start = teacher
     if student is not None:
         start = _start(student, contract, fabric)
-        run = dataclasses.replace(run, budget=_of_teacher(run.budget, teacher, example))
+        run = dataclasses.replace(run, budget=_of_teacher(run.budget, dense))
     prepared = _prepared(start, example, run, protect)
     material = open_material(contract, run, side, data, targets)
     distance_name, distance = distance_of(run.objective, teacher, contract, fabric.device)
@@ -127,7 +128,7 @@ def compress(
         )  # fmt: skip
     final = trainer.fit()
     generator = extract(final)
-    summary = cost(run, teacher, final, generator, example)
+    summary = cost(run, dense, final, generator, example)
     summary |= {"size": side if contract.latent_size else run.size}
     summary |= {"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
     summary |= deliver(
@@ -206,11 +207,10 @@ def _start(student: nn.Module, contract: InputContract, fabric: Fabric) -> nn.Mo
     return _frozen(student, fabric)
 
 
-def _of_teacher(budget: Budget, teacher: nn.Module, example: Fed) -> Budget:
+def _of_teacher(budget: Budget, dense: Complexity) -> Budget:
     """The budget in units: a fraction is one of the teacher's cost, not of a smaller start's."""
     if budget.kind is None:
         return budget
-    dense = count(teacher, example)
     size = dense.parameters * FLOAT_BYTES
     whole = {"macs": dense.macs, "parameters": dense.parameters, "bytes": size}
     return Budget(**{budget.kind: budget.amount(whole[budget.kind])})

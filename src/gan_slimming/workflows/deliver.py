@@ -13,7 +13,7 @@ from gan_slimming.budget import parameters_left
 from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import Run, bits_of_weights
 from gan_slimming.data.feeds import Fed
-from gan_slimming.metrics.complexity import count
+from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.models.registry import spec_of
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.setting import Generate
@@ -31,10 +31,9 @@ def beyond_weights(start: nn.Module, student: Student, example: Fed) -> int:
 
 
 def cost(
-    run: Run, teacher: nn.Module, final: Student, generator: nn.Module, example: Fed
+    run: Run, dense: Complexity, final: Student, generator: nn.Module, example: Fed
 ) -> dict[str, Any]:
-    """Work and size of teacher and student, for inputs like `example`."""
-    dense = count(teacher, example)
+    """Work and size of teacher (`dense`) and student, for inputs like `example`."""
     return {
         "teacher_macs": dense.macs,
         "macs": count(generator, example).macs,
