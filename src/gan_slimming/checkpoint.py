@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models.checkpoints import one_line
-from gan_slimming.models.registry import GeneratorSpec, build_generator
+from gan_slimming.models.registry import GeneratorSpec, attach_spec, build_generator
 from gan_slimming.packing import fill, pack, quantizers_by_layer, unpack_vectors
 from gan_slimming.pruning.remembered import noted_numbers
 
@@ -117,7 +117,7 @@ def load_generator_file(
             f"{path} does not fit {spec}: {_reason(error)}; it is damaged, or the generator has "
             "changed since it was saved"
         ) from error
-    module.__dict__["spec"] = spec  # as build_generator does, with the contract of the file
+    attach_spec(module, spec)  # as build_generator does, with the contract of the file
     return module.to(device).eval()
 
 

@@ -39,6 +39,8 @@ _GENERATORS = Catalogue(
     GENERATOR_WRAPPERS,
 )
 
+_HIDDEN_SPEC = "gan_slimming_spec"
+
 
 @dataclass(frozen=True)
 class GeneratorSpec:
@@ -78,8 +80,7 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
         UserError: an unknown name or argument, or a factory that fails.
     """
     module, resolved = _GENERATORS.build(name, arguments)
-    spec = GeneratorSpec(name, resolved, _contract_of(module, name))
-    module.__dict__["spec"] = spec  # nn.Module types its attributes as tensors and modules
+    attach_spec(module, GeneratorSpec(name, resolved, _contract_of(module, name)))
     return module
 
 
@@ -103,17 +104,26 @@ def load_generator(name: str, weights: str | Path | None = None, **arguments: An
     return module.eval()
 
 
+def attach_spec(module: nn.Module, spec: GeneratorSpec) -> None:
+    """Note down how a module is built: as its `.spec`, or out of sight where it has one itself."""
+    free = isinstance(getattr(module, "spec", spec), GeneratorSpec)
+    # nn.Module types its attributes as tensors and modules.
+    module.__dict__["spec" if free else _HIDDEN_SPEC] = spec
+
+
 def spec_of(module: nn.Module) -> GeneratorSpec:
     """The module's `.spec`; for one that was not built here, its class and its `.contract`."""
-    spec = getattr(module, "spec", None)
-    if isinstance(spec, GeneratorSpec):
-        return spec
+    for spec in (getattr(module, "spec", None), module.__dict__.get(_HIDDEN_SPEC)):
+        if isinstance(spec, GeneratorSpec):
+            return spec
     name = f"{type(module).__module__}:{type(module).__qualname__}"
     return GeneratorSpec(name, {}, _contract_of(module, name))
 
 
 def _contract_of(module: nn.Module, name: str) -> InputContract:
-    contract = getattr(module, "contract", InputContract())
+    contract = getattr(module, "contract", None)
+    if contract is None or callable(contract):  # a layer, or a method, of that name
+        return InputContract()
     if not isinstance(contract, InputContract):
         raise UserError(
             f"generator {name} has a contract of type {type(contract).__name__}; "

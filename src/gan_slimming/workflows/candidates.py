@@ -17,7 +17,7 @@ from gan_slimming.data.feeds import example_inputs
 from gan_slimming.executed import float_kernels, layer_times
 from gan_slimming.exporters.graph import is_quantized
 from gan_slimming.metrics.complexity import count
-from gan_slimming.models.registry import spec_of
+from gan_slimming.models.registry import attach_spec, spec_of
 from gan_slimming.runtimes import RUNTIMES, open_runtime
 from gan_slimming.workflows.exported import INT8_FORM, write_for
 from gan_slimming.workflows.models import model_file, resolve_model
@@ -158,7 +158,7 @@ def ceiling_jobs(plan: Plan, folder: Path) -> list[Job]:
     prepared = gs.prepare(net, inputs)
     gs.calibrate(prepared, [inputs])
     student = gs.extract(prepared)
-    student.__dict__["spec"] = spec_of(net)
+    attach_spec(student, spec_of(net))
     macs = count(net, inputs).macs
     alone = Plan(CEILING_SIZE, plan.threads, ("openvino",), ("f32", "int8"), False)
     return [

@@ -113,7 +113,7 @@ def model_name(generator: nn.Module) -> str:
     """What a generator calls itself, and the runtime that it is in."""
     if isinstance(generator, ExportedGenerator):
         return f"{generator.name} in {generator.opened.runtime}"
-    return str(getattr(generator, "spec", type(generator).__name__))
+    return str(spec_of(generator))
 
 
 def _is_quantized(module: nn.Module) -> bool:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from gan_slimming.checkpoint import load_generator_file, save_generator
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models.registry import (
     GeneratorSpec,
@@ -42,6 +43,16 @@ def badly_described():
     net = build()
     net.contract = "RGB"
     return net
+
+class Busy(torch.nn.Module):
+    # Has layers of its own by the names that the package uses.
+
+    def __init__(self):
+        super().__init__()
+        self.contract, self.spec = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(2, 3, 1)
+
+    def forward(self, x):
+        return self.spec(self.contract(x))
 """
 
 
@@ -215,6 +226,17 @@ def test_a_generator_of_ones_own(own: str, tmp_path: Path) -> None:
 def test_a_generator_of_ones_own_without_a_contract(own: str) -> None:
     spec = spec_of(load_generator(f"{own}:Holder.plain"))
     assert spec == GeneratorSpec(f"{own}:Holder.plain", {}, InputContract())
+
+
+def test_names_of_ones_own_layers_are_left_alone(own: str, tmp_path: Path) -> None:
+    generator = load_generator(f"{own}:Busy")
+    assert generator(torch.zeros(1, 3, 4, 4)).shape == (1, 3, 4, 4)
+    spec = GeneratorSpec(f"{own}:Busy", {}, InputContract())
+    assert spec_of(generator) == spec
+    save_generator(generator, tmp_path / "generator.safetensors", spec)
+    again = load_generator_file(tmp_path / "generator.safetensors", factory=spec.name)
+    assert spec_of(again) == spec
+    assert again(torch.zeros(1, 3, 4, 4)).shape == (1, 3, 4, 4)
 
 
 def test_failures_of_a_generator_of_ones_own_are_one_line(own: str) -> None:
