@@ -88,6 +88,25 @@ def test_every_quantized_layer_computes_what_was_trained(student: nn.Module, for
     assert max(row.ties for row in rows) < 0.01
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("form", ["qdq", "integer"])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_layers_that_pad_by_themselves(mode: Any, form: Any) -> None:
+    teacher = nn.Sequential(
+        nn.Conv2d(3, 6, 5, stride=2, padding=(2, 1), padding_mode=mode),
+        nn.ReLU(),
+        nn.Conv2d(6, 3, 4, padding="same", padding_mode=mode),
+    ).eval()
+    prepared = gs.prepare(teacher, (torch.zeros(1, 3, 32, 32),))
+    gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
+    small = gs.extract(prepared)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    rows = parity.check_layers(small, traced, form, 17, given, ["onnxruntime"])
+    assert [row.layer for row in rows] == ["0", "2"]
+    assert runs(small, form, (1, 3, 32, 32), (2, 3, 20, 28)) < 1e-5
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 def test_fewer_bits_saturate_where_they_should(
