@@ -77,11 +77,15 @@ class Emitter:
         Returns:
             The name of its output.
         """
-        self._count += 1
-        output = f"{name or operator}_{self._count}"
+        output = self._unique(name or operator)
         node = helper.make_node(operator, list(inputs), [output], name=output, **attributes)
         self.nodes.append(node)
         return output
+
+    def _unique(self, name: str) -> str:
+        """A name that nothing has yet: a user's layer may be called as a constant of ours is."""
+        self._count += 1
+        return f"{name}_{self._count}"
 
     def shuffle(self, name: str, factor: int, mode: str) -> str:
         """Depth to space. A quantiser behind it may take the value before, and shuffle bytes."""
@@ -121,8 +125,7 @@ class Emitter:
         value = np.ascontiguousarray(value) if value.ndim else value
         key = (value.dtype.str, value.shape, value.tobytes(), use)
         if key not in self._known:
-            unique = f"{name}_{len(self.constants)}"
-            self._known[key] = unique
+            unique = self._known[key] = self._unique(name)
             self.constants[unique] = numpy_helper.from_array(value, unique)
         return self._known[key]
 

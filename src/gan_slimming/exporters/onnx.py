@@ -54,7 +54,10 @@ def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) 
     """One call of the generator, its padded input as the model's input."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    alone = dataclasses.replace(traced, sources={"input": source}, result=node, lost=frozenset())
+    tensors = {node: value for node, value in traced.tensors.items() if node is not source}
+    alone = dataclasses.replace(
+        traced, tensors=tensors, sources={"input": source}, result=node, lost=frozenset()
+    )
     emitter = Emitter(alone, form, file_widths(traced, form), opset)  # as it stands in the file
     if more := emitter.widths.get(source, 0):
         last = [0, more - value_of(source).shape[1]] + [0] * (value_of(source).dim() - 2)

@@ -107,6 +107,30 @@ def test_layers_that_pad_by_themselves(mode: Any, form: Any) -> None:
     assert runs(small, form, (1, 3, 32, 32), (2, 3, 20, 28)) < 1e-5
 
 
+class Styled(nn.Module):
+    """A layer that reads a parameter, as where a net has one learnt style."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1)
+        self.style, self.scale = nn.Parameter(torch.rand(1, 5)), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x) * self.scale(self.style)[..., None, None])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_layer_that_reads_a_constant_is_checked_as_well(runtime: str) -> None:
+    pytest.importorskip(runtime)
+    prepared = gs.prepare(Styled().eval(), (torch.zeros(1, 3, 32, 32),))
+    gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
+    small = gs.extract(prepared)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    rows = parity.check_layers(small, traced, "qdq", 17, given, [runtime])
+    assert {row.layer for row in rows} == {"first", "last", "scale"}
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 def test_fewer_bits_saturate_where_they_should(
