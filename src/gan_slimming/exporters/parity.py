@@ -51,7 +51,8 @@ class LayerParity:
     """One quantised layer in one runtime.
 
     Attributes:
-        error: greatest difference, over the range of the layer's output.
+        error: greatest difference, over the range of the layer's output (a tenth of its greatest
+            value at least: one that hardly varies has little of a range).
         ties: share of inputs that lay on the border of two codes.
     """
 
@@ -101,11 +102,17 @@ def _check_layer(
     with torch.no_grad():
         expected = layer(values).numpy()
     content = layer_model(traced, node, form, opset).SerializeToString()
-    extent = max(float(expected.max() - expected.min()), np.finfo(np.float32).tiny)
+    extent = _range(expected)
     for runtime in runtimes:
         made = START[runtime](content, 1)[0](_padded(layer, values).numpy())
-        error = float(np.abs(made - expected).max()) / float(extent)
+        error = float(np.abs(made - expected).max()) / extent
         yield LayerParity(path, runtime, error, ties)
+
+
+def _range(values: np.ndarray) -> float:
+    """Greatest less least, but not less than float32 can tell beside the greatest."""
+    span, most = float(values.max() - values.min()), float(np.abs(values).max())
+    return max(span, 0.1 * most, float(np.finfo(np.float32).tiny))
 
 
 def _padded(layer: Any, values: Tensor) -> Tensor:

@@ -131,6 +131,21 @@ def test_a_layer_that_reads_a_constant_is_checked_as_well(runtime: str) -> None:
     assert {row.layer for row in rows} == {"first", "last", "scale"}
 
 
+def test_a_layer_that_gives_one_number_is_held_to_what_float32_can_tell() -> None:
+    teacher = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)).eval()
+    nn.init.zeros_(teacher.get_parameter("1.weight"))
+    nn.init.constant_(teacher.get_parameter("1.bias"), 0.3)
+    prepared = gs.prepare(teacher, (torch.zeros(1, 3, 32, 32),))
+    gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
+    small = gs.extract(prepared)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    assert len(parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])) == 2
+    small.get_parameter("1.bias").data += 1e-5
+    with pytest.raises(UserError, match="1 of 2 int8 layers differ"):
+        parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 def test_fewer_bits_saturate_where_they_should(
