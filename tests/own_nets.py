@@ -47,6 +47,26 @@ class Double(nn.Module):
         return torch.sigmoid(self.body(pictures)) * 255
 
 
+class Grey(nn.Module):
+    """A colouriser or, with one channel out, a filter: grey pictures in [0, 1]."""
+
+    contract = InputContract(channels=1, low=0)
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, channels, 3, padding=1)),
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return torch.sigmoid(self.body(pictures))
+
+
+def grey(channels: int = 3) -> nn.Module:
+    torch.manual_seed(6)
+    return Grey(channels)
+
+
 def noise(width: int = 8, latent: int = 6, classes: int = 0) -> nn.Module:
     torch.manual_seed(4)
     net = Noise(width, latent, classes)

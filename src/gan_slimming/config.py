@@ -28,7 +28,7 @@ class InputContract:
     """
 
     channels: int = 3
-    """Channels of the input picture."""
+    """Channels of the input picture: 3, or 1 for a grey one."""
     low: float = -1.0
     """Value of a black pixel."""
     high: float = 1.0

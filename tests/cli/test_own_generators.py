@@ -152,6 +152,26 @@ def test_super_resolution_goes_through_every_command(capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_pictures_go_through_every_command(capsys: Capture, channels: int) -> None:
+    torch.save(build_generator("own_nets:grey", channels=channels).state_dict(), "grey.pth")
+    own = ["--generator", "own_nets:grey"]
+    line = [*own, "--generator-args", json.dumps({"channels": channels}), "--weights", "grey.pth"]
+    ok(capsys, "compress", *line, "--data", "photos", "--output", "run", *QUICK)
+    exported = ok(capsys, "export", "run", *own, "--output", "small.onnx", "--size", "16")
+    assert exported["float_layers"] == []
+    drawn = []
+    for model in (["run", *own], ["small.onnx"]):
+        folder = f"out{len(drawn)}"
+        ok(capsys, "translate", model[0], "photos/0.png", "--output", folder, *model[1:])
+        with Image.open(f"{folder}/0.png") as picture:
+            assert picture.size == (35, 31)
+            drawn.append(np.asarray(picture.convert("RGB"), dtype=int))
+    assert abs(drawn[0] - drawn[1]).max() <= 2
+    assert (channels == 1) == bool((drawn[0].min(axis=2) == drawn[0].max(axis=2)).all())
+
+
+@pytest.mark.usefixtures("world")
 def test_a_transparent_picture_grows_with_its_transparency(capsys: Capture) -> None:
     Image.new("RGBA", (5, 3), (200, 10, 10, 77)).save("veil.png")
     named = ["own_nets:double:double.pth", "veil.png", "--output", "out"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.pictures import to_contract
+from gan_slimming.data.pictures import check_channels, to_contract
 
 Fed = tuple[Tensor, ...]
 """(pictures (batch, 3, height, width),), (latents (batch, latent_size),), or those latents with
@@ -70,8 +70,9 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
         size: height and width of its input, where it takes pictures.
     Raises:
         UserError: it does not take what its contract says, or gives something else than square
-            pictures of three channels, `scale` times as large as its input.
+            pictures of one or three channels, `scale` times as large as its input.
     """
+    check_channels(contract)
     inputs = example_inputs(contract, size, generator)
     went = " and ".join(str(tuple(x.shape)) for x in inputs)
     was_training = generator.training
@@ -91,10 +92,11 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
             "picture alone"
         )
     came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-    square = isinstance(made, Tensor) and made.ndim == 4 and made.shape[1] == 3
+    square = isinstance(made, Tensor) and made.ndim == 4 and made.shape[1] in (1, 3)
     if not square or made.shape[2] != made.shape[3]:
         raise UserError(
-            f"the generator makes {came} of {went}; it must make square pictures (1, 3, side, side)"
+            f"the generator makes {came} of {went}; it must make square pictures "
+            "(1, 3, side, side), or (1, 1, side, side) in grey"
         )
     side = int(made.shape[3])
     if not contract.latent_size and side != size * contract.scale:

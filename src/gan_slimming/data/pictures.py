@@ -33,6 +33,8 @@ _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
 }
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue count in a grey picture, ITU-R BT.601."""
 _FORMATS_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
 
 
@@ -141,17 +143,32 @@ def write_picture(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) ->
             temporary.unlink()
 
 
+def check_channels(contract: InputContract) -> None:
+    """Raise UserError for a generator that takes neither colours nor grey."""
+    if contract.channels not in (1, 3):
+        raise UserError(
+            f"pictures have 3 channels, or 1 as grey ones; the generator's contract says "
+            f"{contract.channels}; wrap it in a module that makes these of a picture"
+        )
+
+
 def to_contract(x: Tensor, contract: InputContract) -> Tensor:
-    """Canonical RGB (..., 3, height, width) to the generator's colour order and range."""
-    _require_three_channels(contract)
+    """Canonical RGB (..., 3, height, width) to the generator's channels, colour order and range.
+
+    One channel is the luma of ITU-R BT.601, as in Pillow's mode L.
+    """
+    check_channels(contract)
+    if contract.channels == 1:
+        x = (x * x.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
     x = x.flip(-3) if contract.colour_order == "BGR" else x
     return x * ((contract.high - contract.low) / 2) + (contract.high + contract.low) / 2
 
 
 def from_contract(y: Tensor, contract: InputContract) -> Tensor:
-    """The inverse of to_contract, for the generator's output; values are not clamped."""
-    _require_three_channels(contract)
+    """The generator's output, of one or three channels, to canonical RGB; nothing is clamped."""
     y = (y - (contract.high + contract.low) / 2) / ((contract.high - contract.low) / 2)
+    if y.shape[-3] == 1:
+        return y.expand(*y.shape[:-3], 3, -1, -1)
     return y.flip(-3) if contract.colour_order == "BGR" else y
 
 
@@ -274,12 +291,6 @@ def _padding_index(length: int, target: int) -> Tensor:
     if target - length <= last:
         return torch.where(index > last, 2 * last - index, index)
     return index.clamp(max=last)
-
-
-def _require_three_channels(contract: InputContract) -> None:
-    if contract.channels != 3:
-        got = f"the generator's contract says {contract.channels}"
-        raise UserError(f"pictures have 3 channels, {got}; use a generator that takes pictures")
 
 
 def _one_line(error: Exception) -> str:

@@ -68,7 +68,8 @@ def test_the_side_is_found_by_running_the_generator() -> None:
 @pytest.mark.parametrize(
     ("maker", "contract", "text"),
     [
-        (Maker(1, 1, 8, 8), NOISE, r"makes \(1, 1, 8, 8\) of \(1, 5\); it must make square"),
+        (Maker(1, 2, 8, 8), NOISE, r"makes \(1, 2, 8, 8\) of \(1, 5\); it must make square"),
+        (Maker(1, 3, 8, 8), InputContract(channels=4), "contract says 4; wrap it in a module"),
         (Maker(1, 3, 8, 9), NOISE, "square pictures"),
         (Maker(1, 3), NOISE, "square pictures"),
         (Several(), NOISE, "makes 2 outputs; name a factory whose module returns the picture"),

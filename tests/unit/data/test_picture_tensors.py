@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data.pictures import (
@@ -40,10 +42,22 @@ def test_contract_round_trip(low: float, extent: float, order: str) -> None:
     assert torch.allclose(from_contract(there, contract), x, atol=1e-10)
 
 
-@pytest.mark.parametrize("convert", [to_contract, from_contract])
-def test_contract_needs_three_channels(convert: type[object]) -> None:
-    with pytest.raises(UserError, match="contract says 1"):
-        convert(torch.zeros(1, 3, 2, 2), InputContract(channels=1))  # pyright: ignore
+def test_a_grey_generator_is_fed_luma_and_its_grey_picture_has_three_equal_channels() -> None:
+    contract = InputContract(channels=1, low=0.0, high=255.0, colour_order="BGR")
+    colours = torch.rand(2, 3, 4, 5) * 2 - 1
+    grey = to_contract(colours, contract)
+    as_bytes = ((colours[0] + 1) * 127.5).round().permute(1, 2, 0).to(torch.uint8).numpy()
+    expected = torch.from_numpy(np.array(Image.fromarray(as_bytes).convert("L"))).float()
+    assert grey.shape == (2, 1, 4, 5)
+    assert torch.allclose(grey[0, 0], expected, atol=1.1)
+    back = from_contract(grey, contract)
+    assert back.shape == (2, 3, 4, 5)
+    assert torch.allclose(to_contract(back, contract), grey, atol=1e-3)
+
+
+def test_a_generator_that_takes_neither_colours_nor_grey_is_refused() -> None:
+    with pytest.raises(UserError, match="contract says 4"):
+        to_contract(torch.zeros(1, 3, 2, 2), InputContract(channels=4))
 
 
 @given(
