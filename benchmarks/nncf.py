@@ -34,8 +34,8 @@ import gan_slimming as gs
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data import from_contract, open_folder, to_contract
 from gan_slimming.latency import measure
-from gan_slimming.metrics.lpips import load_lpips
-from gan_slimming.models.registry import spec_of
+from gan_slimming.metrics.lpips import Lpips, load_lpips
+from gan_slimming.models.registry import attach_spec, spec_of
 from gan_slimming.runtimes import open_runtime
 from gan_slimming.workflows.export import convert
 from gan_slimming.workflows.models import resolve_model
@@ -76,6 +76,7 @@ def main() -> None:
 
 def compare(given: argparse.Namespace) -> dict[str, Any]:
     """Every network in every form, timed in one run."""
+    lpips = load_lpips()  # first: without its weights all that comes before would be in vain
     teacher = resolve_model(given.teacher).eval()
     contract = spec_of(teacher).contract
     training, held = open_folder(given.photos, given.size, holdout=given.holdout)
@@ -98,9 +99,9 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
         for net, forms in nets.items():
             for form in FORMS:
                 latency, told = next(times)
-                lpips = mean_lpips(forms[form], contract, judged, given.threads)
+                near = mean_lpips(forms[form], lpips, contract, judged, given.threads)
                 row = {"net": net, "form": form, "latency_ms": latency.median_ms}
-                row |= {"best_ms": latency.best_ms, "spread": latency.spread_ms, "lpips": lpips}
+                row |= {"best_ms": latency.best_ms, "spread": latency.spread_ms, "lpips": near}
                 rows.append(row | told)
     versions = {name: version(name) for name in ("nncf", "openvino")}
     slim_float = given.float_student or "the students' own weights, on their grid"
@@ -120,7 +121,7 @@ def quantised(teacher: nn.Module, calibration: list[Tensor]) -> nn.Module:
     prepared = gs.prepare(teacher, (calibration[0],))
     gs.calibrate(prepared, [(picture,) for picture in calibration[:8]])
     small = gs.extract(prepared)
-    small.__dict__["spec"] = spec_of(teacher)
+    attach_spec(small, spec_of(teacher))
     return small
 
 
@@ -163,10 +164,14 @@ def references(teacher: nn.Module, photos: list[Tensor]) -> list[tuple[Tensor, T
 
 @torch.inference_mode()
 def mean_lpips(
-    file: Path, contract: InputContract, judged: list[tuple[Tensor, Tensor]], threads: int
+    file: Path,
+    lpips: Lpips,
+    contract: InputContract,
+    judged: list[tuple[Tensor, Tensor]],
+    threads: int,
 ) -> float:
     """LPIPS-squeeze to the teacher's pictures."""
-    opened, lpips, total = open_runtime(file, "openvino", threads), load_lpips(), 0.0
+    opened, total = open_runtime(file, "openvino", threads), 0.0
     for rgb, expected in judged:
         made = torch.from_numpy(opened(to_contract(rgb, contract).numpy()))
         total += float(lpips(from_contract(made, contract), expected))
