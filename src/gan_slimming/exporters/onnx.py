@@ -54,7 +54,7 @@ def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) 
     """One call of the generator, its padded input as the model's input."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    tensors = {node: value for node, value in traced.tensors.items() if node is not source}
+    tensors = {other: value for other, value in traced.tensors.items() if other is not source}
     alone = dataclasses.replace(
         traced, tensors=tensors, sources={"input": source}, result=node, lost=frozenset()
     )
