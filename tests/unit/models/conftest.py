@@ -4,30 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
+from tests.tiny_nets import SHALLOW, example
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract
 from gan_slimming.models import build_generator, spec_of
 
-SMALL = {
-    "adaptive-style": {"blocks": 1},
-    "cartoongan": {"blocks": 2},
-    "cyclegan": {"blocks": 2},
-    "cyclegan-mobile": {"blocks": 2},
-    "esrgan": {"blocks": 2, "growth": 2},
-    "srgan": {"blocks": 2},
-}
-
 Tiny = Callable[..., tuple[nn.Module, Tensor]]
-
-
-def example(contract: InputContract, batch: int = 1) -> Tensor:
-    """Random input of the smallest size that is not trivial."""
-    if contract.latent_size:
-        return torch.randn(batch, contract.latent_size)
-    side = max(contract.min_size, 16)
-    return contract.low + (contract.high - contract.low) * torch.rand(batch, 3, side, side)
 
 
 @pytest.fixture
@@ -38,7 +20,7 @@ def tiny() -> Tiny:
     """
 
     def make(name: str, width: int = 3, **arguments: Any) -> tuple[nn.Module, Tensor]:
-        module = build_generator(name, width=width, **SMALL.get(name, {}) | arguments).eval()
+        module = build_generator(name, width=width, **SHALLOW.get(name, {}) | arguments).eval()
         for layer in module.modules():
             if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.weight is not None:
                 nn.init.normal_(layer.weight, 1, 0.3)
