@@ -237,7 +237,9 @@ drawn = settings(
 
 def random_teacher(seed: int) -> RandomNet:
     torch.manual_seed(seed)
-    return randomise(RandomNet(seed).double().eval(), torch.Generator().manual_seed(seed))
+    net = RandomNet(seed).double().eval()
+    randomise(net, torch.Generator().manual_seed(seed))
+    return net
 
 
 @drawn
