@@ -39,7 +39,9 @@ def export(
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         told = " and ".join("x".join(map(str, shape)) for shape in shapes.values())
         raise UserError(
-            f"the generator cannot be traced with an input of {told} ({first}); try another --size"
+            f"the generator cannot be traced with an input of {told} ({first}); if it takes only "
+            "multiples of so many pixels, its InputContract must say so (multiple_of); else try "
+            "another --size"
         ) from error
 
 

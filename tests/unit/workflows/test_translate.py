@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models import load_generator
@@ -165,6 +165,20 @@ def test_a_generator_that_changes_the_size_is_refused(tmp_path: Path) -> None:
     generator = CanonicalGenerator(nn.Upsample(scale_factor=2))
     with pytest.raises(UserError, match="3x16x16 of 3x8x8"):
         run_padded(generator, torch.zeros(3, 8, 8))
+
+
+class Halves(nn.Module):
+    """A skip around half the size, which an odd size does not fit; it says nothing of that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
+
+
+def test_a_size_that_does_not_fit_is_one_line_with_the_way_out() -> None:
+    generator = CanonicalGenerator(Halves())
+    assert run_padded(generator, torch.zeros(3, 8, 10)).shape == (3, 8, 10)
+    with pytest.raises(UserError, match=r"does not take 3x8x9 .*must say so \(multiple_of\)"):
+        run_padded(generator, torch.zeros(3, 8, 9))
 
 
 def test_colours_are_matched_when_asked(tmp_path: Path) -> None:
