@@ -80,16 +80,22 @@ class OneStyle(nn.Module):
 def test_what_was_extracted_of_random_nets_goes_into_an_onnx_file(seed: int) -> None:
     teacher = OneStyle(random_teacher(seed))
     exact = extract(damaged(prepare(teacher, inputs_of("picture", 16), bits=None), seed, 0.4))
+    given = [inputs_of("picture", size, 3, batch)[0].float() for size, batch in ((16, 1), (28, 2))]
+    assert_written_alike(exact, InputContract(multiple_of=4), 16, given)
+
+
+def assert_written_alike(
+    exact: nn.Module, contract: InputContract, side: int, given: list[Tensor]
+) -> None:
+    """The float file of a net in float64 agrees with it in every runtime, but for rounding."""
     small = copy.deepcopy(exact).float()
-    traced = trace(small, InputContract(multiple_of=4), 16, quantized=False)
-    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
-    given = [inputs_of("picture", size, 3, batch) for size, batch in ((16, 1), (28, 2))]
-    given = [(picture.float(),) for (picture,) in given]
+    content = onnx_model(trace(small, contract, side, quantized=False), "float", 17, {})[0]
     with torch.no_grad():
         # Norms of maps that are nearly flat, and softmax, make much of what float32 rounds away.
-        rounded = max(float((small(x) - exact(x.double())).abs().max()) for (x,) in given)
-    found = max(parity.differences(small, content, given, RUNTIMES).values())
-    assert found < max(1e-4, 50 * rounded)
+        rounded = max(float((small(x) - exact(x.double())).abs().max()) for x in given)
+    inputs = [(x,) for x in given]
+    found = parity.differences(small, content.SerializeToString(), inputs, RUNTIMES)
+    assert max(found.values()) < max(1e-4, 50 * rounded)
 
 
 def quantized(name: str) -> nn.Module:

@@ -60,22 +60,18 @@ def test_extraction_is_exact_and_a_second_one_changes_nothing(name: str) -> None
 
 @pytest.mark.parametrize("name", registered())
 def test_a_file_computes_what_was_extracted(name: str) -> None:
-    for package in ("onnx", "onnxruntime", "openvino"):
-        pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
-    from gan_slimming.exporters import parity
-    from gan_slimming.exporters.graph import trace
-    from gan_slimming.exporters.onnx import onnx_model
+    # Skips where the runtimes are not installed.
+    from tests.property.test_foreign_export import (
+        RUNTIMES,
+        assert_written_alike,
+        parity,
+        trace,
+    )
 
-    runtimes, contract = ("onnxruntime", "openvino"), contract_of(name)
+    contract = contract_of(name)
     side = example(contract).shape[-1] if not contract.latent_size else 0
-    exact = extract(damaged(prepared(name), 4, 0.4))
-    small = copy.deepcopy(exact).float()
-    content = onnx_model(trace(small, contract, side, quantized=False), "float", 17, {})[0]
-    given = [(example(contract, batch, larger),) for batch, larger in ((1, 0), (2, 1))]
-    with torch.no_grad():
-        rounded = max(float((small(x) - exact(x.double())).abs().max()) for (x,) in given)
-    found = parity.differences(small, content.SerializeToString(), given, runtimes)
-    assert max(found.values()) < max(1e-4, 50 * rounded)
+    given = [example(contract, batch, larger) for batch, larger in ((1, 0), (2, 1))]
+    assert_written_alike(extract(damaged(prepared(name), 4, 0.4)), contract, side, given)
 
     student = copy.deepcopy(prepared(name, bits=8))
     calibrate(student, [(example(contract, 2).double(),)])
@@ -84,6 +80,6 @@ def test_a_file_computes_what_was_extracted(name: str) -> None:
     quantized = extract(student).float()
     traced = trace(quantized, contract, side, quantized=True)
     rows = parity.check_layers(
-        quantized, traced, "qdq", 17, parity.trial_inputs(contract, side, side), runtimes
+        quantized, traced, "qdq", 17, parity.trial_inputs(contract, side, side), RUNTIMES
     )
     assert {row.layer for row in rows} == set(traced.layers)

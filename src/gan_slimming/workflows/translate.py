@@ -195,19 +195,20 @@ def run_padded(generator: CanonicalGenerator, rgb: Tensor) -> Tensor:
     contract = generator.contract
     scale = contract.scale
     padded, box = pad_to_multiple(rgb.unsqueeze(0), contract.multiple_of, contract.min_size)
+    went = "x".join(map(str, padded.shape[1:]))
     try:
         result = generator(padded)
     except RuntimeError as error:
         if _is_out_of_memory(error):
             raise
-        went, reason = "x".join(map(str, padded.shape[1:])), " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"the generator does not take {went} (channels x height x width): {reason}; if it "
             "takes only multiples of so many pixels, its InputContract must say so (multiple_of)"
         ) from error
     height, width = padded.shape[-2:]
     if result.shape != (1, 3, scale * height, scale * width):
-        came, went = ("x".join(map(str, t.shape[1:])) for t in (result, padded))
+        came = "x".join(map(str, result.shape[1:]))
         raise UserError(
             f"the generator makes {came} of {went} (channels x height x width), where its "
             f"InputContract has scale={scale} and multiple_of={contract.multiple_of}; mend these"
