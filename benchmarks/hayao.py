@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--width-multiple", type=int, default=1)
     parser.add_argument("--bits", type=int, default=8, help="0 for a float student")
+    parser.add_argument("--quantize-outputs", action="store_true")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -78,6 +79,7 @@ def run_variant(
         for name, default in (("steps", 3000), ("width_multiple", 1), ("bits", 8), ("seed", 0))
         if getattr(arguments, name) != default
     )
+    changed += "-quantize_outputs" if arguments.quantize_outputs else ""
     folder = arguments.output / f"{variant}-{arguments.macs}{changed}"
     result = folder / "result.json"
     if result.is_file():
@@ -90,6 +92,7 @@ def run_variant(
             steps=arguments.steps, width_multiple=arguments.width_multiple
         ),
         bits=arguments.bits or None,
+        quantize_outputs=arguments.quantize_outputs,
         size=arguments.size,
         holdout=HOLDOUT,
         seed=arguments.seed,

@@ -67,7 +67,7 @@ def save_generator(
         "contract": dataclasses.asdict(spec.contract),
         "identities": sorted({*identities, *found} - {""}),
         "numbers": noted_numbers(module),
-        "quantizers": [[int(value) for value in way] for way in quantizers],
+        "quantizers": [way.row() for way in quantizers],
         "vectors": rows,
         "channel_map": {name: _bitmask(kept) for name, kept in (channel_map or {}).items()},
         "provenance": dict(provenance or {}),
@@ -126,8 +126,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Returns:
         format, generator, arguments, contract, identities, quantized (layer -> weight_bits,
-        input_bits, signed, learnt), channel_map (group -> channels), provenance,
-        tensors (name -> shape, packed vectors included) and size_bytes.
+        input_bits, signed, learnt, output_bits, output_signed), channel_map (group -> channels),
+        provenance, tensors (name -> shape, packed vectors included) and size_bytes.
     Raises:
         UserError: as load_generator_file, as far as the header shows it.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 PORTABLE_WEIGHT_BITS = 7
 """Products of 8-bit inputs and so many bits of weights are exact in every CPU's int8 kernels.
@@ -225,6 +225,9 @@ class Run:
     """Bits of weights; None takes `bits`, but at most 7: then int8 kernels are exact on any CPU."""
     activation_range: float | None = None
     """The paper's fixed range [0, p] of activations; None calibrates and learns each."""
+    quantize_outputs: bool = False
+    """Whether what convolutions give is rounded to `bits`, too, as ONNX Runtime's quick kernels do;
+    the last ones stay exact."""
     size: int = 256
     """Pictures are trained at size x size pixels; where noise is fed, the generator decides."""
     latents: int = 10_000
@@ -245,6 +248,8 @@ class Run:
         _check(w is None or 2 <= w <= 8, "weight_bits", w, "2 to 8")
         p = self.activation_range
         _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
+        if self.quantize_outputs and self.bits is None:
+            raise UserError("quantize_outputs needs bits, such as 8; got none")
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
         _check(self.latents >= 1, "latents", self.latents, "at least 1")
         _check(self.holdout is None or self.holdout >= 1, "holdout", self.holdout, "at least 1")
@@ -256,37 +261,6 @@ class Run:
 def bits_of_weights(bits: int, weight_bits: int | None) -> int:
     """How many bits weights have: what was asked for, or what is exact on every CPU."""
     return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)
-
-
-PAPER: dict[str, Any] = {
-    "weight_bits": 8,
-    "objective": {
-        "adversarial": "lsgan",
-        "adversarial_weight": 1.0,
-        "distill": "paper",
-        "distill_weight": 20.0,
-        "pixel_weight": 0.0,
-        "hidden_weight": 0.0,
-        "upsample_to": 256,
-    },
-    "optimisation": {
-        "batch_size": 8,
-        "half_size_share": 0.0,
-        "slim_share": 0.5,
-        "lr": 1e-5,
-        "recover_lr": 1e-4,
-        "warmup": 0,
-        "weight_decay": 1e-3,
-        "gate_lr": 0.1,
-        "gate_momentum": 0.5,
-        "discriminator_lr": 1e-5,
-        "discriminator_width": 64,
-        "ema": 0.0,
-        "gate_start": "one",
-        "floor": 0.0,
-    },
-}
-"""The released hyperparameters of Wang et al. 2020, where they differ from the defaults."""
 
 
 def _check_choice(settings: object, field_name: str, name: str) -> None:

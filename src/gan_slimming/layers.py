@@ -5,9 +5,10 @@ so that a student is the user's own module with some layers exchanged. Gates act
 shifts, never on activations, and cost nothing:
 
     normalisation   y = g * (gamma * x_hat + shift)      the shift dies with its gate
-    convolution     y = g * (q_w(W) * q_a(x) + b)        the gate is outside the quantiser
+    convolution     y = q_o(g * q_w(W) * q_a(x)) + g * b the gate is outside the weight's quantiser
 
-so folding a gate into the layer is exact, quantised or not.
+so folding a gate into the layer is exact, quantised or not. The quantiser of the output, q_o, is
+there only where it is asked for.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ class SlimConvolution:
     gate: LayerGate | None = None
     weight_quantizer: WeightQuantizer | None
     input_quantizer: ActivationQuantizer | None
+    output_quantizer: ActivationQuantizer | None
     weight: Tensor
     bias: Tensor | None
 
     def forward(self, values: Tensor) -> Tensor:
-        """g * (q_w(W) * q_a(x) + b), Wang et al. 2020, eq. 7 and 8."""
+        """q_o(g * q_w(W) * q_a(x)) + g * b, Wang et al. 2020, eq. 7 and 8; q_o is ours."""
         if self.input_quantizer is not None:
             values = self.input_quantizer(values)
         weight, bias = self.weight, self.bias
@@ -68,7 +70,10 @@ class SlimConvolution:
             gate = self.gate()
             weight = weight * along(gate, output_axis(self), weight.dim())
             bias = None if bias is None else bias * gate
-        return compute(self, values, weight, bias)
+        if self.output_quantizer is None:
+            return compute(self, values, weight, bias)
+        sums = self.output_quantizer(compute(self, values, weight, None))
+        return sums if bias is None else sums + along(bias, 0, weight.dim() - 1)
 
 
 class SlimNorm:
@@ -198,6 +203,7 @@ def to_slim(layer: nn.Module) -> nn.Module:
     if isinstance(slim, SlimConvolution):
         slim.weight_quantizer = None
         slim.input_quantizer = None
+        slim.output_quantizer = None
     return slim
 
 
@@ -207,7 +213,7 @@ def to_plain(slim: nn.Module) -> nn.Module:
     base = THINNED.get(base, base) if hasattr(slim, "whole_channels") else base
     plain = base.__new__(base)
     nn.Module.__init__(plain)
-    hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer")
+    hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer", "output_quantizer")
     plain.__dict__.update({k: v for k, v in slim.__dict__.items() if k not in hidden})
     return plain
 

@@ -27,6 +27,7 @@ from gan_slimming.student import replace_module
 PACKED = "packed.vectors"
 WEIGHT_SCALE = "weight_quantizer.scale"
 INPUT_SCALE = "input_quantizer.scale"
+OUTPUT_SCALE = "output_quantizer.scale"
 
 
 class Quantizers(NamedTuple):
@@ -36,6 +37,12 @@ class Quantizers(NamedTuple):
     input_bits: int
     signed: bool
     learnt: bool
+    output_bits: int = 0
+    output_signed: bool = False
+
+    def row(self) -> list[int]:
+        """As it stands in the header; the output is left out where it is in float."""
+        return [int(value) for value in self[: None if self.output_bits else 4]]
 
 
 def pack(module: nn.Module) -> tuple[dict[str, Tensor], list[list[Any]], list[Quantizers]]:
@@ -43,7 +50,7 @@ def pack(module: nn.Module) -> tuple[dict[str, Tensor], list[list[Any]], list[Qu
 
     A row of the order is [layer, length (None: a scalar), "field field"]. A quantised layer's row
     goes on with the index of its way of quantising, and its vectors with the scales of its weight's
-    output channels and the one scale of its input.
+    output channels, the one scale of its input and the one of its output.
 
     Raises:
         UserError: a gate is left, a value is not finite, or state is not a tensor.
@@ -85,6 +92,7 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         if way:
             plan += [(_join(path, WEIGHT_SCALE), length)] if quantized[path].weight_bits else []
             plan += [(_join(path, INPUT_SCALE), None)] if quantized[path].input_bits else []
+            plan += [(_join(path, OUTPUT_SCALE), None)] if quantized[path].output_bits else []
     sizes = [1 if length is None else length for _, length in plan]
     flat = tensors[PACKED]
     if sum(sizes) != flat.numel():
@@ -97,7 +105,10 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 def quantizers_by_layer(header: Mapping[str, Any]) -> dict[str, Quantizers]:
     """Quantised layer -> how."""
-    ways = [Quantizers(w, i, bool(s), bool(t)) for w, i, s, t in header["quantizers"]]
+    ways = [
+        Quantizers(w, i, bool(s), bool(t), output, bool(below))
+        for w, i, s, t, output, below in ((*way, 0, 0)[:6] for way in header["quantizers"])
+    ]
     return {path: ways[way[0]] for path, _, _, *way in header["vectors"] if way}
 
 
@@ -162,7 +173,7 @@ def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
         raise UserError(f"{path} still has a gate; save what student.extract() returned")
     if not isinstance(layer, SlimConvolution):
         return None
-    weights, inputs = layer.weight_quantizer, layer.input_quantizer
+    weights, inputs, outputs = _quantizers(layer)
     if weights is None and inputs is None:
         return None
     return Quantizers(
@@ -170,15 +181,21 @@ def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
         inputs.bits if inputs is not None else 0,
         inputs is not None and inputs.signed,
         inputs is not None and inputs.learnt,
+        outputs.bits if outputs is not None else 0,
+        outputs is not None and outputs.signed,
     )
 
 
+def _quantizers(layer: Any) -> tuple[Any, Any, Any]:
+    """Of the weight, of the input and of the output; None where there is none."""
+    return layer.weight_quantizer, layer.input_quantizer, layer.output_quantizer
+
+
 def _scales(layer: Any) -> list[Tensor]:
-    """Scales of a quantised layer: of its weight's output channels, then of its input."""
+    """Scales of a quantised layer: of its weight's output channels, its input, its output."""
     # A dead channel's scale in float64 is below what float32 can hold, and 0 would divide by zero.
     tiny = torch.finfo(torch.float32).tiny
-    found = [layer.weight_quantizer, layer.input_quantizer]
-    return [q.scale.detach().clamp_min(tiny) for q in found if q is not None]
+    return [q.scale.detach().clamp_min(tiny) for q in _quantizers(layer) if q is not None]
 
 
 def _stored(layer: Any, field: str, value: Tensor) -> Tensor:
@@ -225,6 +242,8 @@ def _quantize_layer(
         fixed = None if way.learnt else 1.0
         layer.input_quantizer = ActivationQuantizer(way.input_bits, fixed_range=fixed)
         layer.input_quantizer.signed = way.signed
+    if way.output_bits:
+        layer.output_quantizer = ActivationQuantizer(way.output_bits, signed=way.output_signed)
 
 
 def _set_module(root: nn.Module, path: str, layer: nn.Module) -> None:

@@ -130,6 +130,7 @@ def prepare(
     bits: int | None = 8,
     weight_bits: int | None = None,
     activation_range: float | None = None,
+    quantize_outputs: bool = False,
     protect: Sequence[str] = (),
 ) -> Student:
     """Copy the teacher; give every prunable group its gates and every convolution its quantisers.
@@ -141,6 +142,8 @@ def prepare(
         bits: of activations and weights; None for a student without quantisers.
         weight_bits: of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
         activation_range: the paper's fixed p; None for calibrated and learnt ranges.
+        quantize_outputs: round to `bits` what convolutions give, too, in front of their biases;
+            not that of the last ones, which would show in the picture.
         protect: shell patterns of modules whose channels stay.
     Raises:
         UserError: an operator that channels cannot be followed through, by name.
@@ -162,6 +165,8 @@ def prepare(
         weights = bits_of_weights(bits, weight_bits)
         for path in graph.quantized_layers:
             _quantize_layer(student, path, bits, weights, activation_range)
+            if quantize_outputs and path not in graph.last_layers:
+                _quantize_output(module, path, bits)
     return student.eval()
 
 
@@ -225,6 +230,12 @@ def _quantize_layer(
             for member in group.members
             if member.tensor == known and member.axis == axis
         ]
+
+
+def _quantize_output(module: nn.Module, path: str, bits: int) -> None:
+    layer: Any = module.get_submodule(path)
+    if isinstance(layer, SlimConvolution) and not isinstance(layer, nn.Linear):
+        layer.output_quantizer = ActivationQuantizer(bits).to(layer.weight.dtype)
 
 
 def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:

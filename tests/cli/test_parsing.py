@@ -9,7 +9,8 @@ from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.model_commands import inspect, translate
 from gan_slimming.cli.parsing import parse
 from gan_slimming.cli.source import Source, options
-from gan_slimming.config import PAPER, Objective, Optimisation
+from gan_slimming.config import Objective, Optimisation
+from gan_slimming.presets import PAPER
 
 
 def values(*argv: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from gan_slimming.config import (
-    PAPER,
     Budget,
     InputContract,
     Objective,
@@ -18,6 +17,7 @@ from gan_slimming.config import (
     bits_of_weights,
     parse_amount,
 )
+from gan_slimming.presets import PAPER
 
 
 @pytest.mark.parametrize(

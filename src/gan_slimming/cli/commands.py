@@ -32,6 +32,7 @@ def compress(
     seed: int = 0,
     weight_bits: int | None = None,
     activation_range: float | None = None,
+    quantize_outputs: bool = False,
     protect: list[str] | None = None,
     preset: Literal["default", "paper"] = "default",
     resume: bool = False,
@@ -75,6 +76,8 @@ def compress(
             which int8 kernels are exact on every CPU. 8 needs one with VNNI, AMX or dot products.
         activation_range: The paper's fixed range [0, p] of activations (4 there); without it each
             range is calibrated and learnt.
+        quantize_outputs: Round what convolutions give, too, all but the last. ONNX Runtime is quick
+            in int8 only then (and other runtimes that take bytes to bytes).
         protect: Modules whose channels stay, as shell patterns such as 'blocks.*.conv_2'.
         preset: Where settings start that neither a flag nor --config names; 'paper' has the
             released hyperparameters of Wang et al. 2020.
@@ -91,6 +94,7 @@ def compress(
         bits=None if bits == "none" else bits,
         weight_bits=weight_bits,
         activation_range=activation_range,
+        quantize_outputs=quantize_outputs,
         size=size,
         latents=latents,
         holdout=holdout,

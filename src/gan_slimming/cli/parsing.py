@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
-from gan_slimming.config import PAPER, UserError
+from gan_slimming.config import UserError
+from gan_slimming.presets import PAPER
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 

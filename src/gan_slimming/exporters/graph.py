@@ -21,8 +21,8 @@ from gan_slimming.student import replace_module
 
 
 @dataclass(frozen=True)
-class InputCodes:
-    """How a layer's input is quantised: codes in [low, high], a value is scale * code."""
+class Codes:
+    """How a layer's input or output is quantised: codes in [low, high], a value is scale * code."""
 
     scale: float
     low: int
@@ -42,12 +42,14 @@ class QuantizedLayer:
         scale: (output channels,) float32; a weight is scale * code along `axis`.
         axis: the weight's axis of output channels.
         inputs: None where the input is in float.
+        outputs: of the sums in front of the bias, None where they are in float.
     """
 
     codes: np.ndarray | None
     scale: np.ndarray | None
     axis: int
-    inputs: InputCodes | None
+    inputs: Codes | None
+    outputs: Codes | None = None
 
 
 @dataclass
@@ -116,8 +118,8 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
     Raises:
         UserError: more than 8 bits, which no runtime's int8 holds.
     """
-    weights, inputs = layer.weight_quantizer, layer.input_quantizer
-    for quantizer in (weights, inputs):
+    weights = layer.weight_quantizer
+    for quantizer in (weights, layer.input_quantizer, layer.output_quantizer):
         if quantizer is not None and quantizer.bits > 8:
             raise UserError(
                 f"{path} is quantised to {quantizer.bits} bits; export takes up to 8, or --form "
@@ -129,10 +131,11 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
         spread = along(weights.scale, axis, layer.weight.dim())
         found = quantize(layer.weight.detach(), spread, *weights.codes)
         codes, scale = found.to(torch.int8).cpu().numpy(), array_of(weights.scale)
-    reads = None
-    if inputs is not None:
-        reads = InputCodes(float(inputs.scale.detach().float()), *inputs.codes)
-    return QuantizedLayer(codes, scale, axis, reads)
+    reads, gives = (
+        None if q is None else Codes(float(q.scale.detach().float()), *q.codes)
+        for q in (layer.input_quantizer, layer.output_quantizer)
+    )
+    return QuantizedLayer(codes, scale, axis, reads, gives)
 
 
 def array_of(tensor: Tensor) -> np.ndarray:

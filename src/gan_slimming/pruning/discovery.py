@@ -52,6 +52,7 @@ def find_groups(
     groups = _groups(_rows(walk, gates), _reasons(walk))
     graph = GroupGraph(
         groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized,
+        _last_layers(walk),
         buffers=frozenset(n for n, t in walk.state.items() if not isinstance(t, nn.Parameter)),
     )  # fmt: skip
     if walk.unusual or walk.named:
@@ -72,6 +73,22 @@ def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:
                 f"protect names no operator of the generator: {pattern!r}; there are "
                 f"{', '.join(present)[:200]} ..."
             )
+
+
+def _last_layers(walk: Propagation) -> frozenset[str]:
+    """Layers that can be quantised and reach the output with no other such layer in between."""
+    found, seen = set(), set()
+    waiting = [node for node in walk.graph.nodes if node.op == "output"]
+    while waiting:
+        node = waiting.pop()
+        kind = operator_name(node) if node.op == "call_function" else ""
+        path = walk.path(node) if kind.startswith(("conv", "linear")) else ""
+        if path in walk.quantized:
+            found.add(path)
+        elif node not in seen:
+            waiting += node.all_input_nodes
+        seen.add(node)
+    return frozenset(found)
 
 
 def _rows(walk: Propagation, gates: Iterable[str]) -> dict[int, list[tuple[str, int, int]]]:

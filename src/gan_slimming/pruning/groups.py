@@ -76,6 +76,8 @@ class GroupGraph:
     blocks: list[ResidualBlock] = field(default_factory=list)
     quantized_layers: list[str] = field(default_factory=list)
     """Convolutions and linear layers that can be quantised, in the order of execution."""
+    last_layers: frozenset[str] = frozenset()
+    """Of these, the ones behind which there is no other on some way to the output."""
     fixed_macs: int = 0
     """Multiply-accumulates of one sample that no weight's element makes, such as attention's
     products; taken at the teacher's width, so that a budget errs on the safe side."""
@@ -211,6 +213,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         {key: size for key, size in graph.output_positions.items() if not gone(key[0])},
         [block for block in graph.blocks if not gone(block.gated)],
         [layer for layer in graph.quantized_layers if not gone(layer)],
+        graph.last_layers,
         graph.fixed_macs,
         {
             place: counted

@@ -150,6 +150,7 @@ def _prepared(start: nn.Module, example: Fed, run: Run, protect: Sequence[str]) 
         bits=run.bits,
         weight_bits=run.weight_bits,
         activation_range=run.activation_range,
+        quantize_outputs=run.quantize_outputs,
         protect=protect,
     )
     prepared.graph.fixed_macs = beyond_weights(start, prepared, example)

@@ -122,9 +122,8 @@ def _layer_row(
     if kind in SLIM.values():
         kind = kind.__bases__[-1]
     if isinstance(layer, SlimConvolution):
-        for quantizer in (layer.weight_quantizer, layer.input_quantizer):
-            if quantizer is not None:
-                parameters += sum(p.numel() for p in quantizer.parameters())
+        quantizers = (m for m in layer.modules() if isinstance(m, ActivationQuantizer))
+        parameters += sum(p.numel() for q in quantizers for p in q.parameters())
         bits = layer.weight_quantizer.bits if layer.weight_quantizer is not None else bits
     return _row(name, kind.__name__, list(first.shape), cost, parameters, bits)
 

@@ -256,9 +256,9 @@ def test_a_float_export_that_differs_is_refused(student: nn.Module) -> None:
 
 
 def test_inputs_on_a_border_are_moved_and_counted() -> None:
-    from gan_slimming.exporters.graph import InputCodes
+    from gan_slimming.exporters.graph import Codes
 
     values = torch.tensor([0.05, 0.1, 0.149999, 0.12, 99.95])
-    moved, share = parity.off_the_borders(values, InputCodes(0.1, 0, 255))
+    moved, share = parity.off_the_borders(values, Codes(0.1, 0, 255))
     assert share == pytest.approx(2 / 5)
     assert torch.allclose(moved, torch.tensor([0.0, 0.1, 0.1, 0.12, 99.95]))

@@ -8,8 +8,9 @@ import pytest
 import torch
 import yaml
 
-from gan_slimming.config import PAPER, Budget, Objective, Optimisation, Run, UserError
+from gan_slimming.config import Budget, Objective, Optimisation, Run, UserError
 from gan_slimming.models.registry import build_generator
+from gan_slimming.presets import PAPER
 from gan_slimming.workflows.run_folder import (
     CHECKPOINT,
     CONFIG,

@@ -1,0 +1,148 @@
+"""Layers on integers, in the forms that ONNX Runtime runs in int8.
+
+Its quick kernels take unsigned times signed bytes alone, and on CPUs without VNNI those add two
+products in 16 bits. Codes of up to 7 bits fit them on every CPU (`MIDDLE`); wider ones take the
+kernels for unsigned times unsigned, slower but exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gan_slimming.exporters.codes import (
+    FULL,
+    dequantize,
+    quantize,
+    rounded,
+    shifted,
+    shuffled,
+    zero_point,
+)
+from gan_slimming.exporters.emitter import Emitter
+from gan_slimming.exporters.graph import Codes, QuantizedLayer
+from gan_slimming.exporters.pads import behind_pads, write_pad
+from gan_slimming.exporters.rewrites import rows_as_channels
+from gan_slimming.exporters.windows import rows_to_split, subpixel
+from gan_slimming.pruning.nodes import value_of
+
+MIDDLE = 64
+"""Codes of 7 bits, so much higher, are 1 to 127: two products with signed bytes fit 16 bits."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer with integers for its weight and its input, and where it stands in the file."""
+
+    emitter: Emitter
+    source: Any
+    codes: np.ndarray
+    scale: np.ndarray
+    inputs: Codes
+    bias: np.ndarray | None
+    path: str
+
+    @property
+    def narrow(self) -> bool:
+        return int(np.abs(self.codes.astype(np.int16)).max(initial=0)) < MIDDLE
+
+    def read(self, *, unsigned: bool) -> tuple[str, str]:
+        """The input's codes behind their pads, and their zero point."""
+        emitter, (base, pads) = self.emitter, behind_pads(self.emitter, self.source)
+        zero = emitter.constant(zero_point(self.inputs, unsigned=unsigned), "zero")
+        name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
+        read = quantize(emitter, name, self.inputs, zero)
+        if shuffle_how:
+            planes = value_of(base).shape[1] * shuffle_how["blocksize"] ** 2
+            read = emitter.shuffle_bytes(read, **shuffle_how, channels=planes)
+        for pad in pads:
+            read = write_pad(emitter, read, pad, zero)
+        return read, zero
+
+    def weight(self, codes: np.ndarray, higher: int) -> list[str]:
+        """Codes so much higher, and their zero point."""
+        raised = (codes.astype(np.int16) + higher).astype(np.uint8 if higher else np.int8)
+        middle = self.emitter.constant(np.array(higher, raised.dtype), "zero")
+        return [self.emitter.constant(raised, "codes"), middle]
+
+    def in_float(self, sums: str, scale: np.ndarray, axis: int) -> str:
+        """Sums of products times one scale a channel."""
+        parts = [sums, self.emitter.constant(scale * np.float32(self.inputs.scale), "scale")]
+        parts.append(self.emitter.constant(np.zeros(scale.shape, np.int32), "zero"))
+        return self.emitter.emit("DequantizeLinear", parts, axis=axis)
+
+
+def integer_layer(
+    emitter: Emitter, values: dict[str, Any], layer: QuantizedLayer, bias: np.ndarray | None,
+    operator: str, window: dict[str, Any], path: str,
+) -> str:  # fmt: skip
+    """A layer whose weight and input are quantised; its sums are exact."""
+    assert layer.codes is not None
+    assert layer.scale is not None
+    assert layer.inputs is not None
+    parts = (values["input"], layer.codes, layer.scale, layer.inputs, bias, path)
+    held, outputs = _Layer(emitter, *parts), layer.outputs
+    if operator in ("Gemm", "MatMul"):
+        return _matrix_product(held)
+    if outputs is not None and (outputs.low, outputs.high) in FULL:
+        return _bytes_to_bytes(held, outputs, operator, window)
+    return _bytes_to_float(held, outputs, operator, window)
+
+
+def _matrix_product(layer: _Layer) -> str:
+    read, zero = layer.read(unsigned=True)
+    weight, middle = layer.weight(layer.codes.T, 0 if layer.narrow else 2 * MIDDLE)
+    sums = layer.emitter.emit("MatMulInteger", [read, weight, zero, middle], layer.path)
+    made = layer.in_float(sums, layer.scale, value_of(layer.source).dim() - 1)
+    return shifted(layer.emitter, made, layer.bias, 0)
+
+
+def _bytes_to_float(
+    layer: _Layer, outputs: Codes | None, operator: str, window: dict[str, Any]
+) -> str:
+    """ConvInteger, then one scale and one shift per channel."""
+    emitter, codes, scale, bias = layer.emitter, layer.codes, layer.scale, layer.bias
+    read, zero = layer.read(unsigned=not layer.narrow)
+    dims, factor = codes.ndim - 2, 0
+    if operator == "ConvTranspose":
+        factor = window["strides"][0]
+        codes, scale, bias, window = subpixel(codes, scale, bias, window)
+    rows = rows_to_split(codes, window)
+    if rows:
+        codes, window = rows_as_channels(codes), {**window, "kernel_shape": [1, codes.shape[3]]}
+    weight, middle = layer.weight(codes, MIDDLE if layer.narrow else 2 * MIDDLE)
+    sums = emitter.emit("ConvInteger", [read, weight, zero, middle], layer.path, **window)
+    sums = _sum_of_rows(emitter, sums, rows, codes.shape[0] // rows) if rows else sums
+    made = layer.in_float(sums, scale, 1)
+    made = made if outputs is None else rounded(emitter, made, outputs)
+    return shuffled(emitter, shifted(emitter, made, bias, dims), factor)
+
+
+def _bytes_to_bytes(layer: _Layer, outputs: Codes, operator: str, window: dict[str, Any]) -> str:
+    """QLinearConv, whose kernels are the quickest: it copies no picture and writes bytes."""
+    emitter, codes, scale, factor = layer.emitter, layer.codes, layer.scale, 0
+    read, zero = layer.read(unsigned=True)
+    if operator == "ConvTranspose":
+        factor = window["strides"][0]
+        codes, scale, _, window = subpixel(codes, scale, None, window)
+    weight, middle = layer.weight(codes, 0 if layer.narrow else 2 * MIDDLE)
+    parts = [read, emitter.scalar(layer.inputs.scale), zero, weight]
+    parts += [emitter.constant(scale, "scale"), middle, emitter.scalar(outputs.scale)]
+    zero = emitter.constant(zero_point(outputs, unsigned=True), "zero")
+    made = emitter.emit("QLinearConv", [*parts, zero], layer.path, **window)
+    if factor:
+        made = emitter.shuffle_bytes(made, factor, "DCR", channels=codes.shape[0])
+    return shifted(emitter, dequantize(emitter, made, outputs, zero), layer.bias, codes.ndim - 2)
+
+
+def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:
+    """The slices of `rows_as_channels`, each shifted to its place, added up."""
+    axes, end, total = emitter.integers([1, 2]), 2**31 - 1, ""
+    for row in range(rows):
+        starts = emitter.integers([row * outputs, row])
+        ends = emitter.integers([(row + 1) * outputs, row - rows + 1 or end])
+        part = emitter.emit("Slice", [name, starts, ends, axes])
+        total = emitter.emit("Add", [total, part]) if total else part
+    return total

@@ -1,0 +1,35 @@
+"""Settings that belong together, by name. Imports no torch, so that --help is quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PAPER: dict[str, Any] = {
+    "weight_bits": 8,
+    "objective": {
+        "adversarial": "lsgan",
+        "adversarial_weight": 1.0,
+        "distill": "paper",
+        "distill_weight": 20.0,
+        "pixel_weight": 0.0,
+        "hidden_weight": 0.0,
+        "upsample_to": 256,
+    },
+    "optimisation": {
+        "batch_size": 8,
+        "half_size_share": 0.0,
+        "slim_share": 0.5,
+        "lr": 1e-5,
+        "recover_lr": 1e-4,
+        "warmup": 0,
+        "weight_decay": 1e-3,
+        "gate_lr": 0.1,
+        "gate_momentum": 0.5,
+        "discriminator_lr": 1e-5,
+        "discriminator_width": 64,
+        "ema": 0.0,
+        "gate_start": "one",
+        "floor": 0.0,
+    },
+}
+"""The released hyperparameters of Wang et al. 2020, where they differ from the defaults."""
