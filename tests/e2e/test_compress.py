@@ -66,6 +66,30 @@ def test_the_budget_is_met_and_the_file_is_what_was_trained(
     assert read_run(tmp_path / "run")[0] == settings()
 
 
+def test_rounded_outputs_are_trained_and_run_from_bytes_to_bytes(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    runtimes = pytest.importorskip("gan_slimming.runtimes")
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
+    from gan_slimming.executed import float_kernels, layer_times
+
+    done = gs.compress(teacher, photos, tmp_path / "run", settings(quantize_outputs=True))
+    loaded = gs.load_generator_file(done.summary["generator"])
+    gs.export(loaded, tmp_path / "g.onnx", form="integer")
+    opened = runtimes.open_runtime(tmp_path / "g.onnx", threads=1, profile=True)
+    picture = torch.rand(1, 3, 36, 44) * 2 - 1
+    with torch.no_grad():
+        assert abs(opened(picture.numpy()) - loaded(picture).numpy()).mean() < 0.02
+    layers = layer_times(opened.native)
+    kinds = [layer["kind"] for layer in layers]
+    assert float_kernels(opened.native, layers) == []
+    assert kinds.count("QLinearConv") == sum(
+        getattr(layer, "output_quantizer", None) is not None for layer in loaded.modules()
+    )
+    assert kinds.count("ConvInteger") == 1
+
+
 @pytest.mark.parametrize("stop_at", [3, 10])
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     teacher: nn.Module, photos: Path, tmp_path: Path, stop_at: int

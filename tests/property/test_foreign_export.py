@@ -98,19 +98,20 @@ def assert_written_alike(
     assert max(found.values()) < max(1e-4, 50 * rounded)
 
 
-def quantized(name: str) -> nn.Module:
+def quantized(name: str, outputs: bool) -> nn.Module:
     """An int8 student of which every second channel that can go is gone."""
     takes = NETS[name].takes
-    student = prepare(teacher_of(name), inputs_of(takes, 16), bits=8)
+    student = prepare(teacher_of(name), inputs_of(takes, 16), quantize_outputs=outputs)
     calibrate(student, [inputs_of(takes, 16, 1, 4)])
     for gate in student.gates:
         gate.data[1::2] = 0.0
     return copy.deepcopy(extract(student)).float()
 
 
+@pytest.mark.parametrize("outputs", [False, True])
 @pytest.mark.parametrize("name", IN_INTEGERS)
-def test_its_int8_layers_compute_what_was_trained(name: str) -> None:
-    small, contract = quantized(name), contract_of(name)
+def test_its_int8_layers_compute_what_was_trained(name: str, outputs: bool) -> None:
+    small, contract = quantized(name, outputs), contract_of(name)
     traced = trace(small, contract, 16, quantized=True)
     given = parity.trial_inputs(contract, 20, 24)
     values = single(name, 24, 2)

@@ -30,8 +30,9 @@ def contract_of(name: str) -> InputContract:
 
 
 @functools.cache
-def prepared(name: str, bits: int | None = None) -> Student:
-    return prepare(teacher_of(name), (example(contract_of(name)).double(),), bits=bits)
+def prepared(name: str, bits: int | None = None, outputs: bool = False) -> Student:
+    given = (example(contract_of(name)).double(),)
+    return prepare(teacher_of(name), given, bits=bits, quantize_outputs=outputs)
 
 
 @pytest.mark.parametrize("name", registered())
@@ -73,13 +74,15 @@ def test_a_file_computes_what_was_extracted(name: str) -> None:
     given = [example(contract, batch, larger) for batch, larger in ((1, 0), (2, 1))]
     assert_written_alike(extract(damaged(prepared(name), 4, 0.4)), contract, side, given)
 
-    student = copy.deepcopy(prepared(name, bits=8))
-    calibrate(student, [(example(contract, 2).double(),)])
-    for gate in student.gates:
-        gate.data[1::2] = 0.0
-    quantized = extract(student).float()
-    traced = trace(quantized, contract, side, quantized=True)
-    rows = parity.check_layers(
-        quantized, traced, "qdq", 17, parity.trial_inputs(contract, side, side), RUNTIMES
-    )
-    assert {row.layer for row in rows} == set(traced.layers)
+    trial = parity.trial_inputs(contract, side, side)
+    for outputs in (False, True):
+        student = copy.deepcopy(prepared(name, 8, outputs))
+        calibrate(student, [(example(contract, 2).double(),)])
+        for gate in student.gates:
+            gate.data[1::2] = 0.0
+        quantized = extract(student).float()
+        traced = trace(quantized, contract, side, quantized=True)
+        rows = parity.check_layers(quantized, traced, "qdq", 17, trial, RUNTIMES)
+        rows += parity.check_layers(quantized, traced, "integer", 17, trial, RUNTIMES[:1])
+        assert {row.layer for row in rows} == set(traced.layers)
+        assert max(row.left_out for row in rows) < 0.05

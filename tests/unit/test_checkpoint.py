@@ -169,6 +169,18 @@ def test_loaded_computes_what_was_saved(name: str, bits: int | None, tmp_path: P
     assert spec_of(loaded) == spec_of(teacher)
 
 
+def test_rounded_outputs_are_kept(tmp_path: Path) -> None:
+    teacher, path = small_teacher(), tmp_path / "generator.safetensors"
+    module = extract(slimmed(teacher, quantize_outputs=True))
+    save_generator(module, path, spec_of(teacher))
+    assert_same(load_generator_file(path), module)
+    ways = read_header(path)["quantized"]
+    assert ways.pop("deconv03_1")["output_bits"] == 0
+    assert {way["output_bits"] for way in ways.values()} == {8}
+    again = extract(slimmed(load_generator_file(path)))  # a further student gets its own
+    assert not any(getattr(layer, "output_quantizer", None) for layer in again.modules())
+
+
 def test_a_removed_block_is_the_identity_again(saved: tuple[nn.Module, Path]) -> None:
     module, path = saved
     loaded = load_generator_file(path)

@@ -114,6 +114,8 @@ def test_weights_have_seven_bits_unless_told_otherwise() -> None:
     assert [bits_of_weights(*given) for given in ((8, None), (8, 8), (4, None))] == [7, 8, 4]
     with pytest.raises(UserError, match="weight_bits must be 2 to 8, got 9"):
         Run(weight_bits=9)
+    with pytest.raises(UserError, match="quantize_outputs needs bits"):
+        Run(bits=None, quantize_outputs=True)
 
 
 def test_settings_load_without_torch() -> None:

@@ -101,6 +101,49 @@ def test_signs_follow_the_tensors(quantised: Student) -> None:
     assert not signed("blocks.1.branch.conv_2")  # behind a ReLU
 
 
+def test_what_convolutions_give_is_rounded_where_it_does_not_show(teacher: nn.Module) -> None:
+    student = prepare(teacher, (PICTURE,), quantize_outputs=True)
+    layers = student.module.named_modules()
+    rounded = [name for name, layer in layers if getattr(layer, "output_quantizer", None)]
+    assert rounded == student.graph.quantized_layers[:-1]
+    assert len(student.ranges()) == 27
+    calibrate(student, [(PICTURE,)])
+    seen: list[Tensor] = []
+    layer = student.module.get_submodule(rounded[0])
+    layer.register_forward_hook(lambda _m, _i, out: seen.append(out))  # pyright: ignore
+    output(student)
+    assert isinstance(layer, SlimConvolution)
+    assert layer.output_quantizer is not None
+    bias = torch.zeros(()) if layer.bias is None else layer.bias.detach().view(-1, 1, 1)
+    codes = (seen[0] - bias) / layer.output_quantizer.scale.detach()
+    assert float((codes - codes.round()).abs().max()) < 1e-6
+    assert 100 < int(codes.round().unique().numel()) <= 256
+
+
+class TwoEnds(nn.Module):
+    """Its picture is the sum of what two layers give; a linear one makes the style."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last, self.skip = (
+            nn.Conv2d(3, 4, 1),
+            nn.Conv2d(4, 3, 1),
+            nn.Conv2d(3, 3, 1),
+        )
+        self.style, self.scale = nn.Parameter(torch.rand(1, 5)), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.first(x) * self.scale(self.style)[..., None, None]
+        return torch.tanh(self.last(inner) + self.skip(x))
+
+
+def test_layers_that_make_the_picture_and_linear_ones_give_floats() -> None:
+    student = prepare(TwoEnds().double(), (PICTURE,), quantize_outputs=True)
+    assert student.graph.last_layers == {"last", "skip"}
+    layers = student.module.named_modules()
+    assert [n for n, layer in layers if getattr(layer, "output_quantizer", None)] == ["first"]
+
+
 def test_eight_bits_stay_near_the_teacher(quantised: Student, teacher: nn.Module) -> None:
     difference = (output(quantised) - output(teacher)).abs().mean()
     assert 0 < float(difference) < 0.1

@@ -88,6 +88,56 @@ def test_every_quantized_layer_computes_what_was_trained(student: nn.Module, for
     assert max(row.ties for row in rows) < 0.01
 
 
+def rounding_student(bits: int = 8, weight_bits: int | None = None) -> nn.Module:
+    """Convolutions with and without a norm behind, their outputs rounded; all but the last."""
+    torch.manual_seed(0)
+    teacher = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.LeakyReLU(0.1),
+        nn.ConvTranspose2d(8, 6, 4, 2, 1),
+        nn.Tanh(),
+        nn.Conv2d(6, 3, 3, padding=1),
+    ).eval()
+    how = {"bits": bits, "weight_bits": weight_bits}
+    prepared = gs.prepare(teacher, (torch.zeros(1, 3, 32, 32),), **how, quantize_outputs=True)
+    gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
+    for gate in prepared.gates:
+        gate.data[1] = 0.0
+    return gs.extract(prepared)
+
+
+@pytest.mark.parametrize(("bits", "weight_bits", "kernels"), [(8, 7, 3), (8, 8, 3), (5, 5, 0)])
+def test_layers_that_round_their_output_go_from_bytes_to_bytes(
+    bits: int, weight_bits: int, kernels: int
+) -> None:
+    small = rounding_student(bits, weight_bits)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    model, in_float = onnx_model(traced, "integer", 17, {})
+    kinds = [node.op_type for node in model.graph.node]
+    assert (kinds.count("QLinearConv"), kinds.count("ConvInteger")) == (kernels, 4 - kernels)
+    assert in_float == []
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    rows = parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])
+    assert [row.layer for row in rows] == ["0", "3", "5", "7"]
+    assert 0 < max(row.left_out for row in rows) < 0.02
+    assert rows[-1].left_out == 0
+    assert runs(small, "integer", (1, 3, 32, 32), (2, 3, 20, 28)) < 0.05  # a code here and there
+    assert runs(small, "qdq", (1, 3, 32, 32), (2, 3, 20, 28)) < 0.05
+
+
+def test_a_layer_that_rounds_elsewhere_is_refused() -> None:
+    small = rounding_student()
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    scale = small.get_parameter("3.output_quantizer.scale")
+    scale.data *= 1.001
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    with pytest.raises(UserError, match=r"1 of 4 int8 layers differ .* 3 in onnxruntime"):
+        parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])

@@ -52,10 +52,11 @@ class ReadTwice(nn.Module):
         return self.last(torch.cat([y - y.mean((1, 2, 3), keepdim=True), F.gelu(y)], 1))
 
 
-def test_a_layer_without_bias_that_is_read_twice_keeps_its_scale() -> None:
+@pytest.mark.parametrize("outputs", [False, True])
+def test_a_layer_without_bias_that_is_read_twice_keeps_its_scale(outputs: bool) -> None:
     torch.manual_seed(0)
     pictures = torch.rand(2, 3, 32, 32) * 2 - 1
-    prepared = gs.prepare(ReadTwice().eval(), (pictures[:1],))
+    prepared = gs.prepare(ReadTwice().eval(), (pictures[:1],), quantize_outputs=outputs)
     gs.calibrate(prepared, [(pictures,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)

@@ -149,6 +149,26 @@ def test_fake_quantisation_is_true_integer_arithmetic(
     assert float((ours.detach() - truth).abs().max() / truth.abs().max()) < 1e-6
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(6, 5, 3, padding=1), nn.ConvTranspose2d(6, 5, 3, 2)])
+def test_an_output_is_rounded_in_front_of_the_bias(layer: nn.Conv2d) -> None:
+    slim = to_slim(layer)
+    assert isinstance(slim, SlimConvolution)
+    assert isinstance(slim, nn.Module)
+    values = torch.randn(2, 6, 9, 9)
+    assert layer.bias is not None
+    bias = layer.bias.detach().view(-1, 1, 1)
+    sums = layer(values).detach() - bias
+    slim.output_quantizer = quantizer = calibrated(sums)
+    made = slim(values).detach()
+    assert float((made - (quantizer(sums).detach() + bias)).abs().max()) < 1e-5
+    codes = (made - bias) / quantizer.scale.detach()
+    assert float((codes - codes.round()).abs().max()) < 1e-3
+    slim.zero_grad()
+    slim(values).square().mean().backward()
+    assert quantizer.scale.grad is not None
+    assert bool(layer.bias.grad is not None)
+
+
 def integer_convolution(
     layer: nn.Conv2d | nn.ConvTranspose2d, x: torch.Tensor, w: torch.Tensor
 ) -> torch.Tensor:
