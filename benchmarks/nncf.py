@@ -11,6 +11,9 @@ slim     the student as it was trained, quantisers and all, and NNCF's quantisat
 
 The slim float net is --float-student, trained with `--bits none`; without it, the student's own
 weights on their grid are taken, which says so under 'slim_float'.
+
+On a CPU whose int8 sums saturate, NNCF gives weights half their range, its own option for such
+CPUs ('nncf_halves_weights'): OpenVINO would get them wrong otherwise.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from gan_slimming.latency import measure
 from gan_slimming.metrics.lpips import Lpips, load_lpips
 from gan_slimming.models.registry import attach_spec, spec_of
 from gan_slimming.runtimes import open_runtime
+from gan_slimming.saturation import saturates
 from gan_slimming.workflows.export import convert
 from gan_slimming.workflows.models import resolve_model
 from gan_slimming.workflows.run_folder import environment
@@ -107,6 +111,7 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
     slim_float = given.float_student or "the students' own weights, on their grid"
     return {"size": given.size, "threads": given.threads, "calibration": len(calibration),
             "judged": len(judged), "slim_float": slim_float, "measurements": rows,
+            "nncf_halves_weights": saturates(),
             "runtimes": versions, "environment": environment()}  # fmt: skip
 
 
@@ -141,10 +146,20 @@ def write(
     inputs = nncf.Dataset([picture.numpy() for picture in calibration])
     # MIXED takes signed inputs as signed, as ours are.
     made = nncf.quantize(
-        model, inputs, subset_size=len(calibration), preset=nncf.QuantizationPreset.MIXED
+        model,
+        inputs,
+        subset_size=len(calibration),
+        preset=nncf.QuantizationPreset.MIXED,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix()),
     )
     openvino.save_model(made, files["nncf"], compress_to_fp16=False)
     return files
+
+
+def overflow_fix() -> Any:
+    """NNCF's option for the CPU at hand."""
+    kinds = import_module("nncf.quantization.advanced_parameters").OverflowFix
+    return kinds.ENABLE if saturates() else kinds.DISABLE
 
 
 def load(job: tuple[str, int, int]) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:

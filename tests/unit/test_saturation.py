@@ -61,6 +61,36 @@ def test_openvino_computes_what_was_trained_on_this_cpu(weight_bits: int) -> Non
     assert abs(made - expected).mean() < 1e-3 * expected.std()  # a rounding flip here and there
 
 
+def test_a_network_that_amplifies_flips_is_in_int8_nevertheless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.InstanceNorm2d(8), nn.ReLU()]
+    for _ in range(9):
+        layers += [nn.Conv2d(8, 8, 3, padding=1), nn.InstanceNorm2d(8), nn.ReLU()]
+    content = student_and_file(nn.Sequential(*layers, nn.Conv2d(8, 3, 1)), 7, "qdq")[1]
+
+    def in_int8() -> set[bool]:
+        executed = executed_layers(start_openvino(content, 1)[1])
+        return {layer.int8 for layer in executed if layer.computes}
+
+    monkeypatch.setattr(saturation, "saturates", lambda: True)
+    monkeypatch.setattr(saturation, "FLIPS", 0.0)
+    assert in_int8() == {True}
+    monkeypatch.setattr(saturation, "MORE", 0.0)
+    assert in_int8() == {False}
+
+
+def test_what_is_wrong_by_more_than_flips_is_told_from_them() -> None:
+    random = np.random.default_rng(0)
+    expected = random.standard_normal((1, 3, 32, 32))
+    near, far = (expected + e * random.standard_normal(expected.shape) for e in (0.1, 0.3))
+    assert saturation.only_flips(near, expected, near)
+    assert not saturation.only_flips(far, expected, near)
+    assert not saturation.only_flips(near, expected, expected)
+    assert not saturation.only_flips(expected * np.nan, expected, near)
+
+
 @pytest.mark.parametrize("weight_bits", [7, 8])
 def test_onnxruntimes_integers_fit_every_cpus_sums(weight_bits: int) -> None:
     torch.manual_seed(0)
