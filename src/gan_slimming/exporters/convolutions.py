@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from gan_slimming.exporters.codes import dequantize, quantize, rounded, shifted, shuffled
+from gan_slimming.exporters.codes import rounded, shifted, shuffled
 from gan_slimming.exporters.emitter import Emitter
-from gan_slimming.exporters.graph import QuantizedLayer, arguments_of
+from gan_slimming.exporters.graph import Codes, QuantizedLayer, arguments_of
 from gan_slimming.exporters.integers import integer_layer
 from gan_slimming.exporters.pads import behind_pads, write_pad
 from gan_slimming.exporters.widening import pad_axis
@@ -137,17 +137,7 @@ def _dequantized(
 ) -> str:  # fmt: skip
     """DequantizeLinear on both inputs of a float operator; the runtime makes it int8."""
     source = values["input"]
-    if layer.inputs is None:
-        read = emitter.value(source)
-    else:
-        base, pads = behind_pads(emitter, source)
-        zero = emitter.constant(np.array(0, np.int8 if layer.inputs.signed else np.uint8), "zero")
-        name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
-        codes = quantize(emitter, name, layer.inputs, zero)
-        read = dequantize(emitter, codes, layer.inputs, zero)
-        read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
-        for pad in pads:
-            read = write_pad(emitter, read, pad)
+    read = emitter.value(source) if layer.inputs is None else _read(emitter, source, layer.inputs)
     weight, shuffle = _weight(emitter, values["weight"], operator), 0
     if layer.codes is not None and layer.scale is not None:
         codes, scale, axis = layer.codes, layer.scale, layer.axis
@@ -176,6 +166,17 @@ def _dequantized(
         parts += [] if bias is None else [emitter.constant(bias, "bias")]
         made = _operator(emitter, operator, parts, path, window)
     return shuffled(emitter, made, shuffle)
+
+
+def _read(emitter: Emitter, source: fx.Node, inputs: Codes) -> str:
+    """A layer's input on its grid; what only moves values, pad or shuffle, comes behind."""
+    base, pads = behind_pads(emitter, source)
+    name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
+    read = rounded(emitter, name, inputs)
+    read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
+    for pad in pads:
+        read = write_pad(emitter, read, pad)
+    return read
 
 
 def _is_read_again(node: fx.Node) -> bool:

@@ -19,7 +19,8 @@ from gan_slimming.pruning.nodes import value_of
 
 Form = Literal["float", "qdq", "integer"]
 """float: no quantisers. qdq: quantise and dequantise in front of convolutions, which OpenVINO runs
-in int8. integer: ConvInteger and a scale per channel, which ONNX Runtime runs in int8."""
+in int8. integer: ConvInteger and a scale per channel, or QLinearConv where the student rounds what
+the layer gives; ONNX Runtime runs both in int8."""
 
 
 NUMPY_KINDS = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
