@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -23,6 +24,7 @@ from gan_slimming.models import (
 )
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import GENERATOR_WRAPPERS, load_checked
+from gan_slimming.models.trial import tried_contract
 
 _GENERATORS = Catalogue(
     "generator",
@@ -40,6 +42,8 @@ _GENERATORS = Catalogue(
 )
 
 _HIDDEN_SPEC = "gan_slimming_spec"
+_TRIED: WeakKeyDictionary[nn.Module, InputContract] = WeakKeyDictionary()
+"""Contracts of modules that tell none."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
     Args:
         name: a registered name, or 'package.module:factory'. The latter is imported, also from
             the current folder, and factory(**arguments) called; it returns any nn.Module, whose
-            attribute `contract`, an InputContract, says what it takes if not RGB in [-1, 1].
+            attribute `contract`, an InputContract, says what it takes if not RGB in [-1, 1];
+            without one, multiples of sides and scale are found by trial.
         arguments: of the factory, such as width=32.
 
     Raises:
@@ -112,7 +117,7 @@ def attach_spec(module: nn.Module, spec: GeneratorSpec) -> None:
 
 
 def spec_of(module: nn.Module) -> GeneratorSpec:
-    """The module's `.spec`; for one that was not built here, its class and its `.contract`."""
+    """The module's `.spec`; for one that was not built here, its class and what it takes."""
     for spec in (getattr(module, "spec", None), module.__dict__.get(_HIDDEN_SPEC)):
         if isinstance(spec, GeneratorSpec):
             return spec
@@ -123,7 +128,9 @@ def spec_of(module: nn.Module) -> GeneratorSpec:
 def _contract_of(module: nn.Module, name: str) -> InputContract:
     contract = getattr(module, "contract", None)
     if contract is None or callable(contract):  # a layer, or a method, of that name
-        return InputContract()
+        if module not in _TRIED:
+            _TRIED[module] = tried_contract(module)
+        return _TRIED[module]
     if not isinstance(contract, InputContract):
         raise UserError(
             f"generator {name} has a contract of type {type(contract).__name__}; "
