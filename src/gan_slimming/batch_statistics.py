@@ -1,8 +1,9 @@
-"""Running statistics of batch normalisations, taken anew for weights that never trained.
+"""What a network keeps of its batches, taken anew for weights that never trained.
 
-A moving average of weights is no network that has seen a batch: its normalisations' statistics are
-another network's. Taken over some batches with the weights as they are, they fit (Wu & Johnson
-2021, 'Rethinking "Batch" in BatchNorm', section 3).
+A moving average of weights is no network that has seen a batch: the running statistics of its batch
+normalisations, and the scales of outputs that are quantised, are another network's. Taken over some
+batches with the weights as they are, they fit (Wu & Johnson 2021, 'Rethinking "Batch" in
+BatchNorm', section 3).
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.quantization.fake_quant import OutputQuantizer
+
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether some layer keeps running statistics of batches."""
-    return bool(_layers(module))
+    """Whether some layer keeps running statistics of batches, or scales that follow them."""
+    return bool(_layers(module) or _followers(module))
 
 
 @torch.no_grad()
 def settle(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
-    """Set every running mean and variance to the mean over `batches`, in place.
+    """Set every running mean and variance to the mean over `batches`, move scales of outputs.
 
     Each layer's batches come through the layers in front of it as they are while training. The
     modules' modes and momenta are as before afterwards.
@@ -35,12 +38,18 @@ def settle(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
         layer.train()
         layer.reset_running_stats()
         layer.momentum = None  # a mean over all batches
+    for quantizer in _followers(module):
+        quantizer.train()
     for inputs in batches:
         module(*inputs)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     for child, mode in modes:
         child.training = mode
+
+
+def _followers(module: nn.Module) -> list[OutputQuantizer]:
+    return [m for m in module.modules() if isinstance(m, OutputQuantizer)]
 
 
 def _layers(module: nn.Module) -> list[BatchNorm]:

@@ -23,7 +23,7 @@ from gan_slimming.pruning.proximal import (
     shrink_gates,
     uniform_widths,
 )
-from gan_slimming.student import SCALE, Student
+from gan_slimming.student import SCALES, Student
 
 MARGIN = 0.003
 """The controller aims this share below the budget."""
@@ -32,7 +32,7 @@ MARGIN = 0.003
 def parameters_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
     """Trainable numbers of the generator: quantiser scales and buffers are not counted."""
     elements = elements_left(graph, alive).items()
-    return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALE))
+    return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALES))
 
 
 def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:

@@ -126,7 +126,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Returns:
         format, generator, arguments, contract, identities, quantized (layer -> weight_bits,
-        input_bits, signed, learnt, output_bits, output_signed), channel_map (group -> channels),
+        input_bits, signed, learnt, output_bits), channel_map (group -> channels),
         provenance, tensors (name -> shape, packed vectors included) and size_bytes.
     Raises:
         UserError: as load_generator_file, as far as the header shows it.

@@ -23,7 +23,11 @@ from torch import Tensor, nn
 from gan_slimming.pruning.slicing import output_axis
 from gan_slimming.pruning.thinned import THINNED, normalise_over_channels
 from gan_slimming.quantization.affine import along
-from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
+from gan_slimming.quantization.fake_quant import (
+    ActivationQuantizer,
+    OutputQuantizer,
+    WeightQuantizer,
+)
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -55,7 +59,7 @@ class SlimConvolution:
     gate: LayerGate | None = None
     weight_quantizer: WeightQuantizer | None
     input_quantizer: ActivationQuantizer | None
-    output_quantizer: ActivationQuantizer | None
+    output_quantizer: OutputQuantizer | None
     weight: Tensor
     bias: Tensor | None
 

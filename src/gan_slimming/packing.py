@@ -21,7 +21,11 @@ from gan_slimming.pruning.remembered import restore_numbers
 from gan_slimming.pruning.reparametrised import make_plain
 from gan_slimming.pruning.slicing import mark_affine, norm_width, update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
-from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
+from gan_slimming.quantization.fake_quant import (
+    ActivationQuantizer,
+    OutputQuantizer,
+    WeightQuantizer,
+)
 from gan_slimming.student import replace_module
 
 PACKED = "packed.vectors"
@@ -38,7 +42,6 @@ class Quantizers(NamedTuple):
     signed: bool
     learnt: bool
     output_bits: int = 0
-    output_signed: bool = False
 
     def row(self) -> list[int]:
         """As it stands in the header; the output is left out where it is in float."""
@@ -50,7 +53,7 @@ def pack(module: nn.Module) -> tuple[dict[str, Tensor], list[list[Any]], list[Qu
 
     A row of the order is [layer, length (None: a scalar), "field field"]. A quantised layer's row
     goes on with the index of its way of quantising, and its vectors with the scales of its weight's
-    output channels, the one scale of its input and the one of its output.
+    output channels, the one scale of its input and those of its output's channels.
 
     Raises:
         UserError: a gate is left, a value is not finite, or state is not a tensor.
@@ -92,7 +95,7 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         if way:
             plan += [(_join(path, WEIGHT_SCALE), length)] if quantized[path].weight_bits else []
             plan += [(_join(path, INPUT_SCALE), None)] if quantized[path].input_bits else []
-            plan += [(_join(path, OUTPUT_SCALE), None)] if quantized[path].output_bits else []
+            plan += [(_join(path, OUTPUT_SCALE), length)] if quantized[path].output_bits else []
     sizes = [1 if length is None else length for _, length in plan]
     flat = tensors[PACKED]
     if sum(sizes) != flat.numel():
@@ -106,8 +109,8 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 def quantizers_by_layer(header: Mapping[str, Any]) -> dict[str, Quantizers]:
     """Quantised layer -> how."""
     ways = [
-        Quantizers(w, i, bool(s), bool(t), output, bool(below))
-        for w, i, s, t, output, below in ((*way, 0, 0)[:6] for way in header["quantizers"])
+        Quantizers(w, i, bool(s), bool(t), output)
+        for w, i, s, t, output in ((*way, 0)[:5] for way in header["quantizers"])
     ]
     return {path: ways[way[0]] for path, _, _, *way in header["vectors"] if way}
 
@@ -154,7 +157,7 @@ def _join(path: str, field: str) -> str:
 def _modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tensor]]]:
     """Every module but the quantisers, by path, with its own parameters and saved buffers."""
     for path, owner in module.named_modules(remove_duplicate=False):
-        if isinstance(owner, WeightQuantizer | ActivationQuantizer):
+        if isinstance(owner, WeightQuantizer | ActivationQuantizer | OutputQuantizer):
             continue
         if type(owner).get_extra_state is not nn.Module.get_extra_state:
             raise UserError(
@@ -182,7 +185,6 @@ def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
         inputs is not None and inputs.signed,
         inputs is not None and inputs.learnt,
         outputs.bits if outputs is not None else 0,
-        outputs is not None and outputs.signed,
     )
 
 
@@ -243,7 +245,8 @@ def _quantize_layer(
         layer.input_quantizer = ActivationQuantizer(way.input_bits, fixed_range=fixed)
         layer.input_quantizer.signed = way.signed
     if way.output_bits:
-        layer.output_quantizer = ActivationQuantizer(way.output_bits, signed=way.output_signed)
+        channels, dims = layer.weight.shape[output_axis(layer)], layer.weight.dim() - 2
+        layer.output_quantizer = OutputQuantizer(channels, way.output_bits, dims)
 
 
 def _set_module(root: nn.Module, path: str, layer: nn.Module) -> None:

@@ -32,9 +32,13 @@ from gan_slimming.pruning.groups import (
 )
 from gan_slimming.pruning.reparametrised import plain_copy
 from gan_slimming.pruning.slicing import mark_affine, norm_width
-from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
+from gan_slimming.quantization.fake_quant import (
+    ActivationQuantizer,
+    OutputQuantizer,
+    WeightQuantizer,
+)
 
-SCALE = ".weight_quantizer.scale"
+SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
 
 
 class Student(nn.Module):
@@ -166,7 +170,7 @@ def prepare(
         for path in graph.quantized_layers:
             _quantize_layer(student, path, bits, weights, activation_range)
             if quantize_outputs and path not in graph.last_layers:
-                _quantize_output(module, path, bits)
+                _quantize_output(student, path, bits)
     return student.eval()
 
 
@@ -176,7 +180,8 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
     Meanwhile nothing is quantised, and no running statistics move.
     """
     modes = [(module, module.training) for module in student.modules()]
-    quantizers = [*student.activation_quantizers(), *student.weight_quantizers().values()]
+    kinds = ActivationQuantizer, OutputQuantizer, WeightQuantizer
+    quantizers = [m for m in student.modules() if isinstance(m, kinds)]
     student.eval()
     for quantizer in quantizers:
         quantizer.start_observing()
@@ -220,7 +225,23 @@ def _quantize_layer(
     layer.input_quantizer = ActivationQuantizer(bits, fixed_range=activation_range).to(
         layer.weight.dtype
     )
-    name = path + SCALE
+    _cut_with_outputs(student, layer, path + SCALES[0])
+
+
+def _quantize_output(student: Student, path: str, bits: int) -> None:
+    layer: Any = student.module.get_submodule(path)
+    channels = layer.weight.shape[output_axis(layer)]
+    # A linear layer has no such attribute, and a transposed one in groups other axes.
+    if getattr(layer, "out_channels", None) != channels or not isinstance(layer, SlimConvolution):
+        return
+    quantizer = OutputQuantizer(channels, bits, layer.weight.dim() - 2)
+    layer.output_quantizer = quantizer.to(layer.weight.dtype)
+    _cut_with_outputs(student, layer, path + SCALES[1])
+
+
+def _cut_with_outputs(student: Student, layer: Any, name: str) -> None:
+    """Let a vector go with the layer's output channels, as its weight does."""
+    axis = output_axis(layer)
     student.graph.shapes[name] = (layer.weight.shape[axis],)
     # A weight that several layers share stands in the graph under the first one's name.
     known = next(n for n, p in student.module.named_parameters() if p is layer.weight)
@@ -230,12 +251,6 @@ def _quantize_layer(
             for member in group.members
             if member.tensor == known and member.axis == axis
         ]
-
-
-def _quantize_output(module: nn.Module, path: str, bits: int) -> None:
-    layer: Any = module.get_submodule(path)
-    if isinstance(layer, SlimConvolution) and not isinstance(layer, nn.Linear):
-        layer.output_quantizer = ActivationQuantizer(bits).to(layer.weight.dtype)
 
 
 def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:

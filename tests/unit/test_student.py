@@ -106,7 +106,6 @@ def test_what_convolutions_give_is_rounded_where_it_does_not_show(teacher: nn.Mo
     layers = student.module.named_modules()
     rounded = [name for name, layer in layers if getattr(layer, "output_quantizer", None)]
     assert rounded == student.graph.quantized_layers[:-1]
-    assert len(student.ranges()) == 27
     calibrate(student, [(PICTURE,)])
     seen: list[Tensor] = []
     layer = student.module.get_submodule(rounded[0])
@@ -115,9 +114,9 @@ def test_what_convolutions_give_is_rounded_where_it_does_not_show(teacher: nn.Mo
     assert isinstance(layer, SlimConvolution)
     assert layer.output_quantizer is not None
     bias = torch.zeros(()) if layer.bias is None else layer.bias.detach().view(-1, 1, 1)
-    codes = (seen[0] - bias) / layer.output_quantizer.scale.detach()
+    codes = (seen[0] - bias) / layer.output_quantizer.scale.view(-1, 1, 1)
     assert float((codes - codes.round()).abs().max()) < 1e-6
-    assert 100 < int(codes.round().unique().numel()) <= 256
+    assert (codes.abs().amax((0, 2, 3)).round() == 127).all()
 
 
 class TwoEnds(nn.Module):

@@ -7,12 +7,13 @@ and the pad then moves bytes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import fx
 
-from gan_slimming.exporters.codes import rounded, shifted, shuffled
+from gan_slimming.exporters.codes import rounded, rounded_sums, shifted, shuffled
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, QuantizedLayer, arguments_of
 from gan_slimming.exporters.integers import integer_layer
@@ -160,8 +161,11 @@ def _dequantized(
         weight = emitter.emit("DequantizeLinear", parts, axis=axis)
     parts = [read, weight]
     if layer.outputs is not None:
-        made = rounded(emitter, _operator(emitter, operator, parts, path, window), layer.outputs)
-        made = shifted(emitter, made, bias, value_of(node).dim() - 2)
+        made, dims = _operator(emitter, operator, parts, path, window), value_of(node).dim() - 2
+        outputs = layer.outputs.tiled(shuffle)
+        scale = pad_axis(outputs.scale, 0, emitter.widths.get(node), 1.0)
+        made = rounded_sums(emitter, made, replace(outputs, scale=scale), dims)
+        made = shifted(emitter, made, bias, dims)
     else:
         parts += [] if bias is None else [emitter.constant(bias, "bias")]
         made = _operator(emitter, operator, parts, path, window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from gan_slimming.student import replace_module
 
 @dataclass(frozen=True)
 class Codes:
-    """How a layer's input or output is quantised: codes in [low, high], a value is scale * code."""
+    """How a layer's input is quantised: codes in [low, high], a value is scale * code."""
 
     scale: float
     low: int
@@ -31,6 +32,19 @@ class Codes:
     @property
     def signed(self) -> bool:
         return self.low < 0
+
+
+@dataclass(frozen=True)
+class OutputCodes:
+    """How a layer's sums are quantised: codes in [low, high], scale is (output channels,)."""
+
+    scale: np.ndarray
+    low: int
+    high: int
+
+    def tiled(self, factor: int) -> OutputCodes:
+        """Those of a convolution that makes factor x factor pixels at once; 0 for one."""
+        return dataclasses.replace(self, scale=np.tile(self.scale, factor**2)) if factor else self
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ class QuantizedLayer:
     scale: np.ndarray | None
     axis: int
     inputs: Codes | None
-    outputs: Codes | None = None
+    outputs: OutputCodes | None = None
 
 
 @dataclass
@@ -131,10 +145,11 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
         spread = along(weights.scale, axis, layer.weight.dim())
         found = quantize(layer.weight.detach(), spread, *weights.codes)
         codes, scale = found.to(torch.int8).cpu().numpy(), array_of(weights.scale)
-    reads, gives = (
-        None if q is None else Codes(float(q.scale.detach().float()), *q.codes)
-        for q in (layer.input_quantizer, layer.output_quantizer)
-    )
+    reads = gives = None
+    if (inputs := layer.input_quantizer) is not None:
+        reads = Codes(float(inputs.scale.detach().float()), *inputs.codes)
+    if (outputs := layer.output_quantizer) is not None:
+        gives = OutputCodes(array_of(outputs.scale), *outputs.codes)
     return QuantizedLayer(codes, scale, axis, reads, gives)
 
 

@@ -14,15 +14,14 @@ import numpy as np
 
 from gan_slimming.exporters.codes import (
     FULL,
-    dequantize,
     quantize,
-    rounded,
+    rounded_sums,
     shifted,
     shuffled,
     zero_point,
 )
 from gan_slimming.exporters.emitter import Emitter
-from gan_slimming.exporters.graph import Codes, QuantizedLayer
+from gan_slimming.exporters.graph import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.exporters.pads import behind_pads, write_pad
 from gan_slimming.exporters.rewrites import rows_as_channels
 from gan_slimming.exporters.windows import rows_to_split, subpixel
@@ -100,7 +99,7 @@ def _matrix_product(layer: _Layer) -> str:
 
 
 def _bytes_to_float(
-    layer: _Layer, outputs: Codes | None, operator: str, window: dict[str, Any]
+    layer: _Layer, outputs: OutputCodes | None, operator: str, window: dict[str, Any]
 ) -> str:
     """ConvInteger, then one scale and one shift per channel."""
     emitter, codes, scale, bias = layer.emitter, layer.codes, layer.scale, layer.bias
@@ -116,25 +115,34 @@ def _bytes_to_float(
     sums = emitter.emit("ConvInteger", [read, weight, zero, middle], layer.path, **window)
     sums = _sum_of_rows(emitter, sums, rows, codes.shape[0] // rows) if rows else sums
     made = layer.in_float(sums, scale, 1)
-    made = made if outputs is None else rounded(emitter, made, outputs)
+    if outputs is not None:
+        made = rounded_sums(emitter, made, outputs.tiled(factor), dims)
     return shuffled(emitter, shifted(emitter, made, bias, dims), factor)
 
 
-def _bytes_to_bytes(layer: _Layer, outputs: Codes, operator: str, window: dict[str, Any]) -> str:
-    """QLinearConv, whose kernels are the quickest: it copies no picture and writes bytes."""
-    emitter, codes, scale, factor = layer.emitter, layer.codes, layer.scale, 0
+def _bytes_to_bytes(
+    layer: _Layer, outputs: OutputCodes, operator: str, window: dict[str, Any]
+) -> str:
+    """QLinearConv, whose kernels are the quickest: it copies no picture and writes bytes.
+
+    It has one scale for all its output, so those of channels go into the weight's.
+    """
+    emitter, codes, scale, factor = layer.emitter, layer.codes, layer.scale / outputs.scale, 0
     read, zero = layer.read(unsigned=True)
     if operator == "ConvTranspose":
         factor = window["strides"][0]
         codes, scale, _, window = subpixel(codes, scale, None, window)
     weight, middle = layer.weight(codes, 0 if layer.narrow else 2 * MIDDLE)
     parts = [read, emitter.scalar(layer.inputs.scale), zero, weight]
-    parts += [emitter.constant(scale, "scale"), middle, emitter.scalar(outputs.scale)]
-    zero = emitter.constant(zero_point(outputs, unsigned=True), "zero")
+    parts += [emitter.constant(scale, "scale"), middle, emitter.scalar(1.0)]
+    zero = emitter.constant(np.array(128, np.uint8), "zero")
     made = emitter.emit("QLinearConv", [*parts, zero], layer.path, **window)
     if factor:
         made = emitter.shuffle_bytes(made, factor, "DCR", channels=codes.shape[0])
-    return shifted(emitter, dequantize(emitter, made, outputs, zero), layer.bias, codes.ndim - 2)
+    zeros = emitter.constant(np.full(outputs.scale.shape, 128, np.uint8), "zero")
+    held = [made, emitter.constant(outputs.scale, "scale"), zeros]
+    made = emitter.emit("DequantizeLinear", held, axis=1)
+    return shifted(emitter, made, layer.bias, codes.ndim - 2)
 
 
 def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:

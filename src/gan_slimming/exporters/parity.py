@@ -24,12 +24,14 @@ from gan_slimming.config import InputContract, UserError
 from gan_slimming.exporters.emitter import Form
 from gan_slimming.exporters.graph import (
     Codes,
+    OutputCodes,
     TracedGenerator,
     quantized_layers,
     without_quantizers,
 )
 from gan_slimming.exporters.onnx import layer_model
 from gan_slimming.pruning.nodes import module_path, operator_name
+from gan_slimming.quantization.affine import along
 from gan_slimming.runtimes import start_onnxruntime, start_openvino
 
 LAYER_TOLERANCE = 1e-5
@@ -114,7 +116,9 @@ def _check_layer(
 
 
 @torch.no_grad()
-def _expected(layer: Any, values: Tensor, outputs: Codes | None) -> tuple[np.ndarray, np.ndarray]:
+def _expected(
+    layer: Any, values: Tensor, outputs: OutputCodes | None
+) -> tuple[np.ndarray, np.ndarray]:
     """What the student's layer makes, and where that is surely so in every runtime."""
     if outputs is None:
         made = layer(values).numpy()
@@ -125,7 +129,9 @@ def _expected(layer: Any, values: Tensor, outputs: Codes | None) -> tuple[np.nda
         made = layer(values).numpy()
     finally:
         hook.remove()
-    return made, ~_on_a_border(sums[0], outputs, TIE_OF_SUMS).numpy()
+    scale = along(torch.from_numpy(outputs.scale), 0, layer.weight.dim() - 1)
+    ratio = sums[0] / scale
+    return made, ~_on_a_border(ratio, outputs, TIE_OF_SUMS).numpy()
 
 
 def _range(values: np.ndarray) -> float:
@@ -180,14 +186,13 @@ def differences(
 
 def off_the_borders(values: Tensor, codes: Codes) -> tuple[Tensor, float]:
     """Values that torch and a runtime surely round alike, and the share that was moved."""
-    border = _on_a_border(values, codes, TIE)
-    moved = (values / codes.scale).round() * codes.scale
+    ratio = values / codes.scale
+    border, moved = _on_a_border(ratio, codes, TIE), ratio.round() * codes.scale
     return torch.where(border, moved, values), float(border.float().mean())
 
 
-def _on_a_border(values: Tensor, codes: Codes, near: float) -> Tensor:
-    """Whether each value lies between two codes, to so many of a code."""
-    ratio = values / codes.scale
+def _on_a_border(ratio: Tensor, codes: Codes | OutputCodes, near: float) -> Tensor:
+    """Whether values over their scale lie between two codes, to so many of a code."""
     border = (ratio - ratio.floor() - 0.5).abs() < near
     return border & (ratio > codes.low - 1) & (ratio < codes.high + 1)
 

@@ -3,7 +3,8 @@
 Weights: per output channel, symmetric, the scale follows max|W| while training and is state
 afterwards, so that cutting channels out never moves it. Activations: one scale per tensor,
 calibrated on real data, signed where the tensor is signed, then learnt with the step-size gradient
-of Esser et al. 2020 (LSQ, arXiv 1902.08153, eq. 3), or fixed as in Wang et al. 2020.
+of Esser et al. 2020 (LSQ, arXiv 1902.08153, eq. 3), or fixed as in Wang et al. 2020. Outputs, where
+they are quantised: per channel, symmetric, the scale follows the greatest value while training.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
+
+FOLLOW = 0.1
+"""How far the scale of an output moves in a step towards what the batch needs."""
 
 
 class _RoundToGrid(torch.autograd.Function):
@@ -188,3 +192,67 @@ class WeightQuantizer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, axis={self.axis}"
+
+
+class OutputQuantizer(nn.Module):
+    """Fake quantisation of a convolution's sums, one symmetric scale per channel.
+
+    Sums change their size from step to step, as what stands in front is pruned, and a norm behind
+    does not mind: the scale follows their greatest while training. In evaluation it is what
+    training left.
+
+    Args:
+        channels: of the output.
+        bits: 2 to 8.
+        dims: spatial axes behind the channels.
+    """
+
+    scale: Tensor
+
+    def __init__(self, channels: int, bits: int, dims: int = 2):
+        super().__init__()
+        self.bits = bits
+        self.dims = dims
+        self.observing = False
+        self._seen = False
+        self.register_buffer("scale", torch.ones(channels))
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        """Smallest and largest code."""
+        return code_range(self.bits, signed=True)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., channels, *spatial) in, the same shape out, on the quantiser's grid."""
+        if self.observing or self.training:
+            self.follow(values)
+        if self.observing:
+            return values
+        return _RoundToGrid.apply(  # pyright: ignore
+            values, along(self.scale, 0, self.dims + 1), *self.codes
+        )
+
+    def start_observing(self) -> None:
+        """Forget the scale; the next forward passes calibrate it and quantise nothing."""
+        self._seen = False
+        self.observing = True
+
+    def stop_observing(self) -> None:
+        """From here on forward passes quantise."""
+        self.observing = False
+
+    @torch.no_grad()
+    def follow(self, values: Tensor) -> None:
+        """Move the scale towards this batch's; while calibrating, to the greatest of all."""
+        axis = values.dim() - self.dims - 1
+        others = [dim for dim in range(values.dim()) if dim != axis]
+        largest = values.detach().abs().amax(dim=others).to(self.scale.dtype) / self.codes[1]
+        largest = largest.clamp_min(torch.finfo(self.scale.dtype).tiny)
+        if self.observing:
+            self.scale.copy_(torch.maximum(self.scale, largest) if self._seen else largest)
+        else:
+            self.scale.lerp_(largest, FOLLOW)
+        self._seen = True
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"

@@ -7,7 +7,12 @@ from torch import nn
 
 from gan_slimming.layers import SlimConvolution, to_slim
 from gan_slimming.quantization.affine import quantize, weight_scale
-from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer, best_scale
+from gan_slimming.quantization.fake_quant import (
+    ActivationQuantizer,
+    OutputQuantizer,
+    WeightQuantizer,
+    best_scale,
+)
 
 
 def calibrated(values: torch.Tensor, bits: int = 8) -> ActivationQuantizer:
@@ -158,15 +163,33 @@ def test_an_output_is_rounded_in_front_of_the_bias(layer: nn.Conv2d) -> None:
     assert layer.bias is not None
     bias = layer.bias.detach().view(-1, 1, 1)
     sums = layer(values).detach() - bias
-    slim.output_quantizer = quantizer = calibrated(sums)
+    slim.output_quantizer = quantizer = OutputQuantizer(5, 8)
+    quantizer.start_observing()
+    quantizer(sums)
+    quantizer.stop_observing()
+    slim.eval()
     made = slim(values).detach()
     assert float((made - (quantizer(sums).detach() + bias)).abs().max()) < 1e-5
-    codes = (made - bias) / quantizer.scale.detach()
+    codes = (made - bias) / quantizer.scale.view(-1, 1, 1)
     assert float((codes - codes.round()).abs().max()) < 1e-3
-    slim.zero_grad()
-    slim(values).square().mean().backward()
-    assert quantizer.scale.grad is not None
-    assert bool(layer.bias.grad is not None)
+    assert (codes.abs().amax((0, 2, 3)) - 127).abs().max() < 1e-3  # of each channel
+    values.requires_grad_(True)
+    slim(values).sum().backward()
+    plain = torch.autograd.grad(layer(values).sum(), values)[0]
+    torch.testing.assert_close(values.grad, plain)  # straight through
+
+
+def test_scales_of_outputs_follow_while_training_and_stay_in_evaluation() -> None:
+    quantizer = OutputQuantizer(3, 8).train()
+    sums = torch.randn(2, 3, 8, 8) * torch.tensor([1.0, 10.0, 0.0]).view(-1, 1, 1)
+    needed = sums.abs().amax((0, 2, 3)) / 127
+    for _ in range(100):
+        quantizer(sums)
+    torch.testing.assert_close(quantizer.scale, needed, rtol=1e-3, atol=1e-4)
+    before = quantizer.eval().scale.clone()
+    assert float(quantizer(9 * sums).abs().max()) <= float(128 * before.max())
+    assert torch.equal(quantizer.scale, before)
+    assert bool((quantizer(torch.zeros(1, 3, 2, 2)) == 0).all())
 
 
 def integer_convolution(
