@@ -116,7 +116,7 @@ def test_what_convolutions_give_is_rounded_where_it_does_not_show(teacher: nn.Mo
     bias = torch.zeros(()) if layer.bias is None else layer.bias.detach().view(-1, 1, 1)
     codes = (seen[0] - bias) / layer.output_quantizer.scale.view(-1, 1, 1)
     assert float((codes - codes.round()).abs().max()) < 1e-6
-    assert (codes.abs().amax((0, 2, 3)).round() == 127).all()
+    assert 120 < float(codes.abs().amax((0, 2, 3)).min()) <= float(codes.abs().max()) < 128.1
 
 
 class TwoEnds(nn.Module):
