@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--width-multiple", type=int, default=1)
     parser.add_argument("--bits", type=int, default=8, help="0 for a float student")
     parser.add_argument("--quantize-outputs", action="store_true")
+    parser.add_argument("--student", type=Path, help="a student that is trained further, as it is")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -80,13 +81,14 @@ def run_variant(
         if getattr(arguments, name) != default
     )
     changed += "-quantize_outputs" if arguments.quantize_outputs else ""
+    changed += "-further" if arguments.student else ""
     folder = arguments.output / f"{variant}-{arguments.macs}{changed}"
     result = folder / "result.json"
     if result.is_file():
         return json.loads(result.read_text())
     narrow = variant == "narrow"
     run = gs.Run(
-        budget=gs.Budget(macs=None if narrow else arguments.macs),
+        budget=gs.Budget(macs=None if narrow or arguments.student else arguments.macs),
         objective=VARIANTS[variant],
         optimisation=gs.Optimisation(
             steps=arguments.steps, width_multiple=arguments.width_multiple
@@ -98,6 +100,8 @@ def run_variant(
         seed=arguments.seed,
     )
     student = narrow_generator(teacher, arguments) if narrow else None
+    if arguments.student:
+        student = gs.load_generator_file(arguments.student)
     started = time.monotonic()
     done = gs.compress(
         teacher,

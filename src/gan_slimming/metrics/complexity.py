@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gan_slimming.quantization.fake_quant import ActivationQuantizer
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FUNCTIONAL = "(functional)"
@@ -50,7 +52,7 @@ class Complexity:
     """As papers count ('56.8 G' of CycleGAN's generator): transposed convolutions at output
     resolution, too many by the square of their stride. Only for comparison with papers."""
     parameters: int
-    """Numbers in all parameters, shared ones once."""
+    """As `parameters_of` counts."""
     layers: list[LayerCost]
     """In the order of their first call."""
 
@@ -90,9 +92,15 @@ def count(module: nn.Module, example_input: tuple[Tensor, ...]) -> Complexity:
     return Complexity(
         macs=sum(cost.macs for cost in layers),
         paper_convention_macs=sum(cost.paper_convention_macs for cost in layers),
-        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        parameters=parameters_of(module),
         layers=layers,
     )
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Numbers in all parameters, shared ones once; scales of quantisers are not counted."""
+    scales = {id(m.scale) for m in module.modules() if isinstance(m, ActivationQuantizer)}
+    return sum(p.numel() for p in module.parameters() if id(p) not in scales)
 
 
 def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
@@ -113,7 +121,7 @@ def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
             macs=positions * weight.numel() + (before.macs if before else 0),
             paper_convention_macs=paper_positions * weight.numel()
             + (before.paper_convention_macs if before else 0),
-            parameters=sum(parameter.numel() for parameter in layer.parameters()),
+            parameters=parameters_of(layer),
             output_shape=tuple(output.shape),
         )
 

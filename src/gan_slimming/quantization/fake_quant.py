@@ -19,6 +19,8 @@ from gan_slimming.quantization.affine import along, code_range, quantize, weight
 
 FOLLOW = 0.1
 """How far the scale of an output moves in a step towards what the batch needs."""
+LEAST = 1e-12
+"""The least scale of an output, for a channel that gives nothing but zeros."""
 
 
 class _RoundToGrid(torch.autograd.Function):
@@ -247,7 +249,7 @@ class OutputQuantizer(nn.Module):
         axis = values.dim() - self.dims - 1
         others = [dim for dim in range(values.dim()) if dim != axis]
         largest = values.detach().abs().amax(dim=others).to(self.scale.dtype) / self.codes[1]
-        largest = largest.clamp_min(torch.finfo(self.scale.dtype).tiny)
+        largest = largest.clamp_min(LEAST)
         if self.observing:
             self.scale.copy_(torch.maximum(self.scale, largest) if self._seen else largest)
         else:

@@ -19,7 +19,7 @@ from gan_slimming.checkpoint import read_header
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data.feeds import example_inputs
 from gan_slimming.executed import executed_layers
-from gan_slimming.metrics.complexity import count
+from gan_slimming.metrics.complexity import count, parameters_of
 from gan_slimming.models.registry import spec_of
 from gan_slimming.runtimes import RUNTIMES, require, start_openvino
 from gan_slimming.workflows.models import model_file, resolve_model
@@ -97,7 +97,7 @@ def export(
         "format": kind,
         "opset": opset,
         "size_bytes": size_bytes,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameters_of(model),
         **_told(made),
         "seconds": round(time.monotonic() - started, 3),
     }

@@ -122,8 +122,6 @@ def _layer_row(
     if kind in SLIM.values():
         kind = kind.__bases__[-1]
     if isinstance(layer, SlimConvolution):
-        quantizers = (m for m in layer.modules() if isinstance(m, ActivationQuantizer))
-        parameters += sum(p.numel() for q in quantizers for p in q.parameters())
         bits = layer.weight_quantizer.bits if layer.weight_quantizer is not None else bits
     return _row(name, kind.__name__, list(first.shape), cost, parameters, bits)
 
