@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="append", default=[], metavar="NAME")
     parser.add_argument("--macs", default="0.05", help="of the teacher's, for --fresh students")
     parser.add_argument("--width-multiple", type=int, default=16, help="for --fresh students")
+    parser.add_argument("--quantize-outputs", action="store_true", help="of --fresh students")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
@@ -78,7 +79,7 @@ def fresh_pair(name: str, folder: Path, given: argparse.Namespace) -> tuple[str,
     weights, student = folder / f"{name}.safetensors", folder / f"{name}-student.safetensors"
     save_file(teacher.state_dict(), weights)
     picture = (torch.rand(1, spec_of(teacher).contract.channels, given.size, given.size) * 2 - 1,)
-    prepared = gs.prepare(teacher, picture)
+    prepared = gs.prepare(teacher, picture, quantize_outputs=given.quantize_outputs)
     with torch.no_grad():
         for gate in prepared.gates:
             gate.copy_(torch.rand_like(gate) + 0.1)
