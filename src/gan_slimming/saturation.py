@@ -19,6 +19,8 @@ from gan_slimming.config import PORTABLE_WEIGHT_BITS, InputContract
 
 INT8_KERNELS = "LP_TRANSFORMS_MODE"
 """OpenVINO's name for turning quantised layers into int8 ones."""
+_CORES: list[Any] = []
+"""Held for good: with OpenVINO 2026, a signal after a core is given up ends in a crash."""
 LOWEST = np.finfo(np.float32).min
 TRIAL_SIZE = 64
 """Least height and width, in pixels, of the picture that int8 kernels are tried on."""
@@ -46,10 +48,12 @@ def exact_request(
     fast = None
     suspect = has_quantizers(model) and saturates()
     if not (suspect and (_has_wide_weights(model) or _joins_signed(model))):
-        fast = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        _CORES.append(openvino.Core())
+        fast = _CORES[-1].compile_model(model, "CPU", settings).create_infer_request()
         if not suspect or contract is None:
             return fast
     core = openvino.Core()  # of its own: two forms of one model must not share prepared weights
+    _CORES.append(core)
     apart = core.read_model(source)
     _keep_quantisers_apart(apart)
     settings = {**settings, INT8_KERNELS: False}
