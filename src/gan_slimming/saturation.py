@@ -20,7 +20,8 @@ from gan_slimming.config import PORTABLE_WEIGHT_BITS, InputContract
 INT8_KERNELS = "LP_TRANSFORMS_MODE"
 """OpenVINO's name for turning quantised layers into int8 ones."""
 _CORES: list[Any] = []
-"""Held for good: with OpenVINO 2026, a signal after a core is given up ends in a crash."""
+"""Held for good, some 40 KiB each: with OpenVINO 2026.4, a signal after one is given up can end in
+a crash."""
 LOWEST = np.finfo(np.float32).min
 TRIAL_SIZE = 64
 """Least height and width, in pixels, of the picture that int8 kernels are tried on."""
@@ -43,17 +44,13 @@ def exact_request(
         contract: what the generator takes, and None where nobody knows: the int8 kernels are then
             not tried on a picture.
     """
-    import openvino
-
     fast = None
     suspect = has_quantizers(model) and saturates()
     if not (suspect and (_has_wide_weights(model) or _joins_signed(model))):
-        _CORES.append(openvino.Core())
-        fast = _CORES[-1].compile_model(model, "CPU", settings).create_infer_request()
+        fast = _own_core().compile_model(model, "CPU", settings).create_infer_request()
         if not suspect or contract is None:
             return fast
-    core = openvino.Core()  # of its own: two forms of one model must not share prepared weights
-    _CORES.append(core)
+    core = _own_core()
     apart = core.read_model(source)
     _keep_quantisers_apart(apart)
     settings = {**settings, INT8_KERNELS: False}
@@ -66,6 +63,14 @@ def exact_request(
     noise = np.random.default_rng(1).standard_normal(first.shape, np.float32) * np.ptp(first)
     moved = np.array(exact.infer([first + NOISE * noise, *rest])[0])
     return fast if only_flips(made, expected, moved) else exact
+
+
+def _own_core() -> Any:
+    """OpenVINO for one form of one model: two forms must not share prepared weights."""
+    import openvino
+
+    _CORES.append(openvino.Core())
+    return _CORES[-1]
 
 
 @functools.cache

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +82,26 @@ def test_a_network_that_amplifies_flips_is_in_int8_nevertheless(
     assert in_int8() == {True}
     monkeypatch.setattr(saturation, "MORE", 0.0)
     assert in_int8() == {False}
+
+
+GIVEN_UP = """
+import pathlib, signal, sys
+from gan_slimming import saturation
+from gan_slimming.runtimes import start_openvino
+saturation.saturates = lambda: True
+saturation.only_flips = lambda made, expected, moved: False
+start_openvino(pathlib.Path(sys.argv[1]), 1)
+signal.signal(signal.SIGINT, lambda number, frame: print("asked", flush=True))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_ctrl_c_is_heard_after_a_model_was_given_up(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.InstanceNorm2d(8), nn.Conv2d(8, 3, 1))
+    (tmp_path / "g.onnx").write_bytes(student_and_file(net, 7, "qdq")[1])
+    command = [sys.executable, "-c", GIVEN_UP, str(tmp_path / "g.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "asked"), done.stderr[-300:]
 
 
 def test_what_is_wrong_by_more_than_flips_is_told_from_them() -> None:
