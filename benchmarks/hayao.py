@@ -75,33 +75,14 @@ def run_variant(
     variant: str, teacher: nn.Module, arguments: argparse.Namespace
 ) -> dict[str, object]:
     """Train one variant, or take it as it lies there, and measure it on the held out photos."""
-    changed = "".join(
-        f"-{name}{getattr(arguments, name)}"
-        for name, default in (("steps", 3000), ("width_multiple", 1), ("bits", 8), ("seed", 0))
-        if getattr(arguments, name) != default
-    )
-    changed += "-quantize_outputs" if arguments.quantize_outputs else ""
-    changed += "-further" if arguments.student else ""
-    folder = arguments.output / f"{variant}-{arguments.macs}{changed}"
+    folder = arguments.output / name_of(variant, arguments)
     result = folder / "result.json"
     if result.is_file():
         return json.loads(result.read_text())
-    narrow = variant == "narrow"
-    run = gs.Run(
-        budget=gs.Budget(macs=None if narrow or arguments.student else arguments.macs),
-        objective=VARIANTS[variant],
-        optimisation=gs.Optimisation(
-            steps=arguments.steps, width_multiple=arguments.width_multiple
-        ),
-        bits=arguments.bits or None,
-        quantize_outputs=arguments.quantize_outputs,
-        size=arguments.size,
-        holdout=HOLDOUT,
-        seed=arguments.seed,
-    )
-    student = narrow_generator(teacher, arguments) if narrow else None
-    if arguments.student:
-        student = gs.load_generator_file(arguments.student)
+    student = gs.load_generator_file(arguments.student) if arguments.student else None
+    if variant == "narrow":
+        student = narrow_generator(teacher, arguments)
+    run = settings_of(variant, arguments, keeps_its_size=student is not None)
     started = time.monotonic()
     done = gs.compress(
         teacher,
@@ -123,6 +104,34 @@ def run_variant(
     }
     result.write_text(json.dumps(row, indent=2) + "\n")
     return row
+
+
+def name_of(variant: str, arguments: argparse.Namespace) -> str:
+    """The folder of a variant: what differs from the defaults stands in its name."""
+    changed = "".join(
+        f"-{name}{getattr(arguments, name)}"
+        for name, default in (("steps", 3000), ("width_multiple", 1), ("bits", 8), ("seed", 0))
+        if getattr(arguments, name) != default
+    )
+    changed += "-quantize_outputs" if arguments.quantize_outputs else ""
+    changed += "-further" if arguments.student else ""
+    return f"{variant}-{arguments.macs}{changed}"
+
+
+def settings_of(variant: str, arguments: argparse.Namespace, *, keeps_its_size: bool) -> gs.Run:
+    """The run of a variant; one that starts from a small generator has no budget."""
+    return gs.Run(
+        budget=gs.Budget(macs=None if keeps_its_size else arguments.macs),
+        objective=VARIANTS[variant],
+        optimisation=gs.Optimisation(
+            steps=arguments.steps, width_multiple=arguments.width_multiple
+        ),
+        bits=arguments.bits or None,
+        quantize_outputs=arguments.quantize_outputs,
+        size=arguments.size,
+        holdout=HOLDOUT,
+        seed=arguments.seed,
+    )
 
 
 def narrow_generator(teacher: nn.Module, arguments: argparse.Namespace) -> nn.Module:

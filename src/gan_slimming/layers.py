@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_slimming.gates import LayerGate, ungated_type
 from gan_slimming.pruning.slicing import output_axis
 from gan_slimming.pruning.thinned import THINNED, normalise_over_channels
 from gan_slimming.quantization.affine import along
@@ -30,27 +31,6 @@ from gan_slimming.quantization.fake_quant import (
 )
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-class LayerGate:
-    """The gate vector of one layer, put together from the gates of the groups that it writes.
-
-    Not an nn.Module: the gates belong to the student, and a layer only looks at them.
-    """
-
-    def __init__(self, size: int, parts: list[tuple[nn.Parameter, Tensor, Tensor]]):
-        self.size = size
-        self.parts = parts
-
-    def __call__(self) -> Tensor:
-        """(size,) gates; 1 where a channel has none."""
-        first = self.parts[0][0]
-        if len(self.parts) == 1 and len(first) == self.size:
-            return first[self.parts[0][2].to(first.device)]
-        vector = torch.ones(self.size, dtype=first.dtype, device=first.device)
-        for gate, positions, channels in self.parts:
-            vector = vector.index_put((positions.to(gate.device),), gate[channels.to(gate.device)])
-        return vector
 
 
 class SlimConvolution:
@@ -222,41 +202,7 @@ def to_plain(slim: nn.Module) -> nn.Module:
     return plain
 
 
-# -- gates on the parameters of any other module -----------------------------------------------
-
-
-def gate_parameter(layer: nn.Module, name: str, axis: int, gate: LayerGate) -> None:
-    """From here on `layer.<name>` is the parameter times a gate along one of its axes. In place.
-
-    For modules that compute with parameters of their own. The parameter itself stays where it is,
-    for optimisers and state_dict; only who reads the attribute gets the product. A second gate on
-    the same axis takes the place of the first.
-    """
-    gates = layer.__dict__.setdefault("parameter_gates", {})
-    gates.setdefault(name, {})[axis] = gate
-    base = ungated_type(layer)
-    layer.__class__ = type(base.__name__, (base,), {
-        "__module__": base.__module__, "_ungated": base, **{n: _product(n) for n in gates}
-    })  # fmt: skip
-
-
-def ungated_type(layer: nn.Module) -> type[nn.Module]:
-    """The user's own class of a module, whose parameters may have gates."""
-    return type(layer).__dict__.get("_ungated", type(layer))
-
-
-def _product(name: str) -> property:
-    def read(layer: nn.Module) -> Tensor:
-        value = layer._parameters[name]
-        assert value is not None
-        for axis, gate in layer.__dict__["parameter_gates"].get(name, {}).items():
-            value = value * along(gate(), axis, value.dim())
-        return value
-
-    return property(read)
-
-
-# -- the same for every kind of gate ------------------------------------------------------------
+# -- gates of every kind ------------------------------------------------------------------------
 
 
 def gated_tensors(layer: Any) -> list[tuple[Tensor, int, LayerGate]]:

@@ -24,6 +24,7 @@ from gan_slimming.quantization.affine import along, dequantize, quantize
 from gan_slimming.quantization.fake_quant import (
     ActivationQuantizer,
     OutputQuantizer,
+    Quantizer,
     WeightQuantizer,
 )
 from gan_slimming.student import replace_module
@@ -157,7 +158,7 @@ def _join(path: str, field: str) -> str:
 def _modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tensor]]]:
     """Every module but the quantisers, by path, with its own parameters and saved buffers."""
     for path, owner in module.named_modules(remove_duplicate=False):
-        if isinstance(owner, WeightQuantizer | ActivationQuantizer | OutputQuantizer):
+        if isinstance(owner, Quantizer):
             continue
         if type(owner).get_extra_state is not nn.Module.get_extra_state:
             raise UserError(

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import bits_of_weights
+from gan_slimming.gates import LayerGate, gate_parameter
 from gan_slimming.layers import (
     SLIM,
-    LayerGate,
     SlimConvolution,
-    gate_parameter,
     output_axis,
     to_plain,
     to_slim,
@@ -35,6 +34,7 @@ from gan_slimming.pruning.slicing import mark_affine, norm_width
 from gan_slimming.quantization.fake_quant import (
     ActivationQuantizer,
     OutputQuantizer,
+    Quantizer,
     WeightQuantizer,
 )
 
@@ -180,8 +180,7 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
     Meanwhile nothing is quantised, and no running statistics move.
     """
     modes = [(module, module.training) for module in student.modules()]
-    kinds = ActivationQuantizer, OutputQuantizer, WeightQuantizer
-    quantizers = [m for m in student.modules() if isinstance(m, kinds)]
+    quantizers = [m for m in student.modules() if isinstance(m, Quantizer)]
     student.eval()
     for quantizer in quantizers:
         quantizer.start_observing()

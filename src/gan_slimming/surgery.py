@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.gates import LayerGate
 from gan_slimming.layers import (
     SLIM,
-    LayerGate,
     SlimConvolution,
     fold_gate,
     gated_tensors,

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from gan_slimming.gates import LayerGate, gate_parameter
 from gan_slimming.layers import (
     SLIM,
-    LayerGate,
     SlimConvolution,
     fold_gate,
-    gate_parameter,
     output_axis,
     to_plain,
     to_slim,

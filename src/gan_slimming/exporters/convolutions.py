@@ -1,8 +1,8 @@
 """Convolutions, transposed ones and linear layers, in float or in int8.
 
-Quantisers stand on convolution inputs and weights alone. A quantiser moves in front of the pad that
-feeds its convolution: padding copies values, or adds zeros, whose code is zero, so that is exact,
-and the pad then moves bytes.
+Quantisers stand on convolution inputs and weights, and on sums where that was trained. A quantiser
+moves in front of the pad that feeds its convolution: padding copies values, or adds zeros, whose
+code is zero, so that is exact, and the pad then moves bytes.
 """
 
 from __future__ import annotations

@@ -51,7 +51,26 @@ def _dot(left: Tensor, right: Tensor) -> Tensor:
     return (left * right).sum(dtype=torch.float32 if left.dtype != torch.float64 else left.dtype)
 
 
-class ActivationQuantizer(nn.Module):
+class Quantizer(nn.Module):
+    """What all of them have in common: bits, and a time of calibration."""
+
+    def __init__(self, bits: int):
+        super().__init__()
+        self.bits = bits
+        self.observing = False
+        self._seen = False
+
+    def start_observing(self) -> None:
+        """Forget the range; the next forward passes calibrate it and quantise nothing."""
+        self._seen = False
+        self.observing = True
+
+    def stop_observing(self) -> None:
+        """From here on forward passes quantise."""
+        self.observing = False
+
+
+class ActivationQuantizer(Quantizer):
     """Fake quantisation of one tensor: round to at most 2**bits levels, pass gradients through.
 
     Args:
@@ -63,14 +82,11 @@ class ActivationQuantizer(nn.Module):
     scale: nn.Parameter
 
     def __init__(self, bits: int, *, signed: bool = True, fixed_range: float | None = None):
-        super().__init__()
-        self.bits = bits
+        super().__init__(bits)
         self.signed = signed and fixed_range is None
         self.learnt = fixed_range is None
         start = 1.0 if fixed_range is None else fixed_range / code_range(bits, signed=False)[1]
         self.scale = nn.Parameter(torch.tensor(start), requires_grad=self.learnt)
-        self.observing = False
-        self._seen = False
 
     @property
     def codes(self) -> tuple[int, int]:
@@ -106,15 +122,6 @@ class ActivationQuantizer(nn.Module):
         self.scale.copy_(candidate if first else torch.maximum(self.scale.float(), candidate))
         self._seen = True
 
-    def start_observing(self) -> None:
-        """Forget the range; the next forward passes calibrate it and quantise nothing."""
-        self._seen = False
-        self.observing = True
-
-    def stop_observing(self) -> None:
-        """From here on forward passes quantise."""
-        self.observing = False
-
     def get_extra_state(self) -> dict[str, bool]:
         return {"signed": self.signed}
 
@@ -146,7 +153,7 @@ def best_scale(values: Tensor, low: int, high: int) -> Tensor:
     return best
 
 
-class WeightQuantizer(nn.Module):
+class WeightQuantizer(Quantizer):
     """Fake quantisation of a weight, one symmetric scale per output channel.
 
     While training the scale follows the weight; in evaluation it is what training left.
@@ -155,10 +162,8 @@ class WeightQuantizer(nn.Module):
     scale: Tensor
 
     def __init__(self, weight: Tensor, axis: int, bits: int):
-        super().__init__()
-        self.bits = bits
+        super().__init__(bits)
         self.axis = axis
-        self.observing = False
         self.register_buffer("scale", weight_scale(weight, axis, bits))
 
     @property
@@ -179,14 +184,6 @@ class WeightQuantizer(nn.Module):
             return rounded
         return weight + (rounded - weight).detach()
 
-    def start_observing(self) -> None:
-        """Leave the weight as it is while activation ranges are calibrated."""
-        self.observing = True
-
-    def stop_observing(self) -> None:
-        """From here on forward passes quantise."""
-        self.observing = False
-
     @torch.no_grad()
     def follow(self, weight: Tensor) -> None:
         """Take the scale from this weight."""
@@ -196,7 +193,7 @@ class WeightQuantizer(nn.Module):
         return f"bits={self.bits}, axis={self.axis}"
 
 
-class OutputQuantizer(nn.Module):
+class OutputQuantizer(Quantizer):
     """Fake quantisation of a convolution's sums, one symmetric scale per channel.
 
     Sums change their size from step to step, as what stands in front is pruned, and a norm behind
@@ -212,11 +209,8 @@ class OutputQuantizer(nn.Module):
     scale: Tensor
 
     def __init__(self, channels: int, bits: int, dims: int = 2):
-        super().__init__()
-        self.bits = bits
+        super().__init__(bits)
         self.dims = dims
-        self.observing = False
-        self._seen = False
         self.register_buffer("scale", torch.ones(channels))
 
     @property
@@ -233,15 +227,6 @@ class OutputQuantizer(nn.Module):
         return _RoundToGrid.apply(  # pyright: ignore
             values, along(self.scale, 0, self.dims + 1), *self.codes
         )
-
-    def start_observing(self) -> None:
-        """Forget the scale; the next forward passes calibrate it and quantise nothing."""
-        self._seen = False
-        self.observing = True
-
-    def stop_observing(self) -> None:
-        """From here on forward passes quantise."""
-        self.observing = False
 
     @torch.no_grad()
     def follow(self, values: Tensor) -> None:
