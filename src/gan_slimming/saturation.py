@@ -20,8 +20,7 @@ from gan_slimming.config import PORTABLE_WEIGHT_BITS, InputContract
 INT8_KERNELS = "LP_TRANSFORMS_MODE"
 """OpenVINO's name for turning quantised layers into int8 ones."""
 _CORES: list[Any] = []
-"""Held for good, some 40 KiB each: with OpenVINO 2026.4, a signal after one is given up can end in
-a crash."""
+"""Held for good: with OpenVINO 2026.4, a signal after one is given up can end in a crash."""
 LOWEST = np.finfo(np.float32).min
 TRIAL_SIZE = 64
 """Least height and width, in pixels, of the picture that int8 kernels are tried on."""
