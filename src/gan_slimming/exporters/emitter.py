@@ -97,22 +97,19 @@ class Emitter:
 
     def shuffle_bytes(self, name: str, blocksize: int, mode: str, channels: int) -> str:
         """The same of `channels` planes of codes, for ONNX Runtime: it moves them one by one in
-        DepthToSpace, but by vectors where two axes change places.
+        DepthToSpace, but by vectors of channels where rows and columns change places. Its
+        convolutions of bytes have the channels last anyway.
         """
         if mode != "DCR":
             return self.emit("DepthToSpace", [name], blocksize=blocksize, mode=mode)
-        out, shape = channels // blocksize**2, self.shape_of(name)
-        width = self.emit("Gather", [shape, self.integers([3])])
+        width = self.emit("Gather", [self.shape_of(name), self.integers([3])])
         width = self.emit("Mul", [width, self.integers([blocksize])])
-
-        def ending(head: list[int]) -> str:
-            return self.emit("Concat", [self.integers(head), width], axis=0)
-
-        name = self.emit("Reshape", [name, self.integers([0, blocksize, blocksize, -1])])
-        name = self.emit("Transpose", [name], perm=[0, 1, 3, 2])
-        name = self.emit("Reshape", [name, ending([0, blocksize, -1])])
-        name = self.emit("Transpose", [name], perm=[0, 2, 1, 3])
-        return self.emit("Reshape", [name, ending([0, out, -1])])
+        shape = self.sizes([0, -1, width, channels // blocksize**2])
+        name = self.emit("Transpose", [name], perm=[0, 2, 3, 1])
+        name = self.emit("Reshape", [name, self.integers([0, 0, 0, blocksize, -1])])
+        name = self.emit("Transpose", [name], perm=[0, 1, 3, 2, 4])
+        name = self.emit("Reshape", [name, shape])
+        return self.emit("Transpose", [name], perm=[0, 3, 1, 2])
 
     def constant(self, value: np.ndarray, name: str = "constant", use: str = "") -> str:
         """An initialiser; equal ones of one use are stored once.

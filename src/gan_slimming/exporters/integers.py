@@ -23,8 +23,13 @@ from gan_slimming.exporters.codes import (
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.exporters.pads import behind_pads, write_pad
-from gan_slimming.exporters.rewrites import rows_as_channels
-from gan_slimming.exporters.windows import rows_to_split, subpixel
+from gan_slimming.exporters.rewrites import (
+    rows_as_channels,
+    rows_as_inputs,
+    subpixel_rows,
+)
+from gan_slimming.exporters.shapes import END, cut
+from gan_slimming.exporters.windows import QUADS, rows_to_split, rows_to_stack, subpixel
 from gan_slimming.pruning.nodes import value_of
 
 MIDDLE = 64
@@ -65,6 +70,16 @@ class _Layer:
         raised = (codes.astype(np.int16) + higher).astype(np.uint8 if higher else np.int8)
         middle = self.emitter.constant(np.array(higher, raised.dtype), "zero")
         return [self.emitter.constant(raised, "codes"), middle]
+
+    def on_bytes(
+        self, read: str, zero: str, codes: np.ndarray, scale: np.ndarray, window: dict[str, Any]
+    ) -> str:
+        """QLinearConv: bytes around 128 of sums that are rounded in units of 1 / scale."""
+        weight, middle = self.weight(codes, 0 if self.narrow else 2 * MIDDLE)
+        parts = [read, self.emitter.scalar(self.inputs.scale), zero, weight]
+        parts += [self.emitter.constant(scale, "scale"), middle, self.emitter.scalar(1.0)]
+        parts.append(self.emitter.constant(np.array(128, np.uint8), "zero"))
+        return self.emitter.emit("QLinearConv", parts, self.path, **window)
 
     def in_float(self, sums: str, scale: np.ndarray, axis: int) -> str:
         """Sums of products times one scale a channel."""
@@ -127,30 +142,81 @@ def _bytes_to_bytes(
 
     It has one scale for all its output, so those of channels go into the weight's.
     """
-    emitter, codes, scale, factor = layer.emitter, layer.codes, layer.scale / outputs.scale, 0
+    emitter, codes, scale = layer.emitter, layer.codes, layer.scale / outputs.scale
     read, zero = layer.read(unsigned=True)
     if operator == "ConvTranspose":
-        factor = window["strides"][0]
-        codes, scale, _, window = subpixel(codes, scale, None, window)
-    weight, middle = layer.weight(codes, 0 if layer.narrow else 2 * MIDDLE)
-    parts = [read, emitter.scalar(layer.inputs.scale), zero, weight]
-    parts += [emitter.constant(scale, "scale"), middle, emitter.scalar(1.0)]
-    zero = emitter.constant(np.array(128, np.uint8), "zero")
-    made = emitter.emit("QLinearConv", [*parts, zero], layer.path, **window)
-    if factor:
-        made = emitter.shuffle_bytes(made, factor, "DCR", channels=codes.shape[0])
-    zeros = emitter.constant(np.full(outputs.scale.shape, 128, np.uint8), "zero")
-    held = [made, emitter.constant(outputs.scale, "scale"), zeros]
-    made = emitter.emit("DequantizeLinear", held, axis=1)
-    return shifted(emitter, made, layer.bias, codes.ndim - 2)
+        made = _rows_of_cells(layer, read, zero, scale, window)
+    else:
+        if rows_to_stack(codes, window):
+            read, window = _stacked_rows(emitter, read, zero, codes, window)
+            codes = rows_as_inputs(codes, QUADS)
+        made = layer.on_bytes(read, zero, codes, scale, window)
+    return _channels_in_float(emitter, made, outputs.scale, layer.bias)
+
+
+def _rows_of_cells(
+    layer: _Layer, read: str, zero: str, scale: np.ndarray, window: dict[str, Any]
+) -> str:
+    """The convolutions of `subpixel_rows`, and their rows in turns.
+
+    With the channels last, as ONNX Runtime has them, the cells' columns lie side by side already.
+    """
+    emitter, factor = layer.emitter, window["strides"][0]
+    rows, scale = [], np.tile(scale, factor)
+    for codes, pads in subpixel_rows(layer.codes, factor, tuple(window["pads"][:2])):
+        sides = {"pads": list(pads), "kernel_shape": list(codes.shape[2:])}
+        made = layer.on_bytes(read, zero, codes, scale, sides)
+        made = emitter.emit("Transpose", [made], perm=[0, 2, 3, 1])
+        rows.append(emitter.emit("Reshape", [made, emitter.integers([0, 0, 1, -1])]))
+    width = emitter.emit("Gather", [emitter.shape_of(read), emitter.integers([3])])
+    width = emitter.emit("Mul", [width, emitter.integers([factor])])
+    shape = emitter.sizes([0, -1, width, scale.size // factor])
+    made = emitter.emit("Reshape", [emitter.emit("Concat", rows, axis=2), shape])
+    return emitter.emit("Transpose", [made], perm=[0, 3, 1, 2])
+
+
+def _channels_in_float(
+    emitter: Emitter, name: str, scale: np.ndarray, bias: np.ndarray | None
+) -> str:
+    """Bytes around 128 times one scale a channel, plus a bias.
+
+    The bias is added to rows of pixels: ONNX Runtime takes the channels last through such an
+    addition, and multiplies them one by one there.
+    """
+    held = [emitter.constant(scale, "scale")]
+    held.append(emitter.constant(np.full(scale.shape, 128, np.uint8), "zero"))
+    if bias is None:
+        return emitter.emit("DequantizeLinear", [name, *held], axis=1)
+    rows = emitter.emit("Reshape", [name, emitter.integers([0, 0, -1])])
+    rows = emitter.emit("DequantizeLinear", [rows, *held], axis=1)
+    return emitter.emit("Reshape", [shifted(emitter, rows, bias, 1), emitter.shape_of(name)])
+
+
+def _stacked_rows(
+    emitter: Emitter, name: str, zero: str, codes: np.ndarray, window: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The input and the window of `rows_as_inputs`; channels that meet zeros are any."""
+    _, inputs, rows, width = codes.shape
+    top, left, bottom, right = window.get("pads", [0] * 4)
+    if top or bottom:
+        pads = emitter.integers([0, 0, top, 0, 0, 0, bottom, 0])
+        name = emitter.emit("Pad", [name, pads, zero])
+    parts = [cut(emitter, name, 2, row, row - rows + 1 or END) for row in range(rows)]
+    missing = -rows * inputs % QUADS
+    while missing:
+        some = min(missing, inputs)
+        parts.append(parts[0] if some == inputs else cut(emitter, parts[0], 1, 0, some))
+        missing -= some
+    stacked = emitter.emit("Concat", parts, axis=1)
+    return stacked, {**window, "pads": [0, left, 0, right], "kernel_shape": [1, width]}
 
 
 def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:
     """The slices of `rows_as_channels`, each shifted to its place, added up."""
-    axes, end, total = emitter.integers([1, 2]), 2**31 - 1, ""
+    axes, total = emitter.integers([1, 2]), ""
     for row in range(rows):
         starts = emitter.integers([row * outputs, row])
-        ends = emitter.integers([(row + 1) * outputs, row - rows + 1 or end])
+        ends = emitter.integers([(row + 1) * outputs, row - rows + 1 or END])
         part = emitter.emit("Slice", [name, starts, ends, axes])
         total = emitter.emit("Add", [total, part]) if total else part
     return total

@@ -58,6 +58,29 @@ def subpixel_convolution(
     return SubpixelConvolution(joined, (top, left, bottom, right))
 
 
+def subpixel_rows(
+    weight: np.ndarray, stride: int, padding: tuple[int, int]
+) -> list[SubpixelConvolution]:
+    """The same, but one convolution for each row of the cells: of the kernel's rows that it reads.
+
+    `subpixel_convolution` multiplies by zeros where a phase reads fewer of them: with a kernel of 4
+    and a stride of 2 every phase reads 2 of 3 rows.
+
+    Returns:
+        Of each row of the cells, in order: the weight, (stride * out, in, rows, k), with channel
+        column * stride + c as channel c of the pixel in that column; and its pads.
+    """
+    whole, (top, left, _, right) = subpixel_convolution(weight, stride, padding)
+    rows, _, _ = _taps(weight.shape[2], stride, padding[0])
+    found = []
+    for row, part in enumerate(np.split(whole, stride)):
+        places = [at for phase, at, _ in rows if phase == row]
+        first, last = min([top, *places]), max([top, *places])
+        pads = (top - first, left, last - top, right)
+        found.append(SubpixelConvolution(part[:, :, first : last + 1], pads))
+    return found
+
+
 def rows_as_channels(weight: np.ndarray) -> np.ndarray:
     """A convolution of stride 1 as one whose kernel is a single row, and a sum of shifted slices.
 
@@ -72,6 +95,24 @@ def rows_as_channels(weight: np.ndarray) -> np.ndarray:
     """
     outputs, inputs, height, width = weight.shape
     return weight.transpose(2, 0, 1, 3).reshape(height * outputs, inputs, 1, width)
+
+
+def rows_as_inputs(weight: np.ndarray, multiple: int = 1) -> np.ndarray:
+    """A convolution of stride 1 whose kernel is a single row, on rows of the input side by side.
+
+    Input channel r * in + c of the new one is channel c of the old one's, r rows further down:
+    x'[r * in + c, h] = x[c, h + r]. A runtime that multiplies one place of the kernel after the
+    other has height times fewer of them, and more to do at each.
+
+    Args:
+        weight: (out, in, height, width), any type of number.
+        multiple: the new input channels are a multiple of it; the last ones meet zeros.
+    Returns:
+        (out, height * in and what is missing, 1, width)
+    """
+    outputs, inputs, height, width = weight.shape
+    rows = weight.transpose(0, 2, 1, 3).reshape(outputs, height * inputs, 1, width)
+    return np.pad(rows, [(0, 0), (0, -height * inputs % multiple), (0, 0), (0, 0)])
 
 
 def blocks_as_channels(weight: np.ndarray, block: int) -> np.ndarray:

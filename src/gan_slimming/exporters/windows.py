@@ -17,6 +17,8 @@ from gan_slimming.exporters.tracing import sides_of
 
 BLOCK = 2
 """Rows and columns that a layer with few outputs computes at once."""
+QUADS = 4
+"""Input channels that ONNX Runtime multiplies at once."""
 FEW_OUTPUTS = 4
 """BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
 
@@ -50,8 +52,25 @@ def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
     channels come out, as in the last layer, that is most of the work.
     """
     outputs, inputs, height, width = codes.shape
+    few = 8 * outputs <= inputs * width
+    return height if few and _has_plain_rows(codes, window) else 0
+
+
+def rows_to_stack(codes: np.ndarray, window: dict[str, Any]) -> int:
+    """Rows of a kernel that had better be input channels of a convolution of bytes, 0 for none.
+
+    ONNX Runtime's quick kernel multiplies one place of the kernel after the other, and has few
+    products at each where a picture's channels come in. It is there for some numbers of outputs.
+    """
+    outputs, inputs, height, _ = codes.shape
+    thin = inputs < QUADS and outputs % (2 * QUADS) == 0
+    return height if thin and _has_plain_rows(codes, window) else 0
+
+
+def _has_plain_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
+    """Whether a kernel has several rows, without strides, dilations and groups."""
     plain = {*window.get("strides", [1]), *window.get("dilations", [1]), window.get("group", 1)}
-    return height if plain == {1} and height > 1 and 8 * outputs <= inputs * width else 0
+    return plain == {1} and codes.shape[2] > 1
 
 
 def fits_blocks(

@@ -9,7 +9,9 @@ from gan_slimming.exporters.rewrites import (
     blocks_as_channels,
     fits_subpixel,
     rows_as_channels,
+    rows_as_inputs,
     subpixel_convolution,
+    subpixel_rows,
 )
 
 
@@ -36,6 +38,36 @@ def test_a_transposed_convolution_is_a_convolution_and_a_shuffle(
     torch.testing.assert_close(F.pixel_shuffle(cells, stride), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "extra", "heights"),
+    [
+        (3, 2, 1, 1, [1, 2]),
+        (4, 2, 1, 0, [2, 2]),
+        (2, 2, 0, 0, [1, 1]),
+        (5, 2, 2, 1, [3, 2]),
+        (6, 3, 2, 1, [2, 2, 2]),
+        (1, 2, 0, 1, [1, 1]),
+        (3, 4, 1, 3, [1, 1, 1, 2]),  # the last row of a cell reads the row below alone
+    ],
+)
+def test_each_row_of_cells_has_a_convolution_of_its_own(
+    kernel: int, stride: int, padding: int, extra: int, heights: list[int]
+) -> None:
+    weight = torch.randn(5, 3, kernel, kernel, dtype=torch.float64)
+    values = torch.randn(2, 5, 6, 7, dtype=torch.float64)
+    expected = F.conv_transpose2d(
+        values, weight, stride=stride, padding=padding, output_padding=extra
+    )
+    parts = subpixel_rows(weight.numpy(), stride, (padding, padding))
+    assert [part.weight.shape[2] for part in parts] == heights
+    assert min(min(part.pads) for part in parts) >= 0
+    made = []
+    for part, (top, left, bottom, right) in parts:
+        row = F.conv2d(F.pad(values, (left, right, top, bottom)), torch.from_numpy(part))
+        made.append(row.unflatten(1, (stride, 3)).permute(0, 2, 3, 4, 1).flatten(3))
+    torch.testing.assert_close(torch.stack(made, 3).flatten(2, 3), expected, rtol=0, atol=1e-12)
+
+
 def test_codes_stay_codes() -> None:
     weight = np.random.default_rng(0).integers(-127, 128, (4, 2, 3, 3)).astype(np.int8)
     spread, pads = subpixel_convolution(weight, 2, (1, 1))
@@ -54,6 +86,19 @@ def test_a_kernel_is_the_sum_of_its_rows(height: int, width: int) -> None:
     out = expected.shape[2]
     total = sum(parts[:, 3 * r : 3 * r + 3, r : r + out] for r in range(height))
     torch.testing.assert_close(total, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width", "multiple"), [(7, 7, 4), (3, 5, 1), (2, 3, 8)])
+def test_rows_of_a_kernel_become_inputs(height: int, width: int, multiple: int) -> None:
+    weight = torch.randn(6, 3, height, width, dtype=torch.float64)
+    values = torch.randn(2, 3, 9, 10, dtype=torch.float64)
+    stacked = rows_as_inputs(weight.numpy(), multiple)
+    assert stacked.shape == (6, -(-3 * height // multiple) * multiple, 1, width)
+    rows = [values[:, :, row : row + 10 - height] for row in range(height)]
+    missing = stacked.shape[1] - 3 * height
+    joined = F.pad(torch.cat(rows, 1), (0, 0, 0, 0, 0, missing), value=7.0)  # any, by zeros
+    made = F.conv2d(joined, torch.from_numpy(stacked))
+    torch.testing.assert_close(made, F.conv2d(values, weight), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("height", "width", "block"), [(7, 7, 2), (3, 5, 2), (1, 2, 3)])
