@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from tests.property.foreign_nets import NETS, inputs_of
 from tests.property.random_nets import STYLE, RandomNet
 from tests.property.test_foreign_nets import (
+    RANDOM_NETS,
     damaged,
     drawn,
     prepared,
@@ -82,6 +83,28 @@ def test_what_was_extracted_of_random_nets_goes_into_an_onnx_file(seed: int) -> 
     exact = extract(damaged(prepare(teacher, inputs_of("picture", 16), bits=None), seed, 0.4))
     given = [inputs_of("picture", size, 3, batch)[0].float() for size, batch in ((16, 1), (28, 2))]
     assert_written_alike(exact, InputContract(multiple_of=4), 16, given)
+
+
+@settings(parent=drawn, max_examples=-(-RANDOM_NETS // 2))
+@given(random_seeds)
+def test_random_nets_compute_in_integers_what_was_trained(seed: int) -> None:
+    teacher = OneStyle(random_teacher(seed)).float()
+    pictures = inputs_of("picture", 16, 1, 4)[0].float()
+    how: dict[str, Any] = {"quantize_outputs": seed % 2 == 0, "weight_bits": 7 + seed // 2 % 2}
+    student = prepare(teacher, (pictures[:1],), **how)
+    calibrate(student, [(pictures,)])
+    for gate in student.gates:
+        gate.data[1::3] = 0.0
+    contract, small = InputContract(multiple_of=4), extract(student)
+    traced, inputs = (
+        trace(small, contract, 16, quantized=True),
+        parity.trial_inputs(contract, 20, 24),
+    )
+    forms: list[tuple[Any, tuple[str, ...]]] = [("qdq", RUNTIMES), ("integer", RUNTIMES[:1])]
+    for form, runtimes in forms:
+        assert onnx_model(traced, form, 17, {})[1] == []
+        rows = parity.check_layers(small, traced, form, 17, inputs, runtimes)
+        assert {row.layer for row in rows} == set(traced.layers)
 
 
 def assert_written_alike(
