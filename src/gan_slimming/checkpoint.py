@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models.checkpoints import one_line
-from gan_slimming.models.registry import GeneratorSpec, attach_spec, build_generator
+from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.packing import fill, pack, quantizers_by_layer, unpack_vectors
 from gan_slimming.pruning.remembered import noted_numbers
 
@@ -117,7 +117,6 @@ def load_generator_file(
             f"{path} does not fit {spec}: {_reason(error)}; it is damaged, or the generator has "
             "changed since it was saved"
         ) from error
-    attach_spec(module, spec)  # as build_generator does, with the contract of the file
     return module.to(device).eval()
 
 
@@ -159,11 +158,11 @@ def _check_factory(path: str | Path, name: str, foreign: bool, factory: str | No
 def _build(spec: GeneratorSpec, foreign: bool) -> nn.Module:
     """The architecture; for the package's own nothing is allocated or drawn at random."""
     if foreign:  # a user's code may compute while it builds, which the meta device cannot
-        return build_generator(spec.name, **spec.arguments).float()
+        return rebuild_generator(spec).float()
     with torch.device("meta"):
-        module = build_generator(spec.name, **spec.arguments)
+        module = rebuild_generator(spec)
     computed = any(m._non_persistent_buffers_set for m in module.modules())
-    return build_generator(spec.name, **spec.arguments).float() if computed else module
+    return rebuild_generator(spec).float() if computed else module
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -19,6 +19,7 @@ from gan_slimming.budget import bytes_left
 from gan_slimming.checkpoint import load_generator_file, read_header, save_generator
 from gan_slimming.config import UserError
 from gan_slimming.layers import SlimConv2d
+from gan_slimming.models import registry
 from gan_slimming.models.registry import build_generator, registered, spec_of
 from gan_slimming.packing import PACKED
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
@@ -360,6 +361,21 @@ def test_foreign_generator_with_every_kind_of_tensor(own: str) -> None:
     loaded = load_generator_file(path, factory=name)
     assert_same(module, loaded)
     assert spec_of(loaded).arguments == {"width": 5}
+
+
+def test_what_the_file_knows_is_not_tried_again(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{own}:build"
+    module = build_generator(name).eval()
+    save_generator(module, "g.safetensors", spec_of(module))
+
+    def tried(module: nn.Module) -> None:
+        raise AssertionError(f"{module} was tried")
+
+    monkeypatch.setattr(registry, "tried_contract", tried)
+    loaded = load_generator_file("g.safetensors", factory=name)
+    assert spec_of(loaded).contract == spec_of(module).contract
+    with pytest.raises(AssertionError):
+        build_generator(name)
 
 
 def test_a_layer_that_stands_in_two_places(own: str) -> None:

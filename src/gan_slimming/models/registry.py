@@ -89,6 +89,17 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
     return module
 
 
+def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
+    """The same of a spec that is known, so that nothing is tried.
+
+    Raises:
+        UserError: as build_generator.
+    """
+    module, _ = _GENERATORS.build(spec.name, spec.arguments)
+    attach_spec(module, spec)
+    return module
+
+
 def load_generator(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
     """A generator in eval mode and float32, with a `.spec`.
 
