@@ -147,7 +147,7 @@ def test_super_resolution_goes_through_every_command(capsys: Capture) -> None:
     assert "takes pictures, not noise; take gan-slimming translate" in refused(
         capsys, "sample", "run", *own, "--output", "g.png"
     )
-    written = ok(capsys, "export", "run", *own, "--output", "small.onnx", "--size", "16")
+    written = ok(capsys, "export", "run", *own, "--output", "small.xml", "--size", "16")
     assert Path(written["output"]).is_file()
 
 
@@ -158,7 +158,8 @@ def test_grey_pictures_go_through_every_command(capsys: Capture, channels: int) 
     own = ["--generator", "own_nets:grey"]
     line = [*own, "--generator-args", json.dumps({"channels": channels}), "--weights", "grey.pth"]
     ok(capsys, "compress", *line, "--data", "photos", "--output", "run", *QUICK)
-    exported = ok(capsys, "export", "run", *own, "--output", "small.onnx", "--size", "16")
+    small = ["--output", "small.onnx", "--form", "integer", "--size", "16"]
+    exported = ok(capsys, "export", "run", *own, *small)
     assert exported["float_layers"] == []
     drawn = []
     for model in (["run", *own], ["small.onnx"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,10 @@ OPSET = 17
 """Enough for everything written here, and old enough for every runtime in use."""
 TRIAL_SIZE = 64
 """Height and width, in pixels, of the picture that is traced and fed to the layers."""
+
+
+class ExportWarning(UserWarning):
+    """A file that the likeliest runtime does not execute in int8."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def export(
         model: as for resolve_model, or a generator itself.
         output: the file; .onnx or .xml, whose weights go to the .bin beside it.
         format: onnx or openvino; None goes by the file's name.
-        form: qdq, integer or float; None takes qdq for a quantised generator, else float.
+        form: qdq, integer or float; None takes qdq for a quantised generator, else float. An .onnx
+            file in qdq that was not asked for makes an ExportWarning.
         opset: of the ONNX model.
         size: height and width of the picture that parity is checked with; the file takes any size.
         weights, factory, arguments: as for resolve_model.
@@ -92,6 +98,13 @@ def export(
         model, form=form, opset=opset, size=size, provenance=provenance, runtimes=runtimes
     )
     size_bytes = _write(path, kind, made)
+    if kind == "onnx" and form is None and made.metadata["form"] == "qdq":
+        warnings.warn(
+            f"{path} has the form qdq: OpenVINO runs it in int8, ONNX Runtime in float; for ONNX "
+            "Runtime add --form integer",
+            ExportWarning,
+            stacklevel=2,
+        )
     return {
         "output": str(path),
         "format": kind,

@@ -12,7 +12,7 @@ from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import UserError
 from gan_slimming.data import read_picture, write_picture
 from gan_slimming.models.registry import build_generator, spec_of
-from gan_slimming.workflows.export import check_format, export
+from gan_slimming.workflows.export import ExportWarning, check_format, export
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
@@ -36,7 +36,7 @@ def saved(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "form", "runtimes"),
     [
-        ("g.onnx", None, {"onnxruntime", "openvino"}),
+        ("g.onnx", "qdq", {"onnxruntime", "openvino"}),
         ("g.onnx", "float", {"onnxruntime", "openvino"}),
         ("g.onnx", "integer", {"onnxruntime"}),
         ("g.xml", None, {"openvino"}),
@@ -53,7 +53,7 @@ def test_a_saved_student_becomes_a_file(
     assert told["form"] == (form or "qdq")
     assert set(told["parity"]) == runtimes
     assert told["float_layers"] == []
-    if form is None:
+    if told["form"] == "qdq":
         assert sum(told["convolutions"].values()) == told["quantized_layers"] == 12
         assert set(told["convolutions"]) <= {"i8", "u8"}
     opened = open_runtime(output)
@@ -108,8 +108,9 @@ def test_translate_pads_and_crops_in_every_runtime(saved: Path, tmp_path: Path) 
         assert float((other - reference).abs().mean()) < 0.02
 
 
-def test_translate_refuses_torch_for_an_exported_file(saved: Path, tmp_path: Path) -> None:
-    export(saved, tmp_path / "g.onnx", size=32)
+def test_an_exported_file_says_who_runs_it_and_torch_does_not(saved: Path, tmp_path: Path) -> None:
+    with pytest.warns(ExportWarning, match="ONNX Runtime in float; .* add --form integer"):
+        export(saved, tmp_path / "g.onnx", size=32)
     write_picture(tmp_path / "a.png", torch.zeros(3, 8, 8))
     with pytest.raises(UserError, match="an exported file, which torch cannot run"):
         translate(tmp_path / "g.onnx", [tmp_path / "a.png"], tmp_path / "out", runtime="torch")
