@@ -102,14 +102,17 @@ class Emitter:
         """
         if mode != "DCR":
             return self.emit("DepthToSpace", [name], blocksize=blocksize, mode=mode)
-        width = self.emit("Gather", [self.shape_of(name), self.integers([3])])
-        width = self.emit("Mul", [width, self.integers([blocksize])])
-        shape = self.sizes([0, -1, width, channels // blocksize**2])
+        shape = self.sizes([0, -1, self.width_times(name, blocksize), channels // blocksize**2])
         name = self.emit("Transpose", [name], perm=[0, 2, 3, 1])
         name = self.emit("Reshape", [name, self.integers([0, 0, 0, blocksize, -1])])
         name = self.emit("Transpose", [name], perm=[0, 1, 3, 2, 4])
         name = self.emit("Reshape", [name, shape])
         return self.emit("Transpose", [name], perm=[0, 3, 1, 2])
+
+    def width_times(self, name: str, factor: int) -> str:
+        """The width of a picture's planes times a number, as an int64 tensor of one number."""
+        width = self.emit("Gather", [self.shape_of(name), self.integers([3])])
+        return self.emit("Mul", [width, self.integers([factor])])
 
     def constant(self, value: np.ndarray, name: str = "constant", use: str = "") -> str:
         """An initialiser; equal ones of one use are stored once.

@@ -23,13 +23,14 @@ from gan_slimming.exporters.codes import (
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.exporters.pads import behind_pads, write_pad
-from gan_slimming.exporters.rewrites import (
-    rows_as_channels,
-    rows_as_inputs,
-    subpixel_rows,
-)
+from gan_slimming.exporters.rewrites import rows_as_channels, rows_as_inputs, subpixel_rows
 from gan_slimming.exporters.shapes import END, cut
-from gan_slimming.exporters.windows import QUADS, rows_to_split, rows_to_stack, subpixel
+from gan_slimming.exporters.windows import (
+    INPUTS_AT_ONCE,
+    reads_thin_rows,
+    rows_to_split,
+    subpixel,
+)
 from gan_slimming.pruning.nodes import value_of
 
 MIDDLE = 64
@@ -147,9 +148,9 @@ def _bytes_to_bytes(
     if operator == "ConvTranspose":
         made = _rows_of_cells(layer, read, zero, scale, window)
     else:
-        if rows_to_stack(codes, window):
+        if reads_thin_rows(codes, window):
             read, window = _stacked_rows(emitter, read, zero, codes, window)
-            codes = rows_as_inputs(codes, QUADS)
+            codes = rows_as_inputs(codes, INPUTS_AT_ONCE)
         made = layer.on_bytes(read, zero, codes, scale, window)
     return _channels_in_float(emitter, made, outputs.scale, layer.bias)
 
@@ -168,9 +169,7 @@ def _rows_of_cells(
         made = layer.on_bytes(read, zero, codes, scale, sides)
         made = emitter.emit("Transpose", [made], perm=[0, 2, 3, 1])
         rows.append(emitter.emit("Reshape", [made, emitter.integers([0, 0, 1, -1])]))
-    width = emitter.emit("Gather", [emitter.shape_of(read), emitter.integers([3])])
-    width = emitter.emit("Mul", [width, emitter.integers([factor])])
-    shape = emitter.sizes([0, -1, width, scale.size // factor])
+    shape = emitter.sizes([0, -1, emitter.width_times(read, factor), scale.size // factor])
     made = emitter.emit("Reshape", [emitter.emit("Concat", rows, axis=2), shape])
     return emitter.emit("Transpose", [made], perm=[0, 3, 1, 2])
 
@@ -202,7 +201,7 @@ def _stacked_rows(
         pads = emitter.integers([0, 0, top, 0, 0, 0, bottom, 0])
         name = emitter.emit("Pad", [name, pads, zero])
     parts = [cut(emitter, name, 2, row, row - rows + 1 or END) for row in range(rows)]
-    missing = -rows * inputs % QUADS
+    missing = -rows * inputs % INPUTS_AT_ONCE
     while missing:
         some = min(missing, inputs)
         parts.append(parts[0] if some == inputs else cut(emitter, parts[0], 1, 0, some))

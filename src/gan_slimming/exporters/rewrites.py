@@ -67,8 +67,8 @@ def subpixel_rows(
     and a stride of 2 every phase reads 2 of 3 rows.
 
     Returns:
-        Of each row of the cells, in order: the weight, (stride * out, in, rows, k), with channel
-        column * stride + c as channel c of the pixel in that column; and its pads.
+        For each row of the cells, in order, the weight, (stride * out, in, rows, k), whose channel
+        column * out + c becomes channel c of the pixel in that column, and the pads.
     """
     whole, (top, left, _, right) = subpixel_convolution(weight, stride, padding)
     rows, _, _ = _taps(weight.shape[2], stride, padding[0])

@@ -17,8 +17,9 @@ from gan_slimming.exporters.tracing import sides_of
 
 BLOCK = 2
 """Rows and columns that a layer with few outputs computes at once."""
-QUADS = 4
-"""Input channels that ONNX Runtime multiplies at once."""
+INPUTS_AT_ONCE = 4
+OUTPUTS_AT_ONCE = 8
+"""Channels whose bytes ONNX Runtime's quick kernel takes together."""
 FEW_OUTPUTS = 4
 """BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
 
@@ -56,15 +57,15 @@ def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
     return height if few and _has_plain_rows(codes, window) else 0
 
 
-def rows_to_stack(codes: np.ndarray, window: dict[str, Any]) -> int:
-    """Rows of a kernel that had better be input channels of a convolution of bytes, 0 for none.
+def reads_thin_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
+    """Whether the rows of a kernel had better be input channels of a convolution of bytes.
 
     ONNX Runtime's quick kernel multiplies one place of the kernel after the other, and has few
     products at each where a picture's channels come in. It is there for some numbers of outputs.
     """
-    outputs, inputs, height, _ = codes.shape
-    thin = inputs < QUADS and outputs % (2 * QUADS) == 0
-    return height if thin and _has_plain_rows(codes, window) else 0
+    outputs, inputs = codes.shape[:2]
+    thin = inputs < INPUTS_AT_ONCE and outputs % OUTPUTS_AT_ONCE == 0
+    return thin and _has_plain_rows(codes, window)
 
 
 def _has_plain_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
