@@ -8,8 +8,6 @@ from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, OutputCodes
 
 LOWEST = float(np.finfo(np.float32).min)
-FULL = ((-128, 127), (0, 255))
-"""The codes of 8 bits, signed and unsigned."""
 
 
 def quantize(emitter: Emitter, name: str, codes: Codes, zero: str) -> str:
@@ -20,7 +18,7 @@ def quantize(emitter: Emitter, name: str, codes: Codes, zero: str) -> str:
     """
     if name in emitter.turned and emitter.form == "qdq":
         name = emitter.emit("Max", [name, emitter.scalar(LOWEST)])
-    if (codes.low, codes.high) not in FULL:
+    if not codes.full:
         limits = [emitter.scalar(code * codes.scale) for code in (codes.low, codes.high)]
         name = emitter.emit("Clip", [name, *limits])
     return emitter.emit("QuantizeLinear", [name, emitter.scalar(codes.scale), zero])
@@ -35,7 +33,7 @@ def rounded(emitter: Emitter, name: str, codes: Codes) -> str:
 
 def rounded_sums(emitter: Emitter, name: str, outputs: OutputCodes, dims: int) -> str:
     """Sums with `dims` spatial axes on their channels' grids, in float."""
-    if (outputs.low, outputs.high) not in FULL:
+    if not outputs.full:
         low, high = (_along(emitter, c * outputs.scale, dims) for c in (outputs.low, outputs.high))
         name = emitter.emit("Min", [emitter.emit("Max", [name, low]), high])
     held = [emitter.constant(outputs.scale, "scale")]

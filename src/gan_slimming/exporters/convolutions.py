@@ -7,7 +7,6 @@ code is zero, so that is exact, and the pad then moves bytes.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, QuantizedLayer, arguments_of
 from gan_slimming.exporters.integers import integer_layer
 from gan_slimming.exporters.pads import behind_pads, write_pad
-from gan_slimming.exporters.widening import pad_axis
+from gan_slimming.exporters.widening import pad_axis, widened
 from gan_slimming.exporters.windows import (
     BLOCK,
     fits_blocks,
@@ -90,6 +89,9 @@ def _write(
     if layer is None:
         return _in_float(emitter, node, values, operator, window, path)
     bias = None if node in emitter.traced.lost else emitter.array(values["bias"])
+    wide = emitter.widths.get(node)
+    layer = widened(layer, emitter.widths.get(values["input"]), wide)
+    bias = None if bias is None else pad_axis(bias, 0, wide)
     whole = layer.codes is not None and layer.inputs is not None
     if whole and emitter.form == "integer" and has_integers(operator, window):
         return integer_layer(emitter, values, layer, bias, operator, window, path)
@@ -150,10 +152,6 @@ def _dequantized(
         elif operator == "Conv" and fits_blocks(emitter.traced, node, codes, window):
             shuffle = BLOCK
             codes, scale, bias, window = in_blocks(codes, scale, bias, window)
-        wide = emitter.widths.get(node)
-        codes = pad_axis(codes, int(operator != "ConvTranspose"), emitter.widths.get(source))
-        codes, scale = pad_axis(codes, 0, wide), pad_axis(scale, 0, wide, 1.0)
-        bias = None if bias is None else pad_axis(bias, 0, wide)
         if layer.outputs is None and (bias is None or not bias.any()) and _is_read_again(node):
             bias = np.full(scale.shape, NOTHING, np.float32)
         parts = [emitter.constant(codes, "codes"), emitter.constant(scale, "scale")]
@@ -162,9 +160,7 @@ def _dequantized(
     parts = [read, weight]
     if layer.outputs is not None:
         made, dims = _operator(emitter, operator, parts, path, window), value_of(node).dim() - 2
-        outputs = layer.outputs.tiled(shuffle)
-        scale = pad_axis(outputs.scale, 0, emitter.widths.get(node), 1.0)
-        made = rounded_sums(emitter, made, replace(outputs, scale=scale), dims)
+        made = rounded_sums(emitter, made, layer.outputs.tiled(shuffle), dims)
         made = shifted(emitter, made, bias, dims)
     else:
         parts += [] if bias is None else [emitter.constant(bias, "bias")]

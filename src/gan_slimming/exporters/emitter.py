@@ -38,8 +38,10 @@ def kind_of(dtype: torch.dtype) -> torch.dtype:
 
 
 def file_widths(traced: TracedGenerator, form: Form) -> dict[fx.Node, int]:
-    """Values that a form gives more channels: only OpenVINO gains by it."""
-    return widths_of(traced) if form == "qdq" else {}
+    """Values that a form gives more channels, because its runtime takes so many at once."""
+    if form == "integer":
+        return widths_of(traced, 8, on_bytes=True)
+    return widths_of(traced, 16) if form == "qdq" else {}
 
 
 class Emitter:

@@ -20,6 +20,9 @@ from gan_slimming.pruning.nodes import operator_name
 from gan_slimming.quantization.affine import along, quantize
 from gan_slimming.student import replace_module
 
+FULL = ((-128, 127), (0, 255))
+"""The codes of 8 bits, signed and unsigned."""
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -33,6 +36,11 @@ class Codes:
     def signed(self) -> bool:
         return self.low < 0
 
+    @property
+    def full(self) -> bool:
+        """Whether they are all that fit a byte."""
+        return (self.low, self.high) in FULL
+
 
 @dataclass(frozen=True)
 class OutputCodes:
@@ -41,6 +49,10 @@ class OutputCodes:
     scale: np.ndarray
     low: int
     high: int
+
+    @property
+    def full(self) -> bool:
+        return (self.low, self.high) in FULL
 
     def tiled(self, factor: int) -> OutputCodes:
         """Those of a convolution that makes factor x factor pixels at once; 0 for one."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from gan_slimming.exporters.codes import (
-    FULL,
     quantize,
     rounded_sums,
     shifted,
@@ -101,7 +100,7 @@ def integer_layer(
     held, outputs = _Layer(emitter, *parts), layer.outputs
     if operator in ("Gemm", "MatMul"):
         return _matrix_product(held)
-    if outputs is not None and (outputs.low, outputs.high) in FULL:
+    if outputs is not None and outputs.full:
         return _bytes_to_bytes(held, outputs, operator, window)
     return _bytes_to_float(held, outputs, operator, window)
 

@@ -15,15 +15,15 @@ from gan_slimming.pruning.nodes import module_path, operator_name
 CONTRACT = InputContract(multiple_of=4)
 
 
-def quantized(net: nn.Module) -> nn.Module:
-    prepared = gs.prepare(net.eval(), (torch.zeros(1, 3, 16, 16),))
+def quantized(net: nn.Module, outputs: bool = False) -> nn.Module:
+    prepared = gs.prepare(net.eval(), (torch.zeros(1, 3, 16, 16),), quantize_outputs=outputs)
     gs.calibrate(prepared, [(torch.rand(2, 3, 16, 16) * 2 - 1,)])
     return gs.extract(prepared)
 
 
 def widened(traced: TracedGenerator) -> dict[str, int]:
     """Convolution -> its channels in the file."""
-    found = widths_of(traced).items()
+    found = widths_of(traced, 16).items()
     return {module_path(n): width for n, width in found if operator_name(n) == "conv2d"}
 
 
@@ -51,13 +51,32 @@ def test_the_file_computes_the_same_picture(student: nn.Module) -> None:
     shapes = [tuple(t.dims) for t in content.graph.initializer if len(t.dims) == 4]
     assert (16, 3, 7, 7) in shapes
     traced.layers.clear()  # without quantisers nothing rounds, and nothing is widened
-    assert widths_of(traced) == {}
+    assert widths_of(traced, 16) == {}
     picture = torch.rand(1, 3, 24, 36) * 2 - 1
     made = start_onnxruntime(content.SerializeToString(), 1)[0](picture.numpy())
     with torch.no_grad():
         expected = student(picture).numpy()
     # Random weights amplify single rounding flips, but most pixels have none.
     assert np.median(np.abs(made - expected)) < 1e-2
+
+
+def test_spaces_that_are_written_as_bytes_become_multiples_of_8(student: nn.Module) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install '.[export]'")
+    from gan_slimming.exporters import parity
+    from gan_slimming.exporters.onnx import onnx_model
+
+    in_float = trace(student, CONTRACT, 32, quantized=True)
+    assert widths_of(in_float, 8, on_bytes=True) == {}  # ConvInteger copies what comes in
+    rounding = quantized(build_generator("cyclegan", width=9, blocks=1), outputs=True)
+    traced = trace(rounding, CONTRACT, 32, quantized=True)
+    found = widths_of(traced, 8, on_bytes=True)
+    assert set(found.values()) == {16, 24, 40}  # of 9, 18 and 36
+    content, _ = onnx_model(traced, "integer", 17, {})
+    shapes = [tuple(t.dims) for t in content.graph.initializer if len(t.dims) == 4]
+    assert (40, 40, 3, 3) in shapes
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    rows = parity.check_layers(rounding, traced, "integer", 17, given, ["onnxruntime"])
+    assert {row.layer for row in rows} == set(traced.layers)
 
 
 class Branches(nn.Module):
