@@ -77,7 +77,8 @@ def compress(
         activation_range: The paper's fixed range [0, p] of activations (4 there); without it each
             range is calibrated and learnt.
         quantize_outputs: Round what convolutions give, too, all but the last. ONNX Runtime is quick
-            in int8 only then (and other runtimes that take bytes to bytes).
+            in int8 only then (and other runtimes that take bytes to bytes). Best when a finished
+            student is trained on with it, by --student.
         protect: Modules whose channels stay, as shell patterns such as 'blocks.*.conv_2'.
         preset: Where settings start that neither a flag nor --config names; 'paper' has the
             released hyperparameters of Wang et al. 2020.
