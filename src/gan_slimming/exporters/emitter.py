@@ -14,7 +14,8 @@ from torch import SymFloat, SymInt, fx
 from gan_slimming.exporters.graph import TracedGenerator
 from gan_slimming.exporters.sizes import write_number
 from gan_slimming.exporters.tracing import expression, sides_of
-from gan_slimming.exporters.widening import widths_of
+from gan_slimming.exporters.widening import LANES, widths_of
+from gan_slimming.exporters.windows import OUTPUTS_AT_ONCE
 from gan_slimming.pruning.nodes import value_of
 
 Form = Literal["float", "qdq", "integer"]
@@ -40,8 +41,8 @@ def kind_of(dtype: torch.dtype) -> torch.dtype:
 def file_widths(traced: TracedGenerator, form: Form) -> dict[fx.Node, int]:
     """Values that a form gives more channels, because its runtime takes so many at once."""
     if form == "integer":
-        return widths_of(traced, 8, on_bytes=True)
-    return widths_of(traced, 16) if form == "qdq" else {}
+        return widths_of(traced, OUTPUTS_AT_ONCE, on_bytes=True)
+    return widths_of(traced, LANES) if form == "qdq" else {}
 
 
 class Emitter:

@@ -18,6 +18,8 @@ from torch import fx
 from gan_slimming.exporters.graph import QuantizedLayer, TracedGenerator, arguments_of
 from gan_slimming.pruning.nodes import module_path, operator_name, value_of
 
+LANES = 16
+"""float32 numbers in the widest vector of a CPU, which OpenVINO normalises at once."""
 ALONE = frozenset({
     "relu", "tanh", "sigmoid", "leaky_relu", "elu", "silu", "relu6", "hardtanh", "hardswish",
     "mish", "clone", "dropout", "pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",

@@ -61,7 +61,7 @@ class Quantizer(nn.Module):
         self._seen = False
 
     def start_observing(self) -> None:
-        """Forget the range; the next forward passes calibrate it and quantise nothing."""
+        """Quantise nothing; ranges of activations are calibrated anew by the next passes."""
         self._seen = False
         self.observing = True
 

@@ -98,13 +98,8 @@ def export(
         model, form=form, opset=opset, size=size, provenance=provenance, runtimes=runtimes
     )
     size_bytes = _write(path, kind, made)
-    if kind == "onnx" and form is None and made.metadata["form"] == "qdq":
-        warnings.warn(
-            f"{path} has the form qdq: OpenVINO runs it in int8, ONNX Runtime in float; for ONNX "
-            "Runtime add --form integer",
-            ExportWarning,
-            stacklevel=2,
-        )
+    if kind == "onnx" and form is None:
+        _warn_of_float(path, made)
     return {
         "output": str(path),
         "format": kind,
@@ -114,6 +109,17 @@ def export(
         **_told(made),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _warn_of_float(path: Path, made: ExportedContent) -> None:
+    """An .onnx file goes to ONNX Runtime, most likely, which has no int8 for the form qdq."""
+    if made.metadata["form"] == "qdq":
+        warnings.warn(
+            f"{path} has the form qdq: OpenVINO runs it in int8, ONNX Runtime in float; for ONNX "
+            "Runtime add --form integer",
+            ExportWarning,
+            stacklevel=3,
+        )
 
 
 def _told(made: ExportedContent) -> dict[str, Any]:
