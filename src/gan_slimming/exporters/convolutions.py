@@ -7,28 +7,40 @@ code is zero, so that is exact, and the pad then moves bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import fx
 
-from gan_slimming.exporters.codes import rounded, rounded_sums, shifted, shuffled
+from gan_slimming.exporters.codes import apart, rounded, rounded_sums, shifted, shuffled
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, QuantizedLayer, arguments_of
 from gan_slimming.exporters.integers import integer_layer
-from gan_slimming.exporters.pads import behind_pads, write_pad
+from gan_slimming.exporters.pads import (
+    behind_pads,
+    pad_of,
+    pads_behind,
+    without_zero_pads,
+    write_pad,
+)
+from gan_slimming.exporters.tracing import sides_of
 from gan_slimming.exporters.widening import pad_axis, widened
 from gan_slimming.exporters.windows import (
     BLOCK,
     fits_blocks,
-    grows_by_stride,
     has_integers,
     in_blocks,
+    is_subpixel,
+    overhangs,
     spread,
     subpixel,
 )
 from gan_slimming.pruning.nodes import module_path, operator_name, value_of
 
+SMALLEST = 16
+"""Height and width in pixels of the smallest image that int8 files are made for."""
 NOTHING = 1e-37
 """A bias that changes no number."""
 SPELT_OUT = frozenset({
@@ -64,10 +76,13 @@ def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
     dims = value_of(node).dim() - 2
     names = ("stride", "padding", "output_padding", "dilation")
     stride, padding, extra, dilation = (spread(values[name], dims) for name in names)
+    kernel = list(value_of(values["weight"]).shape[2:])
+    pixel = all(side.fixed and side.first == 1 for side in sides_of(values["input"])[2:])
+    if pixel and not any(padding) and not any(extra):
+        stride = kernel  # of one pixel any stride makes the same, and this one multiplies no zeros
     window = {
         "strides": stride, "dilations": dilation, "pads": padding * 2,
-        "output_padding": extra, "group": values["groups"],
-        "kernel_shape": list(value_of(values["weight"]).shape[2:]),
+        "output_padding": extra, "group": values["groups"], "kernel_shape": kernel,
     }  # fmt: skip
     return _write(emitter, node, values, "ConvTranspose", window)
 
@@ -86,6 +101,8 @@ def _write(
     """The layer in the form that the file has."""
     path = module_path(node)
     layer = emitter.traced.layers.get(path)
+    if operator == "Conv":
+        values["input"], window = without_zero_pads(emitter, values["input"], window)
     if layer is None:
         return _in_float(emitter, node, values, operator, window, path)
     bias = None if node in emitter.traced.lost else emitter.array(values["bias"])
@@ -134,45 +151,116 @@ def _operator(
     return emitter.emit("Add", [emitter.emit(operator, parts[:2], path), parts[2]])
 
 
+@dataclass(frozen=True)
+class _Kernel:
+    """A layer's integers as OpenVINO has them quickest, and what comes behind the operator.
+
+    Attributes:
+        codes, scale, axis: of the weight.
+        shuffle: factor of the depth-to-space behind; 0 for none.
+        crop: rows and columns to cut off behind that.
+    """
+
+    operator: str
+    window: dict[str, Any]
+    codes: np.ndarray
+    scale: np.ndarray
+    axis: int
+    bias: np.ndarray | None
+    shuffle: int = 0
+    crop: Sequence[int] = (0, 0)
+
+    def lowered(self, inputs: Codes) -> np.ndarray:
+        """What raised inputs add to the sums, negative: (output channels,)."""
+        sums = self.codes.astype(np.float64).sum(tuple(range(1, self.codes.ndim)))
+        return (inputs.low * np.float64(inputs.scale) * sums * self.scale).astype(np.float32)
+
+
 def _dequantized(
     emitter: Emitter, node: fx.Node, values: dict[str, Any], layer: QuantizedLayer,
     bias: np.ndarray | None, operator: str, window: dict[str, Any], path: str,
 ) -> str:  # fmt: skip
     """DequantizeLinear on both inputs of a float operator; the runtime makes it int8."""
-    source = values["input"]
-    read = emitter.value(source) if layer.inputs is None else _read(emitter, source, layer.inputs)
-    weight, shuffle = _weight(emitter, values["weight"], operator), 0
-    if layer.codes is not None and layer.scale is not None:
-        codes, scale, axis = layer.codes, layer.scale, layer.axis
-        if operator == "MatMul":
-            codes, axis = codes.T, 1
-        if operator == "ConvTranspose" and grows_by_stride(window):
-            shuffle, operator, axis = window["strides"][0], "Conv", 0
-            codes, scale, bias, window = subpixel(codes, scale, bias, window)
-        elif operator == "Conv" and fits_blocks(emitter.traced, node, codes, window):
-            shuffle = BLOCK
-            codes, scale, bias, window = in_blocks(codes, scale, bias, window)
-        if layer.outputs is None and (bias is None or not bias.any()) and _is_read_again(node):
-            bias = np.full(scale.shape, NOTHING, np.float32)
-        parts = [emitter.constant(codes, "codes"), emitter.constant(scale, "scale")]
-        parts.append(emitter.constant(np.zeros(scale.shape, np.int8), "zero"))
-        weight = emitter.emit("DequantizeLinear", parts, axis=axis)
-    parts = [read, weight]
-    if layer.outputs is not None:
-        made, dims = _operator(emitter, operator, parts, path, window), value_of(node).dim() - 2
-        made = rounded_sums(emitter, made, layer.outputs.tiled(shuffle), dims)
-        made = shifted(emitter, made, bias, dims)
-    else:
+    source, inputs, outputs = values["input"], layer.inputs, layer.outputs
+    if layer.codes is None or layer.scale is None:
+        read = emitter.value(source) if inputs is None else _read(emitter, source, inputs)
+        parts = [read, _weight(emitter, values["weight"], operator)]
         parts += [] if bias is None else [emitter.constant(bias, "bias")]
-        made = _operator(emitter, operator, parts, path, window)
-    return shuffled(emitter, made, shuffle)
+        return _operator(emitter, operator, parts, path, window)
+    kernel = _kernel(emitter, node, layer, bias, operator, window)
+    raised = inputs is not None and inputs.signed and _can_be_raised(kernel, source)
+    sums = kernel.lowered(inputs) if inputs is not None and raised else None
+    bias = kernel.bias
+    if outputs is None and bias is not None:
+        sums, bias = bias if sums is None else sums + bias, None
+    if outputs is None and _is_read_again(node) and (sums is None or not sums.any()):
+        sums = np.full(kernel.scale.shape, NOTHING, np.float32)
+    read = emitter.value(source) if inputs is None else _read(emitter, source, inputs, raised)
+    parts = [read, _dequantized_weight(emitter, kernel)]
+    parts += [] if sums is None else [emitter.constant(sums, "bias")]
+    made = _operator(emitter, kernel.operator, parts, path, kernel.window)
+    if outputs is not None:
+        dims = value_of(node).dim() - 2
+        if _can_be_one_pixel(emitter, node, kernel):
+            made = apart(emitter, made)
+        made = rounded_sums(emitter, made, outputs.tiled(kernel.shuffle), dims)
+        made = shifted(emitter, made, bias, dims)
+    return shuffled(emitter, made, kernel.shuffle, kernel.crop)
 
 
-def _read(emitter: Emitter, source: fx.Node, inputs: Codes) -> str:
+def _kernel(
+    emitter: Emitter, node: fx.Node, layer: QuantizedLayer, bias: np.ndarray | None, operator: str,
+    window: dict[str, Any],
+) -> _Kernel:  # fmt: skip
+    """The rewrite that OpenVINO computes quickest, or in int8 at all."""
+    codes, scale = layer.codes, layer.scale
+    assert codes is not None
+    assert scale is not None
+    if operator == "MatMul":
+        return _Kernel(operator, window, codes.T, scale, 1, bias)
+    if operator == "ConvTranspose" and is_subpixel(window):
+        shuffle, (_, crop) = window["strides"][0], overhangs(window)
+        codes, scale, bias, window = subpixel(codes, scale, bias, window)
+        return _Kernel("Conv", window, codes, scale, 0, bias, shuffle, crop)
+    if operator == "Conv" and fits_blocks(emitter.traced, node, codes, window):
+        codes, scale, bias, window = in_blocks(codes, scale, bias, window)
+        return _Kernel("Conv", window, codes, scale, 0, bias, BLOCK)
+    return _Kernel(operator, window, codes, scale, layer.axis, bias)
+
+
+def _dequantized_weight(emitter: Emitter, kernel: _Kernel) -> str:
+    parts = [emitter.constant(kernel.codes, "codes"), emitter.constant(kernel.scale, "scale")]
+    parts.append(emitter.constant(np.zeros(kernel.scale.shape, np.int8), "zero"))
+    return emitter.emit("DequantizeLinear", parts, axis=kernel.axis)
+
+
+def _can_be_raised(kernel: _Kernel, source: fx.Node) -> bool:
+    """Whether a layer's inputs may be so much higher that they need no zero point.
+
+    OpenVINO 2026 loses zero points behind a concatenation and a pad. Raised inputs have none, and
+    what they add to the sums goes into the bias; but zeros that are padded would have to be raised
+    as well.
+    """
+    copied = all(pad_of(pad)[0] != "constant" for pad in pads_behind(source))
+    return kernel.operator == "Conv" and copied and not any(kernel.window.get("pads", ()))
+
+
+def _can_be_one_pixel(emitter: Emitter, node: fx.Node, kernel: _Kernel) -> bool:
+    """Whether an image of SMALLEST pixels, or the least that is taken, is one pixel here.
+
+    OpenVINO 2026 mixes up the scales of channels where it rounds the sums of one pixel.
+    """
+    least = max(SMALLEST, emitter.traced.step)
+    shrunk = least / emitter.traced.sides[0].first if emitter.traced.sides else 1.0
+    cells = max(kernel.shuffle, 1)
+    return all(side.first * (1.0 if side.fixed else shrunk) <= cells for side in sides_of(node)[2:])
+
+
+def _read(emitter: Emitter, source: fx.Node, inputs: Codes, raised: bool = False) -> str:
     """A layer's input on its grid; what only moves values, pad or shuffle, comes behind."""
     base, pads = behind_pads(emitter, source)
     name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
-    read = rounded(emitter, name, inputs)
+    read = rounded(emitter, name, inputs, raised=raised)
     read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
     for pad in pads:
         read = write_pad(emitter, read, pad)

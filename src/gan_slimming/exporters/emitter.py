@@ -63,12 +63,12 @@ class Emitter:
         self.form: Form = form
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
+        self.makers: dict[str, onnx.NodeProto] = {}
         self.constants: dict[str, onnx.TensorProto] = {}
         self.names: dict[fx.Node, str] = {node: name for name, node in traced.sources.items()}
         self.float_layers: list[str] = []
         self.shuffled: dict[str, tuple[str, dict[str, Any]]] = {}
         self.parts: dict[fx.Node, list[str]] = {}
-        self.turned: set[str] = set()
         self.widths = widths if widths is not None else file_widths(traced, form)
         self.numbers: dict[Any, str] = {}
         self._shapes: dict[str, str] = {}
@@ -84,6 +84,7 @@ class Emitter:
         output = self._unique(name or operator)
         node = helper.make_node(operator, list(inputs), [output], name=output, **attributes)
         self.nodes.append(node)
+        self.makers[output] = node
         return output
 
     def _unique(self, name: str) -> str:

@@ -26,6 +26,7 @@ from gan_slimming.exporters.rewrites import rows_as_channels, rows_as_inputs, su
 from gan_slimming.exporters.shapes import END, cut
 from gan_slimming.exporters.windows import (
     INPUTS_AT_ONCE,
+    overhangs,
     reads_thin_rows,
     rows_to_split,
     subpixel,
@@ -100,9 +101,14 @@ def integer_layer(
     held, outputs = _Layer(emitter, *parts), layer.outputs
     if operator in ("Gemm", "MatMul"):
         return _matrix_product(held)
-    if outputs is not None and outputs.full:
+    if outputs is not None and outputs.full and _fills_whole_cells(operator, window):
         return _bytes_to_bytes(held, outputs, operator, window)
     return _bytes_to_float(held, outputs, operator, window)
+
+
+def _fills_whole_cells(operator: str, window: dict[str, Any]) -> bool:
+    """Whether a transposed convolution makes stride pixels of each, and nothing beyond."""
+    return operator != "ConvTranspose" or overhangs(window) == ([0, 0], [0, 0])
 
 
 def _matrix_product(layer: _Layer) -> str:
@@ -119,9 +125,9 @@ def _bytes_to_float(
     """ConvInteger, then one scale and one shift per channel."""
     emitter, codes, scale, bias = layer.emitter, layer.codes, layer.scale, layer.bias
     read, zero = layer.read(unsigned=not layer.narrow)
-    dims, factor = codes.ndim - 2, 0
+    dims, factor, crop = codes.ndim - 2, 0, [0, 0]
     if operator == "ConvTranspose":
-        factor = window["strides"][0]
+        factor, (_, crop) = window["strides"][0], overhangs(window)
         codes, scale, bias, window = subpixel(codes, scale, bias, window)
     rows = rows_to_split(codes, window)
     if rows:
@@ -132,7 +138,7 @@ def _bytes_to_float(
     made = layer.in_float(sums, scale, 1)
     if outputs is not None:
         made = rounded_sums(emitter, made, outputs.tiled(factor), dims)
-    return shuffled(emitter, shifted(emitter, made, bias, dims), factor)
+    return shuffled(emitter, shifted(emitter, made, bias, dims), factor, crop)
 
 
 def _bytes_to_bytes(

@@ -84,10 +84,6 @@ def _arithmetic(emitter: Emitter, node: fx.Node, operator: str) -> str:
     if values.get("alpha", 1) != 1:
         second = emitter.emit("Mul", [second, emitter.scalar(values["alpha"], dtype)])
     result = emitter.emit(operator, [first, second])
-    held = (emitter.traced.tensors.get(part) for part in parts if isinstance(part, fx.Node))
-    scales = [scale for scale in held if scale is not None and scale.size > 1]
-    if operator in ("Mul", "Div") and any(scale.min() < 0 for scale in scales):
-        emitter.turned.add(result)
     return emitter.emit("Floor", [result]) if rounding else result
 
 

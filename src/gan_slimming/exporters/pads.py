@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 from torch import fx
 
 from gan_slimming.exporters.emitter import Emitter
@@ -61,15 +64,44 @@ def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
     return mode, float(fill), list(pads)
 
 
-def behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
-    """Where a quantiser may stand: in front of pads that copy values or add zeros."""
+def pads_behind(source: object, given: Container[fx.Node] = ()) -> list[fx.Node]:
+    """Return the pads that a value comes from, the last one last, up to one of the values given.
+
+    Only those that copy values or add zeros: a quantiser may stand in front of them.
+    """
     pads: list[fx.Node] = []
-    given = set(emitter.traced.sources.values())
-    while source not in given and source.op == "call_function" and operator_name(source) in PADS:
-        if pad_of(source)[1] != 0.0:
+    while isinstance(source, fx.Node) and source not in given and source.op == "call_function":
+        if operator_name(source) not in PADS or pad_of(source)[1] != 0.0:
             break
         pads.insert(0, source)
-        inner = source.args[0]
-        assert isinstance(inner, fx.Node)
-        source = inner
-    return source, pads
+        source = source.args[0]
+    return pads
+
+
+def behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
+    """Where a quantiser may stand, and the pads between it and its layer."""
+    pads = pads_behind(source, set(emitter.traced.sources.values()))
+    base = pads[0].args[0] if pads else source
+    assert isinstance(base, fx.Node)
+    return base, pads
+
+
+def without_zero_pads(
+    emitter: Emitter, source: fx.Node, window: dict[str, Any]
+) -> tuple[fx.Node, dict[str, Any]]:
+    """Take zeros that are padded right in front of a convolution into its own window.
+
+    Returns:
+        What the convolution reads then, and its window.
+    """
+    dims = len(window["pads"]) // 2
+    for pad in reversed(pads_behind(source, set(emitter.traced.sources.values()))):
+        mode, _, amounts = pad_of(pad)
+        whole = all(isinstance(amount, int) and amount >= 0 for amount in amounts)
+        if mode != "constant" or not whole or any(amounts[2 * dims :]):
+            break
+        amounts = [*amounts, *[0] * (2 * dims)][: 2 * dims]
+        more = [*amounts[-2::-2], *amounts[::-2]]  # aten begins at the last axis, ONNX at the first
+        pads = [old + new for old, new in zip(window["pads"], more, strict=True)]
+        source, window = pad.args[0], {**window, "pads": pads}  # pyright: ignore
+    return source, window

@@ -20,16 +20,15 @@ class SubpixelConvolution(NamedTuple):
     pads: tuple[int, int, int, int]
 
 
-def fits_subpixel(
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    output_padding: tuple[int, int],
-) -> bool:
-    """Whether a transposed convolution makes exactly stride pixels of one, in both directions."""
-    sides = zip(kernel, stride, padding, output_padding, strict=True)
-    grows = all(extra == 2 * pad + step - size for size, step, pad, extra in sides)
-    return grows and stride[0] == stride[1]
+def overhang(kernel: int, stride: int, padding: int, output_padding: int) -> tuple[int, int]:
+    """Return what a transposed convolution makes beyond stride pixels of each, in one direction.
+
+    Returns:
+        cells, crop: further cells of stride pixels behind the last, and pixels to cut off again.
+    """
+    beyond = kernel + output_padding - stride - 2 * padding
+    cells = max(0, -(-beyond // stride))
+    return cells, cells * stride - beyond
 
 
 def subpixel_convolution(
@@ -43,7 +42,9 @@ def subpixel_convolution(
     Args:
         weight: (in, out, height, width) of the transposed convolution, any type of number.
         stride: the same in both directions.
-        padding: of the transposed convolution; `fits_subpixel` holds.
+        padding: of the transposed convolution.
+    Returns:
+        What makes exactly stride pixels of each; `overhang` says what is missing or too much.
     """
     inputs, outputs, height, width = weight.shape
     rows, top, bottom = _taps(height, stride, padding[0])

@@ -10,7 +10,7 @@ from torch import fx
 from gan_slimming.exporters.graph import TracedGenerator
 from gan_slimming.exporters.rewrites import (
     blocks_as_channels,
-    fits_subpixel,
+    overhang,
     subpixel_convolution,
 )
 from gan_slimming.exporters.tracing import sides_of
@@ -33,17 +33,21 @@ def spread(value: Any, dims: int) -> list[int]:
 def has_integers(operator: str, window: dict[str, Any]) -> bool:
     """Whether ONNX has the operator on integers, or a rewrite to one."""
     if operator == "ConvTranspose":
-        return grows_by_stride(window)
+        return is_subpixel(window)
     return operator in ("Gemm", "MatMul") or len(window["kernel_shape"]) == 2
 
 
-def grows_by_stride(window: dict[str, Any]) -> bool:
-    """Whether a transposed convolution can be written as a subpixel one."""
-    sides = [window[n] for n in ("kernel_shape", "strides", "pads", "output_padding")]
-    if window["group"] != 1 or len(sides[0]) != 2 or set(window["dilations"]) != {1}:
-        return False
-    kernel, stride, pads, extra = [(int(side[0]), int(side[1])) for side in sides]
-    return fits_subpixel(kernel, stride, pads, extra)
+def is_subpixel(window: dict[str, Any]) -> bool:
+    """Whether a transposed convolution can be written as a subpixel one, perhaps cropped."""
+    strides, dilations = window["strides"], window["dilations"]
+    return window["group"] == 1 and len(strides) == 2 and {*dilations} == {1} == {len({*strides})}
+
+
+def overhangs(window: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Return further cells and pixels to crop of a subpixel convolution, rows and columns each."""
+    sides = (window[name][:2] for name in ("kernel_shape", "strides", "pads", "output_padding"))
+    found = [overhang(*side) for side in zip(*sides, strict=True)]
+    return [cells for cells, _ in found], [crop for _, crop in found]
 
 
 def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
@@ -105,7 +109,10 @@ def subpixel(
     ONNX has no transposed convolution on integers.
     """
     factor, padding = window["strides"][0], tuple(window["pads"][:2])
-    spread, pads = subpixel_convolution(codes, factor, padding)
+    spread, (top, left, bottom, right) = subpixel_convolution(codes, factor, padding)
+    (below, beside), _ = overhangs(window)
     tiled = None if bias is None else np.tile(bias, factor**2)
-    shape = {"pads": list(pads), "kernel_shape": list(spread.shape[2:])}
-    return spread, np.tile(scale, factor**2), tiled, shape
+    pads = [top, left, bottom + below, right + beside]
+    return spread, np.tile(scale, factor**2), tiled, {
+        "pads": pads, "kernel_shape": list(spread.shape[2:])
+    }  # fmt: skip
