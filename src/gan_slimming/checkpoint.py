@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.files import write_atomically
 from gan_slimming.models.checkpoints import one_line
 from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.packing import fill, pack, quantizers_by_layer, unpack_vectors
@@ -80,7 +80,7 @@ def save_generator(
             "use numbers, texts, lists and dicts only"
         ) from error
     content = save(tensors, metadata={KEY: text})
-    _write_atomically(Path(path), content)
+    _write(Path(path), content)
     return len(content)
 
 
@@ -197,22 +197,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """The whole file or none of it, whatever happens meanwhile."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _write(path: Path, content: bytes) -> None:
+    """Write the whole file or none of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_atomically(path, content)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({one_line(error)}); check the folder and the free space"
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _bitmask(kept: Iterable[int]) -> str:

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.saturation import exact_request
+from gan_slimming.openvino_int8 import compile_request, open_request
 
 RUNTIMES = ("onnxruntime", "openvino")
 SUFFIXES = (".onnx", ".xml")
@@ -22,6 +22,15 @@ KEY = "gan_slimming"
 """The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
 Run = Callable[..., np.ndarray]
 """Inputs in the generator's order, to its pictures."""
+
+
+class Started(NamedTuple):
+    """A file in a runtime: what runs it, the runtime's own object, metadata, `float_layers`."""
+
+    run: Run
+    native: Any
+    metadata: str
+    float_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class RuntimeModel:
         size_bytes: of the file, its weights included.
         run: the runtime's function.
         native: the runtime's own object, to ask it about layers.
+        float_layers: quantised layers that this CPU's int8 kernels get wrong, in the runtime's
+            names; they are computed in float, on the same grids.
     """
 
     runtime: str
@@ -45,6 +56,7 @@ class RuntimeModel:
     size_bytes: int
     run: Run
     native: Any
+    float_layers: tuple[str, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Pictures in the generator's own convention, to the same; or noise, and classes."""
@@ -91,13 +103,16 @@ def open_runtime(
     start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
     require(runtime)
     try:
-        run, native, text = start(file, threads, precision=precision, profile=profile)
+        started = start(file, threads, precision=precision, profile=profile)
     except Exception as error:  # runtimes raise kinds of their own; the text says what is wrong
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
-    metadata = json.loads(text) if text else {}
+    metadata = json.loads(started.metadata) if started.metadata else {}
     contract = InputContract(**metadata.get("contract", {}))
-    return RuntimeModel(runtime, threads, contract, metadata, size_bytes, run, native)
+    return RuntimeModel(
+        runtime, threads, contract, metadata, size_bytes, started.run, started.native,
+        started.float_layers,
+    )  # fmt: skip
 
 
 def require(*packages: str) -> None:
@@ -111,8 +126,8 @@ def require(*packages: str) -> None:
 
 def start_onnxruntime(
     source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
-) -> tuple[Run, Any, str]:
-    """A file's path or its content, ready to run on the CPU: function, session, metadata."""
+) -> Started:
+    """Load a file's path or its content, to run on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -129,16 +144,19 @@ def start_onnxruntime(
     def run(*inputs: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0])
 
-    return run, session, session.get_modelmeta().custom_metadata_map.get(KEY, "")
+    return Started(run, session, session.get_modelmeta().custom_metadata_map.get(KEY, ""))
 
 
 def start_openvino(
-    source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
-) -> tuple[Run, Any, str]:
-    """The same in OpenVINO: function, request, metadata.
+    source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False,
+    check: bool = True,
+) -> Started:  # fmt: skip
+    """Load the same in OpenVINO.
 
-    Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told. And
-    where sums of products would not fit this CPU's int8 kernels, it computes them in float.
+    Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told.
+
+    Args:
+        check: find layers that this CPU's int8 kernels get wrong, and compute them in float.
     """
     import openvino
 
@@ -156,10 +174,13 @@ def start_openvino(
         held = model.get_rt_info(["framework", KEY]).astype(str)
     told = json.loads(held).get("contract") if held else None
     contract = InputContract(**told) if told else None
-    request = exact_request(model, source, settings, contract)
+    if check:
+        request, float_layers = open_request(model, source, settings, contract)
+    else:
+        request, float_layers = compile_request(model, settings), ()
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
-    return run, request, held
+    return Started(run, request, held, float_layers)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import NodeProto, numpy_helper
 
 from gan_slimming.exporters.emitter import Emitter
 from gan_slimming.exporters.graph import Codes, OutputCodes
@@ -17,6 +17,8 @@ FOLDED = frozenset({
     "Min", "DepthToSpace", "Pad", "Reshape", "Transpose", "Slice",
 })  # fmt: skip
 """Operators that OpenVINO folds into the quantiser behind them, or moves it past."""
+SCALES = frozenset({"Mul", "Div", "BatchNormalization"})
+SUMS_AND_SCALES = frozenset({"Add", "Sub", "Mul", "Div"})
 
 
 def quantize(emitter: Emitter, name: str, codes: Codes, zero: str) -> str:
@@ -37,31 +39,40 @@ def apart(emitter: Emitter, name: str) -> str:
     return emitter.emit("Max", [name, emitter.scalar(LOWEST)])
 
 
+def scalable(emitter: Emitter, name: str, scales: Iterable[np.ndarray]) -> str:
+    """Return a value that constants may be multiplied with.
+
+    OpenVINO folds them into the quantiser in front, too, and gets negative ones wrong there.
+    """
+    if emitter.form != "qdq" or not any((scale < 0).any() for scale in scales):
+        return name
+    quantized = any(maker.op_type == "DequantizeLinear" for maker, _ in _in_front(emitter, name))
+    return apart(emitter, name) if quantized else name
+
+
 def _is_misread(emitter: Emitter, name: str, codes: Codes) -> bool:
-    """Whether OpenVINO 2026 computes nonsense in a quantiser of this value.
+    """Return whether OpenVINO 2026 computes nonsense in a quantiser of this value.
 
     It folds scales of channels into a quantiser, and swaps the limits where one is negative. It
     moves a quantiser in front of a concatenation, and loses its zero point there.
     """
-    while (maker := emitter.makers.get(name)) is not None:
-        if maker.op_type == "Concat":
-            return codes.signed
-        if maker.op_type not in FOLDED:
-            return False
-        if maker.op_type in ("Mul", "Div", "BatchNormalization"):
-            scales = _constants(emitter, maker.input[:2])
-            if any((scale < 0).any() for scale in scales):
-                return True
-        values = [given for given in maker.input if given not in emitter.constants]
-        if maker.op_type in ("Add", "Sub", "Mul", "Div") and len(values) != 1:
-            return False
-        name = values[0]
+    for maker, constants in _in_front(emitter, name):
+        if maker.op_type == "Concat" and codes.signed:
+            return True
+        if maker.op_type in SCALES and any((scale < 0).any() for scale in constants[:1]):
+            return True
     return False
 
 
-def _constants(emitter: Emitter, names: Iterable[str]) -> list[np.ndarray]:
-    held = (emitter.constants.get(name) for name in names)
-    return [numpy_helper.to_array(tensor) for tensor in held if tensor is not None]
+def _in_front(emitter: Emitter, name: str) -> Iterator[tuple[NodeProto, list[np.ndarray]]]:
+    """Yield what makes a value, and its constants, as far as OpenVINO looks from a quantiser."""
+    while (maker := emitter.makers.get(name)) is not None:
+        held = [emitter.constants.get(given) for given in maker.input]
+        yield maker, [numpy_helper.to_array(tensor) for tensor in held if tensor is not None]
+        values = [given for given in maker.input if given not in emitter.constants]
+        if maker.op_type not in FOLDED or (maker.op_type in SUMS_AND_SCALES and len(values) != 1):
+            return
+        name = values[0]
 
 
 def rounded(emitter: Emitter, name: str, codes: Codes, *, raised: bool = False) -> str:
@@ -78,12 +89,18 @@ def rounded(emitter: Emitter, name: str, codes: Codes, *, raised: bool = False) 
 
 
 def rounded_sums(emitter: Emitter, name: str, outputs: OutputCodes, dims: int) -> str:
-    """Sums with `dims` spatial axes on their channels' grids, in float."""
+    """Sums with `dims` spatial axes on their channels' grids, in float.
+
+    Equal scales are written as one: OpenVINO moves them behind a shuffle, and would make as many
+    channels of one there as it has scales.
+    """
     if not outputs.full:
         low, high = (_along(emitter, c * outputs.scale, dims) for c in (outputs.low, outputs.high))
         name = emitter.emit("Min", [emitter.emit("Max", [name, low]), high])
-    held = [emitter.constant(outputs.scale, "scale")]
-    held.append(emitter.constant(np.zeros(outputs.scale.shape, np.int8), "zero"))
+    scale = outputs.scale
+    scale = scale[0] if (scale == scale[0]).all() else scale
+    held = [emitter.constant(np.asarray(scale), "scale")]
+    held.append(emitter.constant(np.zeros(scale.shape, np.int8), "zero"))
     name = emitter.emit("QuantizeLinear", [name, *held], axis=1)
     return emitter.emit("DequantizeLinear", [name, *held], axis=1)
 
@@ -112,4 +129,5 @@ def shuffled(emitter: Emitter, name: str, factor: int, crop: Sequence[int] = (0,
 
 def _along(emitter: Emitter, vector: np.ndarray, dims: int) -> str:
     """A vector that broadcasts along axis 1 of a value with `dims` spatial axes."""
+    vector = vector[:1] if (vector == vector[0]).all() else vector
     return emitter.constant(vector.astype(np.float32).reshape(-1, *[1] * dims), "channel")

@@ -257,11 +257,16 @@ def _can_be_one_pixel(emitter: Emitter, node: fx.Node, kernel: _Kernel) -> bool:
 
 
 def _read(emitter: Emitter, source: fx.Node, inputs: Codes, raised: bool = False) -> str:
-    """A layer's input on its grid; what only moves values, pad or shuffle, comes behind."""
+    """A layer's input on its grid; what only moves values, pad or shuffle, comes behind.
+
+    A zero point stays behind a shuffle: OpenVINO 2026 loses it there on some CPUs.
+    """
     base, pads = behind_pads(emitter, source)
-    name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
+    name = emitter.value(base)
+    moves = name in emitter.shuffled and (raised or not inputs.signed)
+    name, how = emitter.shuffled[name] if moves else (name, {})
     read = rounded(emitter, name, inputs, raised=raised)
-    read = emitter.emit("DepthToSpace", [read], **shuffle_how) if shuffle_how else read
+    read = emitter.emit("DepthToSpace", [read], **how) if moves else read
     for pad in pads:
         read = write_pad(emitter, read, pad)
     return read

@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from gan_slimming.exporters.activations import ACTIVATIONS
+from gan_slimming.exporters.codes import scalable
 from gan_slimming.exporters.convolutions import linear
 from gan_slimming.exporters.creation import CREATION
 from gan_slimming.exporters.emitter import Emitter
@@ -83,6 +84,10 @@ def _arithmetic(emitter: Emitter, node: fx.Node, operator: str) -> str:
     first, second = (emitter.value(part, dtype) for part in parts)
     if values.get("alpha", 1) != 1:
         second = emitter.emit("Mul", [second, emitter.scalar(values["alpha"], dtype)])
+    if operator in ("Mul", "Div"):
+        held = [emitter.traced.tensors.get(part) for part in parts if isinstance(part, fx.Node)]
+        scales = [scale for scale in held if scale is not None]
+        first, second = (scalable(emitter, name, scales) for name in (first, second))
     result = emitter.emit(operator, [first, second])
     return emitter.emit("Floor", [result]) if rounding else result
 

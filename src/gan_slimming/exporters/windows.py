@@ -14,6 +14,7 @@ from gan_slimming.exporters.rewrites import (
     subpixel_convolution,
 )
 from gan_slimming.exporters.tracing import sides_of
+from gan_slimming.pruning.nodes import operator_name
 
 BLOCK = 2
 """Rows and columns that a layer with few outputs computes at once."""
@@ -81,14 +82,26 @@ def _has_plain_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
 def fits_blocks(
     traced: TracedGenerator, node: fx.Node, codes: np.ndarray, window: dict[str, Any]
 ) -> bool:
-    """Whether a convolution had better compute blocks: few outputs, and always whole blocks."""
+    """Whether a last layer had better compute blocks: few outputs, and always whole blocks."""
     plain = {*window["strides"], *window["dilations"], window["group"]} == {1}
     few = codes.ndim == 4 and codes.shape[0] <= FEW_OUTPUTS and min(codes.shape[2:]) > 1
     made, given = sides_of(node)[2:], traced.sides
     whole = len(made) == len(given) == 2 and traced.step % BLOCK == 0
     for one, other in zip(made, given, strict=False):
         whole = whole and one.first % other.first == 0 and one.second % other.second == 0
-    return plain and few and whole
+    return plain and few and whole and not _feeds_layer(node)
+
+
+def _feeds_layer(node: fx.Node) -> bool:
+    """Whether what a layer gives goes into another one."""
+    waiting, seen = [*node.users], set()
+    while waiting:
+        user = waiting.pop()
+        if operator_name(user).startswith(("conv", "linear")):
+            return True
+        waiting += [other for other in user.users if other not in seen]
+        seen.add(user)
+    return False
 
 
 def in_blocks(

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gan_slimming.config import UserError
+from gan_slimming.files import cache_folder
 
 try:
     import fcntl
@@ -72,12 +73,6 @@ SOURCES = {
     ),
 }
 """The names known here: three feature networks and LPIPS's linear layers (squeeze, v0.1)."""
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/gan-slimming, or ~/.cache/gan-slimming. Not made here."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gan-slimming"
 
 
 def find_weights(name: str) -> Path | None:

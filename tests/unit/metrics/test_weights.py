@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from gan_slimming.config import UserError
+from gan_slimming.files import cache_folder
 from gan_slimming.metrics import weights
 from gan_slimming.metrics.weights import (
     SOURCES,
     Source,
-    cache_folder,
     download,
     fetch_weights,
     find_weights,

@@ -1,0 +1,183 @@
+"""OpenVINO's int8 kernels, layer by layer: which layers there are, and how to keep one in float.
+
+A kernel may compute something else than the quantisers say: on x86 CPUs without VNNI or AMX two
+products of bytes are added in 16 bits and saturate, and OpenVINO 2026 gets some combinations of
+operators wrong on some CPUs. Each layer is checked when a file is opened (`kernel_check`). What is
+wrong is computed in float on the same grids, that layer alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_slimming.config import PORTABLE_WEIGHT_BITS, InputContract
+
+INT8_KERNELS = "LP_TRANSFORMS_MODE"
+"""OpenVINO's name for turning quantised layers into int8 ones."""
+LAYERS = frozenset({
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
+    "MatMul",
+})  # fmt: skip
+"""OpenVINO's operators that multiply weights with values."""
+LOWEST = np.finfo(np.float32).min
+_CORES: list[Any] = []
+"""Held for good: with OpenVINO 2026.4, a signal after one is given up can end in a crash."""
+
+
+def open_request(
+    model: Any, source: Path | bytes, settings: dict[str, Any], contract: InputContract | None
+) -> tuple[Any, tuple[str, ...]]:
+    """Compile a model so that it computes what its quantisers say.
+
+    Args:
+        model, source: what was read, and from where.
+        settings: of the compilation.
+        contract: what the generator takes; None where nobody knows.
+    Returns:
+        An infer request, and the quantised layers that it computes in float, by name.
+    """
+    from gan_slimming.kernel_check import wrong_layers
+
+    if not has_quantizers(model):
+        return compile_request(model, settings), ()
+    wrong = wrong_layers(source, settings, contract)
+    if wrong:
+        model = keep_in_float(read_model(source), wrong)
+    return compile_request(model, settings), wrong
+
+
+def read_model(source: Path | bytes) -> Any:
+    """Read a file's path or its content."""
+    return _own_core().read_model(source)
+
+
+def compile_request(model: Any, settings: dict[str, Any]) -> Any:
+    """Compile for the CPU. Each form of a model has a core, or they would share weights."""
+    return _own_core().compile_model(model, "CPU", settings).create_infer_request()
+
+
+def _own_core() -> Any:
+    import openvino
+
+    _CORES.append(openvino.Core())
+    return _CORES[-1]
+
+
+@functools.cache
+def saturates() -> bool:
+    """Return whether int8 convolutions lose the top of large sums on this CPU, by trying one."""
+    import openvino
+    from openvino import opset13 as ops
+
+    codes = np.full((16, 16, 1, 1), 127, np.int8)
+    values = ops.parameter([1, 16, 4, 4], np.float32)
+    limits = np.float32(0), np.float32(255)
+    quantized = ops.fake_quantize(values, *limits, *limits, 256)
+    weight = ops.multiply(ops.convert(ops.constant(codes), "f32"), ops.constant(np.float32(1)))
+    window = [1, 1], [0, 0], [0, 0], [1, 1]
+    made = ops.convolution(quantized, weight, *window)
+    model = openvino.Model([made], [values], "saturation")  # pyright: ignore
+    request = compile_request(model, {"INFERENCE_PRECISION_HINT": "f32"})
+    made = request.infer([np.full((1, 16, 4, 4), 255, np.float32)])[0]
+    return bool(np.abs(made - 16 * 127 * 255).max() > 1)
+
+
+def has_quantizers(model: Any) -> bool:
+    """Return whether anything in a model is quantised."""
+    return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
+
+
+def quantized_layers(model: Any) -> dict[str, Any]:
+    """Return name -> operator of every layer whose input and weight are quantised."""
+    layers = (op for op in model.get_ordered_ops() if op.get_type_name() in LAYERS)
+    found = {op.get_friendly_name(): op for op in layers if input_quantizer(op) and _codes(op)}
+    return dict(sorted(found.items()))  # the order of operators is not the same at each reading
+
+
+def input_quantizer(layer: Any) -> Any:
+    """Return the FakeQuantize that a layer reads through operators that only move or scale."""
+    op = layer.input_value(0).get_node()
+    while op.get_type_name() != "FakeQuantize":
+        values = [value.get_node() for value in op.input_values()]
+        values = [node for node in values if not is_constant(node)]
+        if len(values) != 1 or op.get_type_name() in LAYERS:
+            return None
+        op = values[0]
+    return op
+
+
+def is_constant(op: Any) -> bool:
+    """Return whether a value follows from constants and shapes alone."""
+    given = op.input_values()
+    return op.get_type_name() in ("Constant", "ShapeOf") or (
+        bool(given) and all(is_constant(value.get_node()) for value in given)
+    )
+
+
+def _codes(layer: Any) -> list[Any]:
+    """Return the int8 constants that a layer's weight is made of."""
+    found, waiting = [], [layer.input_value(1).get_node()]
+    while waiting:
+        op = waiting.pop()
+        if op.get_type_name() != "Constant":
+            waiting += [value.get_node() for value in op.input_values()]
+        elif op.get_element_type().get_type_name() in ("i8", "u8"):
+            found.append(op)
+    return found
+
+
+def wide_layers(model: Any) -> Iterator[str]:
+    """Yield layers with weights of more than PORTABLE_WEIGHT_BITS."""
+    most = 2 ** (PORTABLE_WEIGHT_BITS - 1)
+    for name, layer in quantized_layers(model).items():
+        if any(
+            np.abs(codes.data.astype(np.int16)).max(initial=0) > most for codes in _codes(layer)
+        ):
+            yield name
+
+
+def keep_in_float(model: Any, names: Collection[str]) -> Any:
+    """Keep some layers out of the int8 kernels, on the same grids. In place; returns the model.
+
+    A Max that changes nothing in front of the layer hides its quantiser from OpenVINO. One in front
+    of the quantiser keeps it from being folded, which goes wrong in float.
+    """
+    for name, layer in quantized_layers(model).items():
+        if name in names:
+            _insert_max(layer.input(0))
+            _insert_max(input_quantizer(layer).input(0))
+            _widen_codes(layer)
+    return model
+
+
+def all_in_float(model: Any) -> Any:
+    """Keep every quantiser from being folded, for a model without int8 kernels. In place."""
+    for layer in quantized_layers(model).values():
+        _widen_codes(layer)
+    for op in model.get_ordered_ops():
+        if op.get_type_name() == "FakeQuantize":
+            _insert_max(op.input(0))
+    return model
+
+
+def _widen_codes(layer: Any) -> None:
+    """Hold a weight's codes as float32. On some CPUs OpenVINO 2026 has no float product of int8."""
+    from openvino import opset13 as ops
+
+    for codes in _codes(layer):
+        wide = ops.constant(codes.data.astype(np.float32)).output(0)
+        for reader in list(codes.output(0).get_target_inputs()):
+            if reader.get_node().get_type_name() == "Convert":
+                reader.get_node().output(0).replace(wide)
+
+
+def _insert_max(port: Any) -> None:
+    from openvino import opset13 as ops
+
+    read = port.get_source_output()
+    port.replace_source_output(ops.maximum(read, LOWEST).output(0))
