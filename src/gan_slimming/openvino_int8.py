@@ -121,12 +121,14 @@ def is_constant(op: Any) -> bool:
 
 def _codes(layer: Any) -> list[Any]:
     """Return the int8 constants that a layer's weight is made of."""
-    found, waiting = [], [layer.input_value(1).get_node()]
+    waiting = [layer.input_value(1).get_node()]
+    if not is_constant(waiting[0]):
+        return []
+    found = []
     while waiting:
         op = waiting.pop()
-        if op.get_type_name() != "Constant":
-            waiting += [value.get_node() for value in op.input_values()]
-        elif op.get_element_type().get_type_name() in ("i8", "u8"):
+        waiting += [value.get_node() for value in op.input_values()]
+        if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "i8":
             found.append(op)
     return found
 
