@@ -2,13 +2,19 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test check lint format clean
+.PHONY: demo test test-int8 check lint format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
 
 test: .venv/.dev-installed
 	.venv/bin/python -m pytest -n auto
+	.venv/bin/python tests/every_cpu.py -q -n auto -m int8
+
+# Longer: 300 random generators and all registered ones, opened as on every kind of CPU.
+test-int8: .venv/.dev-installed
+	.venv/bin/python tests/every_cpu.py -q -n auto tests/unit tests/property -k "export or openvino or int8 or kernel or file or saturat"
+	.venv/bin/python -m tests.property.int8_everywhere --nets 300
 
 # All that a change has to pass.
 check: lint test

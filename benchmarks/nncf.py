@@ -39,8 +39,8 @@ from gan_slimming.data import from_contract, open_folder, to_contract
 from gan_slimming.latency import measure
 from gan_slimming.metrics.lpips import Lpips, load_lpips
 from gan_slimming.models.registry import attach_spec, spec_of
+from gan_slimming.openvino_int8 import saturates
 from gan_slimming.runtimes import open_runtime
-from gan_slimming.saturation import saturates
 from gan_slimming.workflows.export import convert
 from gan_slimming.workflows.models import resolve_model
 from gan_slimming.workflows.run_folder import environment

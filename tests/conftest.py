@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 # Tiny networks: threads would only wait for each other. Before torch is imported, subprocesses too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Verdicts on int8 kernels stay with one run of the tests.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="gan-slimming-tests-")
 
 import torch
 from torch import nn
@@ -20,6 +25,13 @@ from gan_slimming.models import CartoonGenerator, ResnetGenerator
 def seed() -> None:
     """Every test starts from the same random state."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def one_kind_of_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let export check int8 kernels on this CPU alone; the others cost seconds each."""
+    if find_spec("openvino") is not None:
+        monkeypatch.setattr("gan_slimming.workflows.export.kinds_of_cpu", lambda: [])
 
 
 @pytest.fixture(scope="session")

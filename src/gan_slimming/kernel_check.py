@@ -13,6 +13,10 @@ import functools
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,10 +28,14 @@ from openvino import opset13 as ops
 
 from gan_slimming.config import InputContract
 from gan_slimming.files import cache_folder, write_atomically
+from gan_slimming.flips import NOISE, only_flips
 from gan_slimming.openvino_int8 import (
     INT8_KERNELS,
+    ISA_LIMIT,
     all_in_float,
     compile_request,
+    cpu_flags,
+    has_quantizers,
     input_quantizer,
     is_constant,
     keep_in_float,
@@ -41,62 +49,113 @@ VERSION = 1
 """Of this check; verdicts of another one are not believed."""
 IMAGE_SIZE = 64
 """Least height and width, in pixels, of the image that is made up."""
+LEAST = 1e-3
+"""Mean difference of the whole image, over its spread, that is not looked into."""
 MEAN, LARGEST = 0.02, 0.1
 """Greatest mean difference of a piece over its values' spread, and greatest one over their range.
 A flip here and there stays far below; a lost zero point or scale is far above."""
-FLIPS = 0.05
-"""Mean difference over the spread of an image that rounding alone may always make."""
-NOISE, MORE = 1e-3, 1.5
-"""A change of the input so small beside its range, and how many times the difference that it makes
-int8 kernels may make. A network that amplifies flips of codes does so wherever they come from."""
-ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
-"""The environment variable that keeps OpenVINO from instructions that the CPU has."""
 Cut = Callable[[Any], list[Any]]
 """A model -> the values that it is cut at."""
 BEHIND = frozenset({"Add", "Subtract", "Multiply", "Maximum", "FakeQuantize", "Convert"})
 """What belongs to a layer behind its operator: scales, a bias, the rounding of its sums."""
 
 
-def wrong_layers(
-    source: Path | bytes, settings: dict[str, Any], contract: InputContract | None
-) -> tuple[str, ...]:
-    """Return the quantised layers that int8 kernels get wrong on this CPU, by name.
+def open_request(
+    model: Any, source: Path | bytes, settings: dict[str, Any], contract: InputContract | None
+) -> tuple[Any, tuple[str, ...]]:
+    """Compile a model so that it computes what its quantisers say.
 
-    The answer is kept in the cache folder for this content, CPU, precision and OpenVINO.
+    Args:
+        model, source: what was read, and from where.
+        settings: of the compilation.
+        contract: what the generator takes; None goes by the shapes of the model's inputs.
+    Returns:
+        An infer request, and the quantised layers that it computes in float, by name.
+    """
+    if not has_quantizers(model):
+        return compile_request(model, settings), ()
+    precision = settings.get("INFERENCE_PRECISION_HINT", "f32")
+    wrong = wrong_layers(source, contract, precision=precision)
+    if wrong and len(wrong) == len(quantized_layers(model)):
+        exact = all_in_float(read_model(source))
+        return compile_request(exact, {**settings, INT8_KERNELS: False}), wrong
+    if wrong:
+        model = keep_in_float(read_model(source), wrong)
+    return compile_request(model, settings), wrong
+
+
+def wrong_layers(
+    source: Path | bytes, contract: InputContract | None, *, kind: str = "", precision: str = "f32"
+) -> tuple[str, ...]:
+    """Return the quantised layers that int8 kernels get wrong, by OpenVINO's names.
+
+    The check runs in a process of its own, which OpenVINO may crash. The answer is kept in the
+    cache folder for this content, CPU, precision and OpenVINO.
 
     Args:
         source: a file's path or its content.
-        settings: of the compilation.
         contract: what the generator takes; None goes by the shapes of the model's inputs.
+        kind: of CPU, of `kinds_of_cpu`; this one without it.
+        precision: f32 or bf16, of what is not int8.
     """
-    precision = settings.get("INFERENCE_PRECISION_HINT", "f32")
-    file = cache_folder() / "int8-kernels" / f"{_key(source, precision)}.json"
+    limit = kind or os.environ.get(ISA_LIMIT, "")
+    file = _verdict_file(source, precision, limit)
     with suppress(OSError, ValueError, KeyError):
         return tuple(json.loads(file.read_text())["wrong_layers"])
-    found = check_layers(source, {"INFERENCE_PRECISION_HINT": precision}, contract)
+    found = _in_a_process(source, contract, precision, limit)
     with suppress(OSError):  # a folder that cannot be written costs the check again, no more
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps({"wrong_layers": found}).encode())
     return tuple(found)
 
 
-def check_layers(
-    source: Path | bytes, settings: dict[str, Any], contract: InputContract | None
+def _in_a_process(
+    source: Path | bytes, contract: InputContract | None, precision: str, limit: str
 ) -> list[str]:
-    """Run the check: see the module. Returns the layers that come out wrong, sorted."""
+    """Run the check apart: without cuts where it crashes; if that crashes, too, all is wrong."""
+    told = json.dumps(vars(contract)) if contract else ""
+    with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
+        file = source if isinstance(source, Path) else Path(folder, "model.onnx")
+        if isinstance(source, bytes):
+            file.write_bytes(source)
+        for cuts in ("cuts", "whole"):
+            done = subprocess.run(
+                [sys.executable, "-m", __name__, str(file), told, precision, cuts],
+                env={**os.environ, ISA_LIMIT: limit or "DEFAULT"}, capture_output=True, text=True,
+                check=False,
+            )  # fmt: skip
+            if done.returncode == 0:
+                return json.loads(done.stdout.splitlines()[-1])
+            if done.returncode == -signal.SIGINT:
+                raise KeyboardInterrupt
+    return list(quantized_layers(read_model(source)))
+
+
+def check_layers(
+    source: Path | bytes, settings: dict[str, Any], contract: InputContract | None,
+    cuts: Sequence[Cut] | None = None,
+) -> list[str]:  # fmt: skip
+    """Run the check: see the module. Returns the layers that come out wrong, sorted.
+
+    Args:
+        source, contract: as for `wrong_layers`.
+        settings: of the compilation.
+        cuts: ways to cut the model to pieces; None takes both.
+    """
     model = read_model(source)
     names = set(quantized_layers(model))
     wrong = set(wide_layers(model)) if saturates() else set()
     exact = _Exact(source, settings, made_up_inputs(model, contract))
-    for cut in CUTS:
+    suspects: set[str] = set()
+    for cut in CUTS if cuts is None else cuts:
         with suppress(RuntimeError):  # what cannot even run shows as a whole
-            wrong |= _wrong_pieces(read_model(source), cut, exact, settings)
-
-    def is_right(in_float: set[str]) -> bool:
-        return _is_right_as_a_whole(source, in_float, exact, settings)
-
-    if wrong < names and not is_right(wrong):
-        wrong |= _culprits(sorted(names - wrong), wrong, is_right)
+            suspects |= _wrong_pieces(read_model(source), cut, exact, settings) - wrong
+    # A cut may bring out a fault that the whole does not have: float has to help the whole as well.
+    if suspects and exact.error(wrong) > 2 * exact.error(wrong | suspects) + LEAST:
+        wrong |= suspects
+    if wrong < names and not exact.is_near(wrong):
+        near = exact.is_near
+        wrong |= _culprits(sorted(names - wrong), wrong, near) if near(names) else names
     return sorted(wrong)
 
 
@@ -140,7 +199,33 @@ class _Exact:
         self.outputs, values = found[:count], dict(zip(each, found[count:], strict=True))
         self.cuts = {cut: [values[key] for key in map(_key_of, ports[cut])] for cut in CUTS}
 
-    def moved(self) -> np.ndarray:
+        self._source, self._settings = source, settings
+
+    def image(self, in_float: set[str]) -> np.ndarray | None:
+        """Return the first output with int8 kernels but for some layers; None if that fails."""
+        model = keep_in_float(read_model(self._source), in_float)
+        try:
+            made = _infer(compile_request(model, self._settings), self.given)[0]
+        except RuntimeError:
+            return None
+        return made if made.shape == self.outputs[0].shape else None
+
+    def error(self, in_float: set[str]) -> float:
+        """Return the mean difference of that image over the spread of what is right."""
+        made, expected = self.image(in_float), self.outputs[0]
+        if made is None:
+            return np.inf
+        tiny = float(np.finfo(np.float32).tiny)
+        return float(np.abs(made - expected).mean()) / max(float(expected.std()), tiny)
+
+    def is_near(self, in_float: set[str]) -> bool:
+        """Return whether that image differs by no more than rounding explains."""
+        made, expected = self.image(in_float), self.outputs[0]
+        if made is None:
+            return False
+        return only_flips(made, expected, expected) or only_flips(made, expected, self._moved())
+
+    def _moved(self) -> np.ndarray:
         """Return the first output for an input that is changed by very little."""
         first, *rest = self.given
         noise = np.random.default_rng(1).standard_normal(first.shape, np.float32)
@@ -191,7 +276,7 @@ def _before_quantizers(model: Any) -> list[Any]:
     return list(found.values())
 
 
-CUTS = (_behind_layers, _before_quantizers)
+CUTS: tuple[Cut, ...] = (_behind_layers, _before_quantizers)
 
 
 def _wrong_pieces(model: Any, cut: Cut, exact: _Exact, settings: dict[str, Any]) -> set[str]:
@@ -209,7 +294,7 @@ def _wrong_pieces(model: Any, cut: Cut, exact: _Exact, settings: dict[str, Any])
             if reader.get_node().get_type_name() != "Result":
                 reader.replace_source_output(start.output(0))
     results = [ops.result(end) for end in ends]
-    pieces = openvino.Model(results, [*model.get_parameters(), *starts], "pieces")
+    pieces = openvino.Model(results, [*model.get_parameters(), *starts], "pieces")  # pyright: ignore
     made = _infer(compile_request(pieces, settings), [*exact.given, *exact.cuts[cut]])
     wrong: set[str] = set()
     for port, one, other in zip(ends, made, [*exact.outputs, *exact.cuts[cut]], strict=True):
@@ -243,31 +328,6 @@ def is_near(made: np.ndarray, expected: np.ndarray) -> bool:
     return bool(apart.mean() <= mean and apart.max() <= largest)
 
 
-def _is_right_as_a_whole(
-    source: Path | bytes, wrong: set[str], exact: _Exact, settings: dict[str, Any]
-) -> bool:
-    model = keep_in_float(read_model(source), wrong)
-    try:
-        made = _infer(compile_request(model, settings), exact.given)[0]
-    except RuntimeError:
-        return False
-    expected = exact.outputs[0]
-    if made.shape != expected.shape:
-        return False
-    return only_flips(made, expected, expected) or only_flips(made, expected, exact.moved())
-
-
-def only_flips(made: np.ndarray, expected: np.ndarray, moved: np.ndarray) -> bool:
-    """Return whether rounding can have made the difference between int8 kernels and float.
-
-    Args:
-        made, expected: images by int8 kernels and in float.
-        moved: in float, of an input that was changed by very little.
-    """
-    flips = max(FLIPS * expected.std(), MORE * np.abs(moved - expected).mean())
-    return bool(np.abs(made - expected).mean() <= flips)
-
-
 def made_up_inputs(model: Any, contract: InputContract | None) -> list[np.ndarray]:
     """Return an image of patches and some noise, or a latent and a class, a batch of one."""
     random = np.random.default_rng(0)
@@ -298,24 +358,26 @@ def _image(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
     return low + (high - low) * values
 
 
-def _key(source: Path | bytes, precision: str) -> str:
-    """Return the name of a verdict: content, CPU, OpenVINO, precision and this check."""
+def _verdict_file(source: Path | bytes, precision: str, limit: str) -> Path:
+    """Return where a verdict is kept: by content, CPU, OpenVINO, precision and this check."""
     digest = hashlib.sha256()
     if isinstance(source, bytes):
         digest.update(source)
     else:
         for file in (source, source.with_suffix(".bin")):
             digest.update(file.read_bytes() if file.is_file() else b"")
-    told = (VERSION, openvino.__version__, precision, _cpu(), os.environ.get(ISA_LIMIT, ""))
+    told = (VERSION, openvino.__version__, precision, _device_name(), cpu_flags(), limit)
     digest.update(repr(told).encode())
-    return digest.hexdigest()
+    return cache_folder() / "int8-kernels" / f"{digest.hexdigest()}.json"
 
 
 @functools.cache
-def _cpu() -> str:
-    """Return the CPU's name and flags."""
-    name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return f"{name} {next((line for line in lines if line.startswith('flags')), '')}"
-    return str(name)
+def _device_name() -> str:
+    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
+
+
+if __name__ == "__main__":
+    path, told, precision, cuts = sys.argv[1:]
+    contract = InputContract(**json.loads(told)) if told else None
+    settings = {"INFERENCE_PRECISION_HINT": precision}
+    print(json.dumps(check_layers(Path(path), settings, contract, None if cuts == "cuts" else ())))

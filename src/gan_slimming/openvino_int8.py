@@ -9,13 +9,16 @@ wrong is computed in float on the same grids, that layer alone.
 from __future__ import annotations
 
 import functools
+import os
+import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gan_slimming.config import PORTABLE_WEIGHT_BITS, InputContract
+from gan_slimming.config import PORTABLE_WEIGHT_BITS
 
 INT8_KERNELS = "LP_TRANSFORMS_MODE"
 """OpenVINO's name for turning quantised layers into int8 ones."""
@@ -24,31 +27,44 @@ LAYERS = frozenset({
     "MatMul",
 })  # fmt: skip
 """OpenVINO's operators that multiply weights with values."""
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
+"""The environment variable that keeps OpenVINO from instructions that the CPU has."""
+KINDS = {
+    "AVX2": {"avx2"},
+    "AVX2_VNNI": {"avx2", "avx_vnni"},
+    "AVX512_CORE": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "AVX512_CORE_VNNI": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+}
+"""Kinds of x86 CPUs whose int8 kernels differ, as the limit names them, and the flags of each."""
 LOWEST = np.finfo(np.float32).min
 _CORES: list[Any] = []
 """Held for good: with OpenVINO 2026.4, a signal after one is given up can end in a crash."""
 
 
-def open_request(
-    model: Any, source: Path | bytes, settings: dict[str, Any], contract: InputContract | None
-) -> tuple[Any, tuple[str, ...]]:
-    """Compile a model so that it computes what its quantisers say.
+def kinds_of_cpu() -> list[str]:
+    """Return the kinds of CPUs that this one can stand for, itself left out."""
+    if os.environ.get(ISA_LIMIT):
+        return []
+    flags = set(cpu_flags().split())
+    return [kind for kind, needed in KINDS.items() if needed <= flags]
 
-    Args:
-        model, source: what was read, and from where.
-        settings: of the compilation.
-        contract: what the generator takes; None where nobody knows.
-    Returns:
-        An infer request, and the quantised layers that it computes in float, by name.
+
+@functools.cache
+def cpu_flags() -> str:
+    """Return the CPU's flags; empty where the system does not tell."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next((line for line in lines if line.startswith("flags")), "")
+    return ""
+
+
+def layer_name(name: str) -> str:
+    """Return the module path behind OpenVINO's name of a layer in a file of ours.
+
+    >>> layer_name("model.1.conv_12/WithoutBiases")
+    'model.1.conv'
     """
-    from gan_slimming.kernel_check import wrong_layers
-
-    if not has_quantizers(model):
-        return compile_request(model, settings), ()
-    wrong = wrong_layers(source, settings, contract)
-    if wrong:
-        model = keep_in_float(read_model(source), wrong)
-    return compile_request(model, settings), wrong
+    return re.sub(r"_\d+$", "", name.removesuffix("/WithoutBiases"))
 
 
 def read_model(source: Path | bytes) -> Any:
@@ -147,13 +163,22 @@ def keep_in_float(model: Any, names: Collection[str]) -> Any:
     """Keep some layers out of the int8 kernels, on the same grids. In place; returns the model.
 
     A Max that changes nothing in front of the layer hides its quantiser from OpenVINO. One in front
-    of the quantiser keeps it from being folded, which goes wrong in float.
+    of the quantiser keeps it from being folded, which goes wrong in float. The rounding of sums is
+    hidden in the same way.
     """
-    for name, layer in quantized_layers(model).items():
-        if name in names:
-            _insert_max(layer.input(0))
-            _insert_max(input_quantizer(layer).input(0))
-            _widen_codes(layer)
+    layers = quantized_layers(model)
+    inputs = {input_quantizer(layer).get_friendly_name() for layer in layers.values()}
+    for name in layers.keys() & {*names}:
+        layer = layers[name]
+        _insert_max(layer.input(0))
+        _insert_max(input_quantizer(layer).input(0))
+        _widen_codes(layer)
+        readers = [reader.get_node() for reader in layer.output(0).get_target_inputs()]
+        for op in readers:
+            if op.get_type_name() == "FakeQuantize" and op.get_friendly_name() not in inputs:
+                _insert_max(op.input(0))
+                for reader in list(op.output(0).get_target_inputs()):
+                    _insert_max(reader)
     return model
 
 

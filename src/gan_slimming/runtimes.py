@@ -6,22 +6,34 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.openvino_int8 import compile_request, open_request
+from gan_slimming.openvino_int8 import (
+    INT8_KERNELS,
+    all_in_float,
+    compile_request,
+    layer_name,
+)
 
 RUNTIMES = ("onnxruntime", "openvino")
 SUFFIXES = (".onnx", ".xml")
+NAMED = 3
+"""Layers that a warning names."""
 KEY = "gan_slimming"
 """The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
 Run = Callable[..., np.ndarray]
 """Inputs in the generator's order, to its pictures."""
+
+
+class KernelWarning(UserWarning):
+    """Layers that this CPU's int8 kernels get wrong, and that run in float therefore."""
 
 
 class Started(NamedTuple):
@@ -45,8 +57,8 @@ class RuntimeModel:
         size_bytes: of the file, its weights included.
         run: the runtime's function.
         native: the runtime's own object, to ask it about layers.
-        float_layers: quantised layers that this CPU's int8 kernels get wrong, in the runtime's
-            names; they are computed in float, on the same grids.
+        float_layers: quantised layers that this CPU's int8 kernels get wrong, by name; they are
+            computed in float, on the same grids.
     """
 
     runtime: str
@@ -107,12 +119,25 @@ def open_runtime(
     except Exception as error:  # runtimes raise kinds of their own; the text says what is wrong
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
+    if started.float_layers:
+        warnings.warn(
+            f"{file.name}: {listed(started.float_layers)} run in float, because this CPU's int8 "
+            "kernels get them wrong",
+            KernelWarning,
+            stacklevel=2,
+        )
     metadata = json.loads(started.metadata) if started.metadata else {}
     contract = InputContract(**metadata.get("contract", {}))
     return RuntimeModel(
         runtime, threads, contract, metadata, size_bytes, started.run, started.native,
         started.float_layers,
     )  # fmt: skip
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return how many layers there are, and the first of them by name."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)} layer(s) ({', '.join(names[:NAMED])}{more})"
 
 
 def require(*packages: str) -> None:
@@ -149,14 +174,15 @@ def start_onnxruntime(
 
 def start_openvino(
     source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False,
-    check: bool = True,
+    kernels: Literal["checked", "unchecked", "float"] = "checked",
 ) -> Started:  # fmt: skip
     """Load the same in OpenVINO.
 
     Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told.
 
     Args:
-        check: find layers that this CPU's int8 kernels get wrong, and compute them in float.
+        kernels: checked finds layers that this CPU's int8 kernels get wrong, and computes them in
+            float; unchecked takes int8 kernels throughout, float none.
     """
     import openvino
 
@@ -174,13 +200,18 @@ def start_openvino(
         held = model.get_rt_info(["framework", KEY]).astype(str)
     told = json.loads(held).get("contract") if held else None
     contract = InputContract(**told) if told else None
-    if check:
-        request, float_layers = open_request(model, source, settings, contract)
+    wrong: tuple[str, ...] = ()
+    if kernels == "checked":
+        from gan_slimming.kernel_check import open_request
+
+        request, wrong = open_request(model, source, settings, contract)
+    elif kernels == "float":
+        request = compile_request(all_in_float(model), {**settings, INT8_KERNELS: False})
     else:
-        request, float_layers = compile_request(model, settings), ()
+        request = compile_request(model, settings)
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
-    return Started(run, request, held, float_layers)
+    return Started(run, request, held, tuple(map(layer_name, wrong)))

@@ -59,6 +59,7 @@ def test_extraction_is_exact_and_a_second_one_changes_nothing(name: str) -> None
         assert all(torch.equal(value, whole[key]) for key, value in again.state_dict().items())
 
 
+@pytest.mark.int8
 @pytest.mark.parametrize("name", registered())
 def test_a_file_computes_what_was_extracted(name: str) -> None:
     # Skips where the runtimes are not installed.

@@ -17,6 +17,7 @@ def export(
     form: Literal["float", "qdq", "integer"] | None = None,
     opset: int = 17,
     size: int = 64,
+    cpus: Literal["all", "own"] = "all",
     source: Source | None = None,
 ) -> dict[str, Any]:
     """Write a generator as ONNX or OpenVINO IR, in int8 where it is trained so, after a check.
@@ -34,6 +35,8 @@ def export(
         opset: ONNX opset, 17 to 21.
         size: Height and width in pixels of the picture that the check is made with; the file takes
             any size.
+        cpus: Kinds of CPUs that OpenVINO's int8 kernels are checked on: all that this CPU can stand
+            for (some seconds each), or its own alone.
     """
     from gan_slimming.workflows.export import export as run
 
@@ -44,6 +47,7 @@ def export(
         form=form,
         opset=opset,
         size=size,
+        cpus=cpus,
         **options(source),
     )
 

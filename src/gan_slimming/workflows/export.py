@@ -22,7 +22,8 @@ from gan_slimming.data.feeds import example_inputs
 from gan_slimming.executed import executed_layers
 from gan_slimming.metrics.complexity import count, parameters_of
 from gan_slimming.models.registry import spec_of
-from gan_slimming.runtimes import RUNTIMES, require, start_openvino
+from gan_slimming.openvino_int8 import kinds_of_cpu, layer_name
+from gan_slimming.runtimes import RUNTIMES, listed, require, start_openvino
 from gan_slimming.workflows.models import model_file, resolve_model
 
 Format = Literal["onnx", "openvino"]
@@ -47,12 +48,14 @@ class ExportedContent:
         metadata: what both formats carry.
         float_layers: layers that training quantised and the form cannot hold in int8.
         parity: runtime -> its greatest difference, and in which layer.
+        cpus: kind of CPU -> layers that OpenVINO's int8 kernels get wrong there; own is this one.
     """
 
     content: bytes
     metadata: dict[str, Any]
     float_layers: list[str]
     parity: dict[str, Any]
+    cpus: dict[str, list[str]]
 
 
 def export(
@@ -66,6 +69,7 @@ def export(
     weights: str | Path | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
+    cpus: Literal["all", "own"] = "all",
 ) -> dict[str, Any]:
     """Write a generator for a runtime, after its parity with torch has been checked.
 
@@ -78,9 +82,12 @@ def export(
         opset: of the ONNX model.
         size: height and width of the picture that parity is checked with; the file takes any size.
         weights, factory, arguments: as for resolve_model.
+        cpus: the kinds of CPUs that OpenVINO's int8 kernels are checked on: all that this one can
+            stand for, or its own alone.
     Returns:
         output, format, form, opset, size_bytes, parameters, quantized_layers, float_layers,
-        convolutions (how many OpenVINO runs, and in what), parity, seconds.
+        convolutions (how many OpenVINO runs, and in what), parity, cpus (kind -> layers that run
+        in float there, because int8 kernels get them wrong), seconds.
     Raises:
         UserError: a wrong format, form, opset or model; an operator that has no counterpart; parity
             is missed. Nothing is written then.
@@ -95,11 +102,18 @@ def export(
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
     runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
     made = convert(
-        model, form=form, opset=opset, size=size, provenance=provenance, runtimes=runtimes
+        model,
+        form=form,
+        opset=opset,
+        size=size,
+        provenance=provenance,
+        runtimes=runtimes,
+        cpus=cpus,
     )
     size_bytes = _write(path, kind, made)
     if kind == "onnx" and form is None:
         _warn_of_float(path, made)
+    _warn_of_kernels(made)
     return {
         "output": str(path),
         "format": kind,
@@ -122,6 +136,18 @@ def _warn_of_float(path: Path, made: ExportedContent) -> None:
         )
 
 
+def _warn_of_kernels(made: ExportedContent) -> None:
+    """Name the layers that run in float on some CPUs."""
+    told = [f"{kind}: {listed(names)}" for kind, names in made.cpus.items() if names]
+    if told:
+        warnings.warn(
+            f"OpenVINO's int8 kernels get layers wrong on some CPUs, where they run in float ("
+            f"{'; '.join(told)}); other programs than this one have to leave them out themselves",
+            ExportWarning,
+            stacklevel=3,
+        )
+
+
 def _told(made: ExportedContent) -> dict[str, Any]:
     """What export tells of the content."""
     return {
@@ -130,6 +156,7 @@ def _told(made: ExportedContent) -> dict[str, Any]:
         "float_layers": made.float_layers,
         "convolutions": _convolutions(made),
         "parity": made.parity,
+        "cpus": made.cpus,
     }
 
 
@@ -162,6 +189,7 @@ def convert(
     size: int = TRIAL_SIZE,
     provenance: Mapping[str, Any] | None = None,
     runtimes: Sequence[str] = RUNTIMES,
+    cpus: Literal["all", "own"] = "own",
 ) -> ExportedContent:
     """The ONNX model of a generator, its parity checked in those runtimes that are installed.
 
@@ -169,6 +197,7 @@ def convert(
         module, form, opset, size: as for export.
         provenance: goes into the file.
         runtimes: none for no check.
+        cpus: as for export.
     """
     require("onnx")
     from gan_slimming.exporters.graph import is_quantized, trace
@@ -190,7 +219,21 @@ def convert(
     offered = ["onnxruntime"] if chosen == "integer" else list(RUNTIMES)
     present = [r for r in runtimes if r in offered and find_spec(r) is not None]
     parity = _parity(module, traced, chosen, opset, content, side, spec.contract, present)
-    return ExportedContent(content, metadata, float_layers, parity)
+    checked = _check_kernels(content, spec.contract, cpus) if "openvino" in present else {}
+    return ExportedContent(content, metadata, float_layers, parity, checked)
+
+
+def _check_kernels(
+    content: bytes, contract: InputContract, cpus: Literal["all", "own"]
+) -> dict[str, list[str]]:
+    """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there."""
+    from gan_slimming.kernel_check import wrong_layers
+
+    kinds = {"own": "", **{kind: kind for kind in kinds_of_cpu() if cpus == "all"}}
+    return {
+        name: [layer_name(layer) for layer in wrong_layers(content, contract, kind=kind)]
+        for name, kind in kinds.items()
+    }
 
 
 def _parity(
@@ -209,7 +252,9 @@ def _parity(
     if form != "float":
         given = parity.trial_inputs(contract, side, side)
         rows = parity.check_layers(module, traced, form, opset, given, runtimes)
-        return parity.summary(rows)
+        images = parity.check_image(module, content, given, runtimes)
+        found = parity.summary(rows)
+        return {runtime: {**found.get(runtime, {}), "image": e} for runtime, e in images.items()}
     step = contract.multiple_of
     sides = ((side, side), (side + step, side + step), (side + 3 * step, side + 2 * step))
     trials = [parity.trial_inputs(contract, *pair, n + 1) for n, pair in enumerate(sides)]

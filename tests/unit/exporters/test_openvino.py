@@ -22,6 +22,7 @@ from gan_slimming.exporters.onnx import onnx_model
 from gan_slimming.exporters.openvino import save_ir
 from gan_slimming.runtimes import open_runtime, start_openvino
 
+pytestmark = pytest.mark.int8
 CONTRACT = InputContract(multiple_of=4)
 RUNTIME = ["openvino"]
 

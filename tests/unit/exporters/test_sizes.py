@@ -118,6 +118,7 @@ def test_a_file_follows_the_size(middle: Any) -> None:
     assert difference(Net(middle)) < 1e-5
 
 
+@pytest.mark.int8
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 def test_its_layers_are_int8_all_the_same(form: Any) -> None:
     prepared = gs.prepare(Net(coordinate_attention).eval(), (torch.zeros(1, 4, 16, 16),))
@@ -176,6 +177,7 @@ class Turned(nn.Module):
         return self.last(x / self.scale) + self.last(self.scale * x[:, :, 1:, 1:].relu()).mean()
 
 
+@pytest.mark.int8
 def test_negative_scales_stay_out_of_quantisers() -> None:
     """OpenVINO folds them in, and computes nonsense then."""
     prepared = gs.prepare(Turned().eval(), (torch.zeros(1, 4, 16, 16),))

@@ -1,4 +1,4 @@
-"""Files compute what was trained on every CPU, whatever its int8 kernels do with large sums."""
+"""Files compute what was trained on every CPU, whatever its int8 kernels do."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from gan_slimming.exporters.graph import trace
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
-from gan_slimming import saturation  # noqa: E402
+from gan_slimming import flips, kernel_check  # noqa: E402
 from gan_slimming.executed import executed_layers  # noqa: E402
 from gan_slimming.exporters.onnx import metadata_of, onnx_model  # noqa: E402
 from gan_slimming.runtimes import start_onnxruntime, start_openvino  # noqa: E402
 
+pytestmark = pytest.mark.int8
 CONTRACT = InputContract(multiple_of=4)
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class Joined(nn.Module):
@@ -64,6 +66,11 @@ def test_openvino_computes_what_was_trained_on_this_cpu(weight_bits: int) -> Non
     assert abs(made - expected).mean() < 1e-3 * expected.std()  # a rounding flip here and there
 
 
+def in_int8(content: bytes) -> set[bool]:
+    layers = executed_layers(start_openvino(content, 1).native)
+    return {layer.int8 for layer in layers if layer.computes}
+
+
 def test_a_network_that_amplifies_flips_is_in_int8_nevertheless(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -72,24 +79,18 @@ def test_a_network_that_amplifies_flips_is_in_int8_nevertheless(
     for _ in range(9):
         layers += [nn.Conv2d(8, 8, 3, padding=1), nn.InstanceNorm2d(8), nn.ReLU()]
     content = student_and_file(nn.Sequential(*layers, nn.Conv2d(8, 3, 1)), 7, "qdq")[1]
-
-    def in_int8() -> set[bool]:
-        executed = executed_layers(start_openvino(content, 1)[1])
-        return {layer.int8 for layer in executed if layer.computes}
-
-    monkeypatch.setattr(saturation, "saturates", lambda: True)
-    monkeypatch.setattr(saturation, "FLIPS", 0.0)
-    assert in_int8() == {True}
-    monkeypatch.setattr(saturation, "MORE", 0.0)
-    assert in_int8() == {False}
+    monkeypatch.setattr(flips, "FLIPS", 0.0)
+    assert kernel_check.check_layers(content, F32, CONTRACT) == []
+    monkeypatch.setattr(flips, "MORE", 0.0)
+    assert len(kernel_check.check_layers(content, F32, CONTRACT)) == 11
 
 
 GIVEN_UP = """
 import pathlib, signal, sys
-from gan_slimming import saturation
+from gan_slimming import kernel_check
 from gan_slimming.runtimes import start_openvino
-saturation.saturates = lambda: True
-saturation.only_flips = lambda made, expected, moved: False
+kernel_check.wrong_layers = lambda source, *_, **__: list(
+    kernel_check.quantized_layers(kernel_check.read_model(source)))
 start_openvino(pathlib.Path(sys.argv[1]), 1)
 signal.signal(signal.SIGINT, lambda number, frame: print("asked", flush=True))
 signal.raise_signal(signal.SIGINT)
@@ -108,10 +109,10 @@ def test_what_is_wrong_by_more_than_flips_is_told_from_them() -> None:
     random = np.random.default_rng(0)
     expected = random.standard_normal((1, 3, 32, 32))
     near, far = (expected + e * random.standard_normal(expected.shape) for e in (0.1, 0.3))
-    assert saturation.only_flips(near, expected, near)
-    assert not saturation.only_flips(far, expected, near)
-    assert not saturation.only_flips(near, expected, expected)
-    assert not saturation.only_flips(expected * np.nan, expected, near)
+    assert flips.only_flips(near, expected, near)
+    assert not flips.only_flips(far, expected, near)
+    assert not flips.only_flips(near, expected, expected)
+    assert not flips.only_flips(expected * np.nan, expected, near)
 
 
 @pytest.mark.parametrize("weight_bits", [7, 8])
@@ -134,13 +135,61 @@ def test_wide_weights_are_computed_in_float_where_int8_would_saturate(
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
     content = {bits: student_and_file(net, bits, "qdq")[1] for bits in (7, 8)}
+    assert in_int8(content[7]) == {True}
+    assert in_int8(content[8]) == {not kernel_check.saturates()}
+    for saturates, wrong in ((True, 2), (False, 0)):
+        monkeypatch.setattr(kernel_check, "saturates", lambda s=saturates: s)
+        assert kernel_check.check_layers(content[7], F32, CONTRACT) == []
+        if saturates or in_int8(content[8]) == {True}:
+            assert len(kernel_check.check_layers(content[8], F32, CONTRACT)) == wrong
 
-    def in_int8(bits: int) -> set[bool]:
-        layers = executed_layers(start_openvino(content[bits], 1)[1])
-        return {layer.int8 for layer in layers if layer.computes}
 
-    monkeypatch.setattr(saturation, "saturates", lambda: True)
-    assert in_int8(7) == {True}
-    assert in_int8(8) == {False}
-    monkeypatch.setattr(saturation, "saturates", lambda: False)
-    assert in_int8(7) == in_int8(8) == {True}
+class Mixed(nn.Module):
+    """Skips joined below zero, pads and shuffles behind them, norms with negative scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.down = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 4, 2, 1)
+        self.up = nn.ConvTranspose2d(16, 8, 4, 2, 1)
+        self.join, self.norm = nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16)
+        self.wide, self.last = nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        nn.init.uniform_(self.norm.weight, -1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(x), 0.2)
+        y = torch.cat([x, self.up(F.leaky_relu(self.down(x), 0.2))], 1)
+        y = self.norm(self.join(F.pad(y, (1, 1, 1, 1), mode="reflect")))
+        return self.last(F.avg_pool2d(F.pixel_shuffle(self.wide(F.relu(y)), 2), 2))
+
+
+@pytest.mark.parametrize("outputs", [False, True])
+def test_joins_pads_shuffles_and_negative_scales_are_right_in_int8(outputs: bool) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    prepared = gs.prepare(Mixed().eval(), (images[:1],), quantize_outputs=outputs)
+    gs.calibrate(prepared, [(images,)])
+    student = gs.extract(prepared)
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    images = torch.rand(1, 3, 24, 40) * 2 - 1
+    with torch.no_grad():
+        expected = student(images).numpy()
+    made = start_openvino(content, 1, kernels="unchecked").run(images.numpy())
+    assert abs(made - expected).mean() < 5e-3 * expected.std()
+    assert in_int8(content) == {True}
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_sums_of_one_pixel_are_rounded_right(side: int) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 16, 16), nn.ReLU(), nn.Conv2d(16, 3, 1)).eval()
+    images = torch.rand(2, 3, 16 * side, 16 * side) * 2 - 1
+    prepared = gs.prepare(net, (images[:1],), quantize_outputs=True)
+    gs.calibrate(prepared, [(images,)])
+    student = gs.extract(prepared)
+    traced = trace(student, InputContract(multiple_of=16), 32, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    with torch.no_grad():
+        expected = student(images[:1]).numpy()
+    made = start_openvino(content, 1, kernels="unchecked").run(images[:1].numpy())
+    assert abs(made - expected).max() < 1e-4 * abs(expected).max()

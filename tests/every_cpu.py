@@ -1,0 +1,34 @@
+"""Run the tests of int8 kernels as on each kind of CPU that this one can stand for.
+
+    python tests/every_cpu.py -n auto -m int8
+
+All arguments go to pytest. Ends with 1 if any test fails on any kind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from gan_slimming.openvino_int8 import ISA_LIMIT, kinds_of_cpu
+
+
+def main() -> int:
+    if os.environ.get(ISA_LIMIT):
+        print(f"{ISA_LIMIT} is set: int8 was tested as on {os.environ[ISA_LIMIT]} alone")
+        return 0
+    kinds = kinds_of_cpu()
+    print(f"int8 as on {', '.join(kinds) or 'this CPU alone, which shows no other kinds'}", flush=True)
+    failed = []
+    for kind in kinds:
+        print(f"\nint8 as on {kind}", flush=True)
+        command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+        if subprocess.run(command, env={**os.environ, ISA_LIMIT: kind}, check=False).returncode:
+            failed.append(kind)
+    print(f"\nint8 tests failed as on {', '.join(failed)}" if failed else "\nint8 tests passed")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

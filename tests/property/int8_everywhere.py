@@ -1,0 +1,165 @@
+"""Open random and registered generators in int8 as on every kind of CPU that this one can show.
+
+    python -m tests.property.int8_everywhere --nets 300 --folder /tmp/nets
+
+The files and torch's images are made once. A process for each kind of CPU then opens every file,
+which checks its layers, and compares images. Prints a line for each kind, and ends with 1 if an
+image is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MOVED = 1e-4
+"""A change of the input beside its range; what it does to torch's image, flips of codes may do."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--nets", type=int, default=300, help="random generators (default 300)")
+    parser.add_argument("--folder", type=Path, help="where the files are made, once, and kept")
+    parser.add_argument("--open", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.open:
+        print(json.dumps([opened(file) for file in sorted(options.folder.glob("*.onnx"))]))
+        return 0
+    from gan_slimming.openvino_int8 import kinds_of_cpu
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, student, inputs in [*registered_students(), *random_students(options.nets)]:
+            write(folder, name, student, inputs)
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            wrong = list(pool.map(lambda kind: report(kind, folder), ["", *kinds_of_cpu()]))
+    return int(any(wrong))
+
+
+def random_students(count: int) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Yield random generators, two thirds of their channels left, with 7 or 8 bits."""
+    from tests.property.foreign_nets import inputs_of
+    from tests.property.test_foreign_export import OneStyle
+    from tests.property.test_foreign_nets import random_teacher
+
+    for seed in range(count):
+        teacher = OneStyle(random_teacher(seed)).float()
+        yield f"random{seed}", teacher, (inputs_of("picture", 16, 1, 4)[0].float(),)
+
+
+def registered_students() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Yield every registered generator, narrow, with random weights."""
+    from tests.property.test_registered import contract_of, example, teacher_of
+
+    from gan_slimming.models.registry import registered
+
+    for name in registered():
+        yield (
+            name,
+            copy.deepcopy(teacher_of(name)).float(),
+            (example(contract_of(name), 2).float(),),
+        )
+
+
+def write(folder: Path, name: str, teacher: Any, inputs: tuple[Any, ...]) -> None:
+    """Write a student's file, an input, torch's image of it and of one that is moved a little."""
+    import torch
+
+    from gan_slimming.config import InputContract
+    from gan_slimming.exporters.graph import trace
+    from gan_slimming.exporters.onnx import metadata_of, onnx_model
+    from gan_slimming.models.registry import spec_of
+    from gan_slimming.student import calibrate, prepare
+    from gan_slimming.surgery import extract
+
+    random = name.startswith("random")
+    for bits in (7, 8) if random else (7,):
+        outputs = random and int(name.removeprefix("random")) % 2 == 0
+        path = folder / f"{name}-{bits}.onnx"
+        if path.exists():
+            continue
+        contract = InputContract(multiple_of=4) if random else spec_of(teacher).contract
+        student = prepare(
+            teacher, tuple(x[:1] for x in inputs), weight_bits=bits, quantize_outputs=outputs
+        )
+        calibrate(student, [inputs])
+        for gate in student.gates if random else ():
+            gate.data[1::3] = 0.0
+        small = extract(student)
+        side = 16 if random else inputs[0].shape[-1]
+        traced = trace(small, contract, side, quantized=True)
+        content, _ = onnx_model(traced, "qdq", 17, metadata_of(contract, "qdq", name, {}))
+        first = inputs[0][:2]
+        noise = torch.randn(first.shape) * MOVED * (first.max() - first.min())
+        with torch.no_grad():
+            images = small(first).numpy(), small(first + noise).numpy()
+        np.savez(path.with_suffix(".npz"), given=first.numpy(), image=images[0], moved=images[1])
+        path.write_bytes(content.SerializeToString())
+
+
+def opened(file: Path) -> dict[str, Any]:
+    """Open a file, and compare its image with torch's."""
+    from gan_slimming.executed import executed_layers
+    from gan_slimming.flips import only_flips
+    from gan_slimming.openvino_int8 import quantized_layers, read_model
+    from gan_slimming.runtimes import open_runtime
+
+    with np.load(file.with_suffix(".npz")) as held, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = open_runtime(file, "openvino", 1)
+        right = only_flips(model(held["given"]), held["image"], held["moved"])
+    layers = executed_layers(model.native)
+    return {
+        "file": file.stem,
+        "right": right,
+        "quantized": len(quantized_layers(read_model(file))),
+        "int8": sum(layer.computes and layer.int8 for layer in layers),
+        "wrong_kernels": len(model.float_layers),
+    }
+
+
+def report(kind: str, folder: Path) -> int:
+    """Open all files as on a kind of CPU, "" for this one. Returns how many images are wrong."""
+    from gan_slimming.openvino_int8 import ISA_LIMIT
+
+    limit = {ISA_LIMIT: kind} if kind else {}
+    command = [sys.executable, "-m", "tests.property.int8_everywhere", "--open"]
+    done = subprocess.run(
+        [*command, "--folder", str(folder)],
+        env={**os.environ, **limit}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        print(f"{kind or 'this CPU'}: {done.stderr[-500:]}", flush=True)
+        return 1
+    rows = json.loads(done.stdout.splitlines()[-1])
+    wrong = [row["file"] for row in rows if not row["right"]]
+    for bits in ("7", "8"):
+        chosen = [row for row in rows if row["file"].endswith(f"-{bits}")]
+        share = sum(row["int8"] for row in chosen) / sum(row["quantized"] for row in chosen)
+        fixed = sum(row["wrong_kernels"] > 0 for row in chosen)
+        print(
+            f"{kind or 'this CPU'}, {bits}-bit weights: {len(chosen)} generators, {share:.1%} of "
+            f"quantised layers in int8, {fixed} with layers that int8 kernels get wrong",
+            flush=True,
+        )
+    print(f"{kind or 'this CPU'}: {len(wrong)} wrong images {' '.join(wrong)}", flush=True)
+    return len(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
