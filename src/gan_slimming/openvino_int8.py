@@ -199,8 +199,9 @@ def _widen_codes(layer: Any) -> None:
     for codes in _codes(layer):
         wide = ops.constant(codes.data.astype(np.float32)).output(0)
         for reader in list(codes.output(0).get_target_inputs()):
-            if reader.get_node().get_type_name() == "Convert":
-                reader.get_node().output(0).replace(wide)
+            op = reader.get_node()
+            if op.get_type_name() == "Convert" and op.get_output_element_type(0).is_real():
+                op.output(0).replace(wide)
 
 
 def _insert_max(port: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from gan_slimming.executed import float_kernels, layer_times
 from gan_slimming.exporters.graph import is_quantized
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import attach_spec, spec_of
-from gan_slimming.runtimes import RUNTIMES, open_runtime
+from gan_slimming.runtimes import RUNTIMES, KernelWarning, open_runtime
 from gan_slimming.workflows.exported import INT8_FORM, write_for
 from gan_slimming.workflows.models import model_file, resolve_model
 
@@ -71,9 +72,11 @@ def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
         return _torch_call(job), dict
     precision = "bf16" if job.precision.endswith("bf16") else "f32"
     profile = job.plan.layers
-    opened = open_runtime(
-        job.file, job.runtime, job.plan.threads, precision=precision, profile=profile
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernelWarning)  # the report names these layers
+        opened = open_runtime(
+            job.file, job.runtime, job.plan.threads, precision=precision, profile=profile
+        )
     inputs = trial_arrays(opened.contract, job.plan.size)
 
     def report() -> dict[str, Any]:
