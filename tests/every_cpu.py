@@ -19,7 +19,9 @@ def main() -> int:
         print(f"{ISA_LIMIT} is set: int8 was tested as on {os.environ[ISA_LIMIT]} alone")
         return 0
     kinds = kinds_of_cpu()
-    print(f"int8 as on {', '.join(kinds) or 'this CPU alone, which shows no other kinds'}", flush=True)
+    print(
+        f"int8 as on {', '.join(kinds) or 'this CPU alone, which shows no other kinds'}", flush=True
+    )
     failed = []
     for kind in kinds:
         print(f"\nint8 as on {kind}", flush=True)
