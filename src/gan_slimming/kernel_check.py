@@ -89,8 +89,8 @@ def wrong_layers(
 ) -> tuple[str, ...]:
     """Return the quantised layers that int8 kernels get wrong, by OpenVINO's names.
 
-    The check runs in a process of its own, which OpenVINO may crash. The answer is kept in the
-    cache folder for this content, CPU, precision and OpenVINO.
+    The check runs in a process of its own, which OpenVINO may crash; what cannot be checked counts
+    as wrong. The answer is kept in the cache folder for this content, CPU, precision and OpenVINO.
 
     Args:
         source: a file's path or its content.
@@ -103,6 +103,8 @@ def wrong_layers(
     with suppress(OSError, ValueError, KeyError):
         return tuple(json.loads(file.read_text())["wrong_layers"])
     found = _in_a_process(source, contract, precision, limit)
+    if found is None:
+        return tuple(quantized_layers(read_model(source)))
     with suppress(OSError):  # a folder that cannot be written costs the check again, no more
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps({"wrong_layers": found}).encode())
@@ -111,8 +113,8 @@ def wrong_layers(
 
 def _in_a_process(
     source: Path | bytes, contract: InputContract | None, precision: str, limit: str
-) -> list[str]:
-    """Run the check apart: without cuts where it crashes; if that crashes, too, all is wrong."""
+) -> list[str] | None:
+    """Run the check apart: without cuts where it crashes. None if that crashes, too."""
     told = json.dumps(vars(contract)) if contract else ""
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         file = source if isinstance(source, Path) else Path(folder, "model.onnx")
@@ -120,15 +122,15 @@ def _in_a_process(
             file.write_bytes(source)
         for cuts in ("cuts", "whole"):
             done = subprocess.run(
-                [sys.executable, "-m", __name__, str(file), told, precision, cuts],
+                [sys.executable, "-P", "-m", __name__, str(file), told, precision, cuts],
                 env={**os.environ, ISA_LIMIT: limit or "DEFAULT"}, capture_output=True, text=True,
                 check=False,
             )  # fmt: skip
-            if done.returncode == 0:
+            if done.returncode == 0 and done.stdout:
                 return json.loads(done.stdout.splitlines()[-1])
             if done.returncode == -signal.SIGINT:
                 raise KeyboardInterrupt
-    return list(quantized_layers(read_model(source)))
+    return None
 
 
 def check_layers(
