@@ -34,14 +34,14 @@ from gan_slimming.openvino_int8 import (
     ISA_LIMIT,
     all_in_float,
     compile_request,
+    constants_of,
     cpu_flags,
     has_quantizers,
-    input_quantizer,
-    is_constant,
     keep_in_float,
     quantized_layers,
     read_model,
     saturates,
+    values_of,
     wide_layers,
 )
 
@@ -247,32 +247,30 @@ def _key_of(port: Any) -> tuple[str, int]:
 
 def _behind_layers(model: Any) -> list[Any]:
     """Return the output of each quantised layer, behind its scales, bias and rounding."""
-    layers = quantized_layers(model).values()
-    inputs = {input_quantizer(layer).get_friendly_name() for layer in layers}
-    return [_end_of(layer, inputs) for layer in layers]
+    layers, constants = quantized_layers(model).values(), constants_of(model)
+    inputs = {layer.quantizer.get_friendly_name() for layer in layers}
+    return [_end_of(layer.op, inputs, constants) for layer in layers]
 
 
-def _end_of(layer: Any, inputs: set[str]) -> Any:
+def _end_of(op: Any, inputs: set[str], constants: set[str]) -> Any:
     """Return the last value that belongs to a layer and that nothing else reads."""
-    port = layer.output(0)
     while True:
-        readers = [reader.get_node() for reader in port.get_target_inputs()]
-        readers = [op for op in readers if not is_constant(op)]
+        readers = [reader.get_node() for reader in op.output(0).get_target_inputs()]
+        readers = [other for other in readers if other.get_friendly_name() not in constants]
         if len(readers) != 1:
-            return port
-        op = readers[0]
-        values = [value for value in op.input_values() if not is_constant(value.get_node())]
-        mine = op.get_type_name() in BEHIND and len(values) == 1
-        if not mine or op.get_friendly_name() in inputs:
-            return port
-        port = op.output(0)
+            return op.output(0)
+        (reader,) = readers
+        mine = reader.get_type_name() in BEHIND and len(values_of(reader, constants)) == 1
+        if not mine or reader.get_friendly_name() in inputs:
+            return op.output(0)
+        op = reader
 
 
 def _before_quantizers(model: Any) -> list[Any]:
     """Return what the quantisers of layers' inputs read."""
     found = {}
     for layer in quantized_layers(model).values():
-        port = input_quantizer(layer).input_value(0)
+        port = layer.quantizer.input_value(0)
         if port.get_node().get_type_name() not in ("Parameter", "Constant"):
             found.setdefault(_key_of(port), port)
     return list(found.values())

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,37 +109,64 @@ def has_quantizers(model: Any) -> bool:
     return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
-def quantized_layers(model: Any) -> dict[str, Any]:
-    """Return name -> operator of every layer whose input and weight are quantised."""
-    layers = (op for op in model.get_ordered_ops() if op.get_type_name() in LAYERS)
-    found = {op.get_friendly_name(): op for op in layers if input_quantizer(op) and _codes(op)}
-    return dict(sorted(found.items()))  # the order of operators is not the same at each reading
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose input and weight are quantised.
+
+    Attributes:
+        op: OpenVINO's operator.
+        quantizer: the FakeQuantize of its input.
+        codes: the int8 constants that its weight is made of.
+    """
+
+    op: Any
+    quantizer: Any
+    codes: list[Any]
 
 
-def input_quantizer(layer: Any) -> Any:
+def quantized_layers(model: Any) -> dict[str, Layer]:
+    """Return name -> quantised layer, sorted: operators have another order at each reading."""
+    constants, found = constants_of(model), {}
+    for op in model.get_ops():
+        if op.get_type_name() in LAYERS:
+            quantizer, codes = _input_quantizer(op, constants), _codes(op, constants)
+            if quantizer is not None and codes:
+                found[op.get_friendly_name()] = Layer(op, quantizer, codes)
+    return dict(sorted(found.items()))
+
+
+def constants_of(model: Any) -> set[str]:
+    """Return the names of operators that follow from constants and shapes alone."""
+    found: set[str] = set()
+    for op in model.get_ordered_ops():
+        given = [value.get_node().get_friendly_name() for value in op.input_values()]
+        fixed = op.get_type_name() in ("Constant", "ShapeOf")
+        if fixed or (given and found.issuperset(given)):
+            found.add(op.get_friendly_name())
+    return found
+
+
+def values_of(op: Any, constants: set[str]) -> list[Any]:
+    """Return the operators that one reads, constants left out."""
+    read = (value.get_node() for value in op.input_values())
+    return [other for other in read if other.get_friendly_name() not in constants]
+
+
+def _input_quantizer(op: Any, constants: set[str]) -> Any:
     """Return the FakeQuantize that a layer reads through operators that only move or scale."""
-    op = layer.input_value(0).get_node()
+    op = op.input_value(0).get_node()
     while op.get_type_name() != "FakeQuantize":
-        values = [value.get_node() for value in op.input_values()]
-        values = [node for node in values if not is_constant(node)]
+        values = values_of(op, constants)
         if len(values) != 1 or op.get_type_name() in LAYERS:
             return None
         op = values[0]
     return op
 
 
-def is_constant(op: Any) -> bool:
-    """Return whether a value follows from constants and shapes alone."""
-    given = op.input_values()
-    return op.get_type_name() in ("Constant", "ShapeOf") or (
-        bool(given) and all(is_constant(value.get_node()) for value in given)
-    )
-
-
-def _codes(layer: Any) -> list[Any]:
+def _codes(op: Any, constants: set[str]) -> list[Any]:
     """Return the int8 constants that a layer's weight is made of."""
-    waiting = [layer.input_value(1).get_node()]
-    if not is_constant(waiting[0]):
+    waiting = [op.input_value(1).get_node()]
+    if waiting[0].get_friendly_name() not in constants:
         return []
     found = []
     while waiting:
@@ -153,9 +181,8 @@ def wide_layers(model: Any) -> Iterator[str]:
     """Yield layers with weights of more than PORTABLE_WEIGHT_BITS."""
     most = 2 ** (PORTABLE_WEIGHT_BITS - 1)
     for name, layer in quantized_layers(model).items():
-        if any(
-            np.abs(codes.data.astype(np.int16)).max(initial=0) > most for codes in _codes(layer)
-        ):
+        weights = (codes.data.astype(np.int16) for codes in layer.codes)
+        if any(np.abs(weight).max(initial=0) > most for weight in weights):
             yield name
 
 
@@ -167,13 +194,13 @@ def keep_in_float(model: Any, names: Collection[str]) -> Any:
     hidden in the same way.
     """
     layers = quantized_layers(model)
-    inputs = {input_quantizer(layer).get_friendly_name() for layer in layers.values()}
+    inputs = {layer.quantizer.get_friendly_name() for layer in layers.values()}
     for name in layers.keys() & {*names}:
         layer = layers[name]
-        _insert_max(layer.input(0))
-        _insert_max(input_quantizer(layer).input(0))
+        _insert_max(layer.op.input(0))
+        _insert_max(layer.quantizer.input(0))
         _widen_codes(layer)
-        readers = [reader.get_node() for reader in layer.output(0).get_target_inputs()]
+        readers = [reader.get_node() for reader in layer.op.output(0).get_target_inputs()]
         for op in readers:
             if op.get_type_name() == "FakeQuantize" and op.get_friendly_name() not in inputs:
                 _insert_max(op.input(0))
@@ -192,11 +219,11 @@ def all_in_float(model: Any) -> Any:
     return model
 
 
-def _widen_codes(layer: Any) -> None:
+def _widen_codes(layer: Layer) -> None:
     """Hold a weight's codes as float32. On some CPUs OpenVINO 2026 has no float product of int8."""
     from openvino import opset13 as ops
 
-    for codes in _codes(layer):
+    for codes in layer.codes:
         wide = ops.constant(codes.data.astype(np.float32)).output(0)
         for reader in list(codes.output(0).get_target_inputs()):
             op = reader.get_node()

@@ -73,8 +73,8 @@ def break_kernel(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         from openvino import opset13 as ops
 
         layer = openvino_int8.quantized_layers(model).get(name)
-        if layer is not None and layer.input_value(0).get_node().get_type_name() != "Maximum":
-            scale = layer.input_value(1).get_node().input(1)
+        if layer is not None and layer.op.input_value(0).get_node().get_type_name() != "Maximum":
+            scale = layer.op.input_value(1).get_node().input(1)
             raised = ops.multiply(scale.get_source_output(), np.float32(8))
             scale.replace_source_output(raised.output(0))
         return compiled(model, settings)
@@ -189,6 +189,16 @@ def test_kinds_of_cpu_follow_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
         assert openvino_int8.kinds_of_cpu() == kinds
     monkeypatch.setenv(openvino_int8.ISA_LIMIT, "AVX2")
     assert openvino_int8.kinds_of_cpu() == []
+
+
+def test_a_deep_network_is_no_deeper_than_a_program_may_be() -> None:
+    layers = [nn.Sequential(nn.Conv2d(4, 4, 1), nn.Tanh()) for _ in range(200)]
+    images = torch.rand(1, 4, 8, 8)
+    prepared = gs.prepare(nn.Sequential(*layers).eval(), (images,))
+    gs.calibrate(prepared, [(images,)])
+    traced = trace(gs.extract(prepared), InputContract(channels=4), 8, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    assert len(openvino_int8.quantized_layers(openvino_int8.read_model(content))) == 200
 
 
 def right_without(*culprits: str) -> Callable[[set[str]], bool]:
