@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract
+from gan_slimming.config import InputContract, UserError
 from gan_slimming.exporters.graph import quantized_layers, trace
 from gan_slimming.models.registry import spec_of
 
@@ -84,6 +85,46 @@ def test_layers_and_float_form_agree_with_torch(student: nn.Module) -> None:
     content = onnx_model(plain, "float", 17, {})[0].SerializeToString()
     pictures = [parity.trial_inputs(CONTRACT, *side) for side in ((32, 32), (40, 24))]
     assert parity.check_float(student, content, pictures, RUNTIME)["openvino"] < 1e-4
+
+
+@pytest.mark.parametrize("in_float", [1.0, 1.1])
+def test_a_layer_that_kernels_get_wrong_is_tried_in_float(
+    monkeypatch: pytest.MonkeyPatch, student: nn.Module, in_float: float
+) -> None:
+    start = parity.start_openvino
+
+    def wrong(content: bytes, threads: int, *, kernels: Any) -> Any:
+        factor = 1.1 if kernels == "unchecked" else in_float
+        started = start(content, threads, kernels=kernels)
+        return started._replace(run=lambda *given: factor * started.run(*given))
+
+    monkeypatch.setattr(parity, "start_openvino", wrong)
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    given = parity.trial_inputs(CONTRACT, 36, 28)
+    if in_float == 1.0:
+        rows = parity.check_layers(student, traced, "qdq", 17, given, RUNTIME)
+        assert {(row.in_float, row.error < 1e-5) for row in rows} == {(True, True)}
+    else:
+        with pytest.raises(UserError, match="differ from what was trained"):
+            parity.check_layers(student, traced, "qdq", 17, given, RUNTIME)
+
+
+def test_an_image_that_is_off_is_refused(
+    monkeypatch: pytest.MonkeyPatch, student: nn.Module
+) -> None:
+    traced = trace(student, CONTRACT, 32, quantized=True)
+    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    given = parity.trial_inputs(CONTRACT, 32, 32)
+    assert parity.check_image(student, content, given, RUNTIME)["openvino"] < 0.02
+    start = start_openvino
+
+    def shifted(*arguments: Any) -> Any:
+        started = start(*arguments)
+        return started._replace(run=lambda *given: started.run(*given) + 1)
+
+    monkeypatch.setitem(parity.START, "openvino", shifted)
+    with pytest.raises(UserError, match="nothing is written"):
+        parity.check_image(student, content, given, RUNTIME)
 
 
 def test_the_ir_is_small_and_says_how_to_feed_it(student: nn.Module, tmp_path: Path) -> None:
