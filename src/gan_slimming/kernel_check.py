@@ -45,7 +45,7 @@ from gan_slimming.openvino_int8 import (
     wide_layers,
 )
 
-VERSION = 1
+VERSION = 2
 """Of this check; verdicts of another one are not believed."""
 IMAGE_SIZE = 64
 """Least height and width, in pixels, of the image that is made up."""
@@ -70,18 +70,25 @@ def open_request(
         settings: of the compilation.
         contract: what the generator takes; None goes by the shapes of the model's inputs.
     Returns:
-        An infer request, and the quantised layers that it computes in float, by name.
+        An infer request, and the quantised layers that it computes in float, by path.
     """
     if not has_quantizers(model):
         return compile_request(model, settings), ()
     precision = settings.get("INFERENCE_PRECISION_HINT", "f32")
     wrong = wrong_layers(source, contract, precision=precision)
+    paths = paths_of(model, wrong)
     if wrong and len(wrong) == len(quantized_layers(model)):
         exact = all_in_float(read_model(source))
-        return compile_request(exact, {**settings, INT8_KERNELS: False}), wrong
+        return compile_request(exact, {**settings, INT8_KERNELS: False}), paths
     if wrong:
         model = keep_in_float(read_model(source), wrong)
-    return compile_request(model, settings), wrong
+    return compile_request(model, settings), paths
+
+
+def paths_of(model: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of layers that are given by OpenVINO's names."""
+    layers = quantized_layers(model)
+    return tuple(layers[name].path for name in names if name in layers)
 
 
 def wrong_layers(
@@ -100,7 +107,7 @@ def wrong_layers(
     """
     limit = kind or os.environ.get(ISA_LIMIT, "")
     file = _verdict_file(source, precision, limit)
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         return tuple(json.loads(file.read_text())["wrong_layers"])
     found = _in_a_process(source, contract, precision, limit)
     if found is None:
@@ -115,6 +122,8 @@ def _in_a_process(
     source: Path | bytes, contract: InputContract | None, precision: str, limit: str
 ) -> list[str] | None:
     """Run the check apart: without cuts where it crashes. None if that crashes, too."""
+    if not sys.executable:  # Python inside another program: nothing to start
+        return check_layers(source, {"INFERENCE_PRECISION_HINT": precision}, contract)
     told = json.dumps(vars(contract)) if contract else ""
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         file = source if isinstance(source, Path) else Path(folder, "model.onnx")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +36,8 @@ KINDS = {
     "AVX512_CORE_VNNI": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
 }
 """Kinds of x86 CPUs whose int8 kernels differ, as the limit names them, and the flags of each."""
+CODES = ":codes"
+"""Stands behind a layer's path in the name of its weight's codes, in files of ours."""
 LOWEST = np.finfo(np.float32).min
 _CORES: list[Any] = []
 """Held for good: with OpenVINO 2026.4, a signal after one is given up can end in a crash."""
@@ -57,15 +58,6 @@ def cpu_flags() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next((line for line in lines if line.startswith("flags")), "")
     return ""
-
-
-def layer_name(name: str) -> str:
-    """Return the module path behind OpenVINO's name of a layer in a file of ours.
-
-    >>> layer_name("model.1.conv_12/WithoutBiases")
-    'model.1.conv'
-    """
-    return re.sub(r"_\d+$", "", name.removesuffix("/WithoutBiases"))
 
 
 def read_model(source: Path | bytes) -> Any:
@@ -122,6 +114,13 @@ class Layer:
     op: Any
     quantizer: Any
     codes: list[Any]
+
+    @property
+    def path(self) -> str:
+        """The module path that the layer was exported from; OpenVINO's name in other files."""
+        names = [codes.get_friendly_name() for codes in self.codes]
+        paths = [name.rpartition(CODES)[0] for name in names if CODES in name]
+        return paths[0] if paths else self.op.get_friendly_name()
 
 
 def quantized_layers(model: Any) -> dict[str, Layer]:

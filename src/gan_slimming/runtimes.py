@@ -19,7 +19,6 @@ from gan_slimming.openvino_int8 import (
     INT8_KERNELS,
     all_in_float,
     compile_request,
-    layer_name,
 )
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -214,4 +213,4 @@ def start_openvino(
         request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
-    return Started(run, request, held, tuple(map(layer_name, wrong)))
+    return Started(run, request, held, wrong)

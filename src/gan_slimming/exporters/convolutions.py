@@ -37,6 +37,7 @@ from gan_slimming.exporters.windows import (
     spread,
     subpixel,
 )
+from gan_slimming.openvino_int8 import CODES
 from gan_slimming.pruning.nodes import module_path, operator_name, value_of
 
 SMALLEST = 16
@@ -196,7 +197,7 @@ def _dequantized(
     if outputs is None and _is_read_again(node) and (sums is None or not sums.any()):
         sums = np.full(kernel.scale.shape, NOTHING, np.float32)
     read = emitter.value(source) if inputs is None else _read(emitter, source, inputs, raised)
-    parts = [read, _dequantized_weight(emitter, kernel)]
+    parts = [read, _dequantized_weight(emitter, kernel, path)]
     parts += [] if sums is None else [emitter.constant(sums, "bias")]
     made = _operator(emitter, kernel.operator, parts, path, kernel.window)
     if outputs is not None:
@@ -228,8 +229,12 @@ def _kernel(
     return _Kernel(operator, window, codes, scale, layer.axis, bias)
 
 
-def _dequantized_weight(emitter: Emitter, kernel: _Kernel) -> str:
-    parts = [emitter.constant(kernel.codes, "codes"), emitter.constant(kernel.scale, "scale")]
+def _dequantized_weight(emitter: Emitter, kernel: _Kernel, path: str) -> str:
+    """Return a weight of codes; their name tells whose they are, whatever OpenVINO fuses."""
+    parts = [
+        emitter.constant(kernel.codes, f"{path}{CODES}", path),
+        emitter.constant(kernel.scale, "scale"),
+    ]
     parts.append(emitter.constant(np.zeros(kernel.scale.shape, np.int8), "zero"))
     return emitter.emit("DequantizeLinear", parts, axis=kernel.axis)
 

@@ -22,7 +22,7 @@ from gan_slimming.data.feeds import example_inputs
 from gan_slimming.executed import executed_layers
 from gan_slimming.metrics.complexity import count, parameters_of
 from gan_slimming.models.registry import spec_of
-from gan_slimming.openvino_int8 import kinds_of_cpu, layer_name
+from gan_slimming.openvino_int8 import kinds_of_cpu, read_model
 from gan_slimming.runtimes import RUNTIMES, listed, require, start_openvino
 from gan_slimming.workflows.models import model_file, resolve_model
 
@@ -227,11 +227,12 @@ def _check_kernels(
     content: bytes, contract: InputContract, cpus: Literal["all", "own"]
 ) -> dict[str, list[str]]:
     """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there."""
-    from gan_slimming.kernel_check import wrong_layers
+    from gan_slimming.kernel_check import paths_of, wrong_layers
 
+    model = read_model(content)
     kinds = {"own": "", **{kind: kind for kind in kinds_of_cpu() if cpus == "all"}}
     return {
-        name: [layer_name(layer) for layer in wrong_layers(content, contract, kind=kind)]
+        name: list(paths_of(model, wrong_layers(content, contract, kind=kind)))
         for name, kind in kinds.items()
     }
 
