@@ -18,23 +18,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
-AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
-KINDS = {
-    "AVX2": {"avx2"},
-    "AVX2_VNNI": {"avx2", "avx_vnni"},
-    "AVX512_CORE": AVX512,
-    "AVX512_CORE_VNNI": AVX512 | {"avx512_vnni"},
-    "own": set(),
-}
-"""Kind of CPU -> the flags it needs."""
+from gan_slimming.openvino_int8 import ISA_LIMIT, kinds_of_cpu
+
 LOWEST = np.float32(-3.4e38)
 RIGHT = 0.005
 """Greatest difference that is right: codes flip where a value lies between two of them."""
@@ -198,8 +189,7 @@ def main() -> None:
     if parser.parse_args().here:
         print(json.dumps({fault[0].__name__: difference(*fault) for fault in FAULTS}))
         return
-    flags = next((line for line in _cpuinfo() if line.startswith("flags")), "").split()
-    kinds = [kind for kind, needed in KINDS.items() if needed <= {*flags}]
+    kinds = [*kinds_of_cpu(), "own"]
     found = {kind: on(kind) for kind in kinds}
     print(f"OpenVINO {version('openvino')}; wrong where above {RIGHT}")
     print(f"{'':34}", *(f"{kind:>17}" for kind in kinds))
@@ -235,11 +225,6 @@ def difference(builder: Callable[[Net, Any], Any], shape: Shape, dynamic: bool) 
             return "no compilation"
         exact, made = made, compiled([given])[0].copy()
     return float(np.abs(made - exact).mean() / exact.std())
-
-
-def _cpuinfo() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.is_file() else []
 
 
 if __name__ == "__main__":

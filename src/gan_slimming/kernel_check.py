@@ -1,4 +1,4 @@
-"""Does OpenVINO compute what the quantisers say, on this CPU? Asked once for each file.
+"""Does OpenVINO compute what the quantisers say, on this CPU?
 
 The model runs in float, without int8 kernels, on an image made up for it. Then it is cut into
 pieces, each of which is fed what it read there, and all pieces run at once with int8 kernels: a
@@ -10,13 +10,8 @@ in how either is joined to what stands beside it.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,16 +22,12 @@ import openvino
 from openvino import opset13 as ops
 
 from gan_slimming.config import InputContract
-from gan_slimming.files import cache_folder, write_atomically
-from gan_slimming.flips import NOISE, only_flips
+from gan_slimming.flips import nudged, only_flips
 from gan_slimming.openvino_int8 import (
     INT8_KERNELS,
-    ISA_LIMIT,
     all_in_float,
     compile_request,
     constants_of,
-    cpu_flags,
-    has_quantizers,
     keep_in_float,
     quantized_layers,
     read_model,
@@ -45,8 +36,6 @@ from gan_slimming.openvino_int8 import (
     wide_layers,
 )
 
-VERSION = 2
-"""Of this check; verdicts of another one are not believed."""
 IMAGE_SIZE = 64
 """Least height and width, in pixels, of the image that is made up."""
 LEAST = 1e-3
@@ -58,88 +47,6 @@ Cut = Callable[[Any], list[Any]]
 """A model -> the values that it is cut at."""
 BEHIND = frozenset({"Add", "Subtract", "Multiply", "Maximum", "FakeQuantize", "Convert"})
 """What belongs to a layer behind its operator: scales, a bias, the rounding of its sums."""
-
-
-def open_request(
-    model: Any, source: Path | bytes, settings: dict[str, Any], contract: InputContract | None
-) -> tuple[Any, tuple[str, ...]]:
-    """Compile a model so that it computes what its quantisers say.
-
-    Args:
-        model, source: what was read, and from where.
-        settings: of the compilation.
-        contract: what the generator takes; None goes by the shapes of the model's inputs.
-    Returns:
-        An infer request, and the quantised layers that it computes in float, by path.
-    """
-    if not has_quantizers(model):
-        return compile_request(model, settings), ()
-    precision = settings.get("INFERENCE_PRECISION_HINT", "f32")
-    wrong = wrong_layers(source, contract, precision=precision)
-    paths = paths_of(model, wrong)
-    if wrong and len(wrong) == len(quantized_layers(model)):
-        exact = all_in_float(read_model(source))
-        return compile_request(exact, {**settings, INT8_KERNELS: False}), paths
-    if wrong:
-        model = keep_in_float(read_model(source), wrong)
-    return compile_request(model, settings), paths
-
-
-def paths_of(model: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the paths of layers that are given by OpenVINO's names."""
-    layers = quantized_layers(model)
-    return tuple(layers[name].path for name in names if name in layers)
-
-
-def wrong_layers(
-    source: Path | bytes, contract: InputContract | None, *, kind: str = "", precision: str = "f32"
-) -> tuple[str, ...]:
-    """Return the quantised layers that int8 kernels get wrong, by OpenVINO's names.
-
-    The check runs in a process of its own, which OpenVINO may crash; what cannot be checked counts
-    as wrong. The answer is kept in the cache folder for this content, CPU, precision and OpenVINO.
-
-    Args:
-        source: a file's path or its content.
-        contract: what the generator takes; None goes by the shapes of the model's inputs.
-        kind: of CPU, of `kinds_of_cpu`; this one without it.
-        precision: f32 or bf16, of what is not int8.
-    """
-    limit = kind or os.environ.get(ISA_LIMIT, "")
-    file = _verdict_file(source, precision, limit)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return tuple(json.loads(file.read_text())["wrong_layers"])
-    found = _in_a_process(source, contract, precision, limit)
-    if found is None:
-        return tuple(quantized_layers(read_model(source)))
-    with suppress(OSError):  # a folder that cannot be written costs the check again, no more
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps({"wrong_layers": found}).encode())
-    return tuple(found)
-
-
-def _in_a_process(
-    source: Path | bytes, contract: InputContract | None, precision: str, limit: str
-) -> list[str] | None:
-    """Run the check apart: without cuts where it crashes. None if that crashes, too."""
-    if not sys.executable:  # Python inside another program: nothing to start
-        return check_layers(source, {"INFERENCE_PRECISION_HINT": precision}, contract)
-    told = json.dumps(vars(contract)) if contract else ""
-    with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
-        file = source if isinstance(source, Path) else Path(folder, "model.onnx")
-        if isinstance(source, bytes):
-            file.write_bytes(source)
-        for cuts in ("cuts", "whole"):
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", __name__, str(file), told, precision, cuts],
-                env={**os.environ, ISA_LIMIT: limit or "DEFAULT"}, capture_output=True, text=True,
-                check=False,
-            )  # fmt: skip
-            if done.returncode == 0 and done.stdout:
-                return json.loads(done.stdout.splitlines()[-1])
-            if done.returncode == -signal.SIGINT:
-                raise KeyboardInterrupt
-    return None
 
 
 def check_layers(
@@ -209,17 +116,20 @@ class _Exact:
         found = _infer(self.request, self.given)
         self.outputs, values = found[:count], dict(zip(each, found[count:], strict=True))
         self.cuts = {cut: [values[key] for key in map(_key_of, ports[cut])] for cut in CUTS}
-
         self._source, self._settings = source, settings
+        self._images: dict[frozenset[str], np.ndarray | None] = {}
 
     def image(self, in_float: set[str]) -> np.ndarray | None:
         """Return the first output with int8 kernels but for some layers; None if that fails."""
-        model = keep_in_float(read_model(self._source), in_float)
-        try:
-            made = _infer(compile_request(model, self._settings), self.given)[0]
-        except RuntimeError:
-            return None
-        return made if made.shape == self.outputs[0].shape else None
+        chosen = frozenset(in_float)
+        if chosen not in self._images:
+            model = keep_in_float(read_model(self._source), chosen)
+            made = None
+            with suppress(RuntimeError):
+                made = _infer(compile_request(model, self._settings), self.given)[0]
+            fits = made is not None and made.shape == self.outputs[0].shape
+            self._images[chosen] = made if fits else None
+        return self._images[chosen]
 
     def error(self, in_float: set[str]) -> float:
         """Return the mean difference of that image over the spread of what is right."""
@@ -231,16 +141,14 @@ class _Exact:
 
     def is_near(self, in_float: set[str]) -> bool:
         """Return whether that image differs by no more than rounding explains."""
-        made, expected = self.image(in_float), self.outputs[0]
-        if made is None:
-            return False
-        return only_flips(made, expected, expected) or only_flips(made, expected, self._moved())
+        made = self.image(in_float)
+        return made is not None and only_flips(made, self.outputs[0], self._moved)
 
+    @functools.cached_property
     def _moved(self) -> np.ndarray:
-        """Return the first output for an input that is changed by very little."""
+        """The first output for an input that is changed by very little."""
         first, *rest = self.given
-        noise = np.random.default_rng(1).standard_normal(first.shape, np.float32)
-        return _infer(self.request, [first + NOISE * np.ptp(first) * noise, *rest])[0]
+        return _infer(self.request, [nudged(first), *rest])[0]
 
 
 def _infer(request: Any, given: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -365,24 +273,6 @@ def _image(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
         patches = patches.repeat(-(-height // 4), 2).repeat(-(-width // 4), 3)
         values = 0.9 * patches[..., :height, :width] + 0.1 * values
     return low + (high - low) * values
-
-
-def _verdict_file(source: Path | bytes, precision: str, limit: str) -> Path:
-    """Return where a verdict is kept: by content, CPU, OpenVINO, precision and this check."""
-    digest = hashlib.sha256()
-    if isinstance(source, bytes):
-        digest.update(source)
-    else:
-        for file in (source, source.with_suffix(".bin")):
-            digest.update(file.read_bytes() if file.is_file() else b"")
-    told = (VERSION, openvino.__version__, precision, _device_name(), cpu_flags(), limit)
-    digest.update(repr(told).encode())
-    return cache_folder() / "int8-kernels" / f"{digest.hexdigest()}.json"
-
-
-@functools.cache
-def _device_name() -> str:
-    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
 if __name__ == "__main__":

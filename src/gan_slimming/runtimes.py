@@ -96,20 +96,9 @@ def open_runtime(
         UserError: no such file or runtime, a runtime that is not installed or cannot read it.
     """
     file = Path(path)
-    if not file.is_file() or file.suffix.lower() not in SUFFIXES:
-        what = "is no .onnx or .xml" if file.is_file() else "does not exist"
-        raise UserError(f"{file} {what}; give a file that `export` has written")
-    runtime = runtime or ("openvino" if file.suffix.lower() == ".xml" else "onnxruntime")
-    if runtime not in RUNTIMES:
-        raise UserError(f"runtime must be {' or '.join(RUNTIMES)}, got {runtime}")
-    if runtime == "onnxruntime" and file.suffix.lower() == ".xml":
-        raise UserError(f"{file} is OpenVINO's format; take --runtime openvino")
-    if precision not in ("f32", "bf16") or (precision == "bf16" and runtime != "openvino"):
-        raise UserError(f"{runtime} has no precision {precision}; take f32")
+    runtime = _runtime_for(file, runtime, precision)
     threads = threads or len(os.sched_getaffinity(0))
     weights = file.with_suffix(".bin") if file.suffix.lower() == ".xml" else None
-    if weights and not weights.is_file():
-        raise UserError(f"{file} has no weights: {weights.name} is missing beside it; keep both")
     size_bytes = file.stat().st_size + (weights.stat().st_size if weights else 0)
     start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
     require(runtime)
@@ -131,6 +120,28 @@ def open_runtime(
         runtime, threads, contract, metadata, size_bytes, started.run, started.native,
         started.float_layers,
     )  # fmt: skip
+
+
+def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
+    """Return the runtime that was asked for, or that a file is for.
+
+    Raises:
+        UserError: no such file or runtime, weights that are missing, or the three do not fit.
+    """
+    if not file.is_file() or file.suffix.lower() not in SUFFIXES:
+        what = "is no .onnx or .xml" if file.is_file() else "does not exist"
+        raise UserError(f"{file} {what}; give a file that `export` has written")
+    is_ir = file.suffix.lower() == ".xml"
+    runtime = runtime or ("openvino" if is_ir else "onnxruntime")
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime must be {' or '.join(RUNTIMES)}, got {runtime}")
+    if runtime == "onnxruntime" and is_ir:
+        raise UserError(f"{file} is OpenVINO's format; take --runtime openvino")
+    if precision not in ("f32", "bf16") or (precision == "bf16" and runtime != "openvino"):
+        raise UserError(f"{runtime} has no precision {precision}; take f32")
+    if is_ir and not (weights := file.with_suffix(".bin")).is_file():
+        raise UserError(f"{file} has no weights: {weights.name} is missing beside it; keep both")
+    return runtime
 
 
 def listed(names: Sequence[str]) -> str:
@@ -201,7 +212,7 @@ def start_openvino(
     contract = InputContract(**told) if told else None
     wrong: tuple[str, ...] = ()
     if kernels == "checked":
-        from gan_slimming.kernel_check import open_request
+        from gan_slimming.kernel_verdicts import open_request
 
         request, wrong = open_request(model, source, settings, contract)
     elif kernels == "float":

@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import gan_slimming as gs
 from gan_slimming.config import InputContract
-from gan_slimming.exporters.graph import trace
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
-from gan_slimming import flips, kernel_check  # noqa: E402
+from tests.unit.exporters.agreement import int8_file, int8_student  # noqa: E402
+
+from gan_slimming import flips, kernel_check, openvino_int8  # noqa: E402
 from gan_slimming.executed import executed_layers  # noqa: E402
-from gan_slimming.exporters.onnx import metadata_of, onnx_model  # noqa: E402
+from gan_slimming.exporters.openvino import save_ir  # noqa: E402
 from gan_slimming.runtimes import start_onnxruntime, start_openvino  # noqa: E402
 
 pytestmark = pytest.mark.int8
@@ -46,13 +46,8 @@ class Joined(nn.Module):
 
 
 def student_and_file(net: nn.Module, weight_bits: int, form: Any) -> tuple[nn.Module, bytes]:
-    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
-    prepared = gs.prepare(net.eval(), (pictures[:1],), weight_bits=weight_bits)
-    gs.calibrate(prepared, [(pictures,)])
-    small = gs.extract(prepared)
-    metadata = metadata_of(CONTRACT, form, "joined", {})
-    traced = trace(small, CONTRACT, 32, quantized=True)
-    return small, onnx_model(traced, form, 17, metadata)[0].SerializeToString()
+    student = int8_student(net, torch.rand(2, 3, 32, 32) * 2 - 1, weight_bits=weight_bits)
+    return student, int8_file(student, CONTRACT, form)
 
 
 @pytest.mark.parametrize("weight_bits", [7, 8])
@@ -87,10 +82,10 @@ def test_a_network_that_amplifies_flips_is_in_int8_nevertheless(
 
 GIVEN_UP = """
 import pathlib, signal, sys
-from gan_slimming import kernel_check
+from gan_slimming import kernel_verdicts
 from gan_slimming.runtimes import start_openvino
-kernel_check.wrong_layers = lambda source, *_, **__: list(
-    kernel_check.quantized_layers(kernel_check.read_model(source)))
+kernel_verdicts.wrong_layers = lambda source, *_, **__: list(
+    kernel_verdicts.quantized_layers(kernel_verdicts.read_model(source)))
 start_openvino(pathlib.Path(sys.argv[1]), 1)
 signal.signal(signal.SIGINT, lambda number, frame: print("asked", flush=True))
 signal.raise_signal(signal.SIGINT)
@@ -166,11 +161,8 @@ class Mixed(nn.Module):
 def test_joins_pads_shuffles_and_negative_scales_are_right_in_int8(outputs: bool) -> None:
     torch.manual_seed(0)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
-    prepared = gs.prepare(Mixed().eval(), (images[:1],), quantize_outputs=outputs)
-    gs.calibrate(prepared, [(images,)])
-    student = gs.extract(prepared)
-    traced = trace(student, CONTRACT, 32, quantized=True)
-    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    student = int8_student(Mixed(), images, quantize_outputs=outputs)
+    content = int8_file(student, CONTRACT)
     images = torch.rand(1, 3, 24, 40) * 2 - 1
     with torch.no_grad():
         expected = student(images).numpy()
@@ -184,12 +176,43 @@ def test_sums_of_one_pixel_are_rounded_right(side: int) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 16, 16, 16), nn.ReLU(), nn.Conv2d(16, 3, 1)).eval()
     images = torch.rand(2, 3, 16 * side, 16 * side) * 2 - 1
-    prepared = gs.prepare(net, (images[:1],), quantize_outputs=True)
-    gs.calibrate(prepared, [(images,)])
-    student = gs.extract(prepared)
-    traced = trace(student, InputContract(multiple_of=16), 32, quantized=True)
-    content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
+    student = int8_student(net, images, quantize_outputs=True)
+    content = int8_file(student, InputContract(multiple_of=16))
     with torch.no_grad():
         expected = student(images[:1]).numpy()
     made = start_openvino(content, 1, kernels="unchecked").run(images[:1].numpy())
     assert abs(made - expected).max() < 1e-4 * abs(expected).max()
+
+
+def test_kinds_of_cpu_follow_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(openvino_int8.ISA_LIMIT, raising=False)
+    for flags, kinds in (
+        ("sse4_1", []),
+        ("avx2 avx", ["AVX2"]),
+        ("avx2 avx_vnni", ["AVX2", "AVX2_VNNI"]),
+        ("avx2 avx512f avx512bw avx512dq avx512vl", ["AVX2", "AVX512_CORE"]),
+    ):
+        monkeypatch.setattr(openvino_int8, "cpu_flags", lambda f=flags: f)
+        assert openvino_int8.kinds_of_cpu() == kinds
+    monkeypatch.setenv(openvino_int8.ISA_LIMIT, "AVX2")
+    assert openvino_int8.kinds_of_cpu() == []
+
+
+def test_layers_keep_their_paths_in_ir_whatever_is_fused(tmp_path: Path) -> None:
+    layers: list[nn.Module] = []
+    for inputs in (3, 8, 8):
+        layers += [nn.Conv2d(inputs, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+    images = torch.rand(2, 3, 16, 16)
+    content = int8_file(int8_student(nn.Sequential(*layers), images), CONTRACT)
+    path, _ = save_ir(content, tmp_path / "g.xml", {})
+    for source in (content, path):
+        found = openvino_int8.quantized_layers(openvino_int8.read_model(source)).values()
+        assert sorted(layer.path for layer in found) == ["0", "3", "6"]
+
+
+def test_a_deep_network_is_no_deeper_than_a_program_may_be() -> None:
+    layers = [nn.Sequential(nn.Conv2d(4, 4, 1), nn.Tanh()) for _ in range(200)]
+    images = torch.rand(1, 4, 8, 8)
+    student = int8_student(nn.Sequential(*layers), images)
+    content = int8_file(student, InputContract(channels=4), side=8)
+    assert len(openvino_int8.quantized_layers(openvino_int8.read_model(content))) == 200

@@ -25,6 +25,7 @@ from gan_slimming.exporters.pads import (
     without_zero_pads,
     write_pad,
 )
+from gan_slimming.exporters.rewrites import lowered_sums
 from gan_slimming.exporters.tracing import sides_of
 from gan_slimming.exporters.widening import pad_axis, widened
 from gan_slimming.exporters.windows import (
@@ -171,11 +172,6 @@ class _Kernel:
     shuffle: int = 0
     crop: Sequence[int] = (0, 0)
 
-    def lowered(self, inputs: Codes) -> np.ndarray:
-        """What raised inputs add to the sums, negative: (output channels,)."""
-        sums = self.codes.astype(np.float64).sum(tuple(range(1, self.codes.ndim)))
-        return (inputs.low * np.float64(inputs.scale) * sums * self.scale).astype(np.float32)
-
 
 def _dequantized(
     emitter: Emitter, node: fx.Node, values: dict[str, Any], layer: QuantizedLayer,
@@ -190,7 +186,10 @@ def _dequantized(
         return _operator(emitter, operator, parts, path, window)
     kernel = _kernel(emitter, node, layer, bias, operator, window)
     raised = inputs is not None and inputs.signed and _can_be_raised(kernel, source)
-    sums = kernel.lowered(inputs) if inputs is not None and raised else None
+    sums = None
+    if inputs is not None and raised:
+        sums = lowered_sums(kernel.codes, kernel.scale, inputs.low, inputs.scale)
+        sums = sums.astype(np.float32)
     bias = kernel.bias
     if outputs is None and bias is not None:
         sums, bias = bias if sums is None else sums + bias, None

@@ -33,7 +33,7 @@ def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
     scale, shift = _scale_and_shift(emitter, node, values)
     if not values.get("training") and values["running_mean"] is not None:
         mean, variance = (emitter.value(values[f"running_{which}"]) for which in ("mean", "var"))
-        held = emitter.array(values["weight"]) if _is_held(emitter, values["weight"]) else None
+        held = emitter.traced.tensors.get(values["weight"])
         name = scalable(emitter, name, [] if held is None else [held])
         parts = [name, scale, shift, mean, variance]
         return emitter.emit("BatchNormalization", parts, epsilon=values["eps"])
@@ -44,11 +44,6 @@ def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
     apart = emitter.emit("Sub", [name, reduced(emitter, "ReduceMean", name, axes)])
     normalised = _rooted(emitter, apart, axes, values["eps"], None, None)
     return emitter.emit("Add", [emitter.emit("Mul", [normalised, scale]), shift])
-
-
-def _is_held(emitter: Emitter, argument: Any) -> bool:
-    """Return whether an argument is a parameter or buffer."""
-    return argument in emitter.traced.tensors
 
 
 def _scale_and_shift(emitter: Emitter, node: fx.Node, values: dict[str, Any]) -> tuple[str, str]:

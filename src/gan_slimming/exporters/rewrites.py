@@ -138,6 +138,21 @@ def blocks_as_channels(weight: np.ndarray, block: int) -> np.ndarray:
     return spread.reshape(block * block * outputs, inputs, *larger)
 
 
+def lowered_sums(codes: np.ndarray, scale: np.ndarray, low: int, step: float) -> np.ndarray:
+    """Return what sums have to be given where inputs are raised, so that their lowest code is 0.
+
+    conv(x) = conv(x - low * step) + low * step * sum(weight), where no zeros are padded.
+
+    Args:
+        codes, scale: (out, in, *kernel) and (out,); a weight is their product.
+        low, step: the inputs' lowest code, and the value of one.
+    Returns:
+        (out,) float64
+    """
+    sums = codes.astype(np.float64).sum(tuple(range(1, codes.ndim)))
+    return low * np.float64(step) * sums * scale.astype(np.float64)
+
+
 def _taps(kernel: int, stride: int, padding: int) -> tuple[list[tuple[int, int, int]], int, int]:
     """One direction: (phase, place in the new kernel, in the old one), zeros before, behind."""
     found = []

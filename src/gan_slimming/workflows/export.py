@@ -22,7 +22,6 @@ from gan_slimming.data.feeds import example_inputs
 from gan_slimming.executed import executed_layers
 from gan_slimming.metrics.complexity import count, parameters_of
 from gan_slimming.models.registry import spec_of
-from gan_slimming.openvino_int8 import kinds_of_cpu, read_model
 from gan_slimming.runtimes import RUNTIMES, listed, require, start_openvino
 from gan_slimming.workflows.models import model_file, resolve_model
 
@@ -219,22 +218,12 @@ def convert(
     offered = ["onnxruntime"] if chosen == "integer" else list(RUNTIMES)
     present = [r for r in runtimes if r in offered and find_spec(r) is not None]
     parity = _parity(module, traced, chosen, opset, content, side, spec.contract, present)
-    checked = _check_kernels(content, spec.contract, cpus) if "openvino" in present else {}
+    checked: dict[str, list[str]] = {}
+    if "openvino" in present:
+        from gan_slimming.kernel_verdicts import wrong_layers_by_kind
+
+        checked = wrong_layers_by_kind(content, spec.contract, all_kinds=cpus == "all")
     return ExportedContent(content, metadata, float_layers, parity, checked)
-
-
-def _check_kernels(
-    content: bytes, contract: InputContract, cpus: Literal["all", "own"]
-) -> dict[str, list[str]]:
-    """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there."""
-    from gan_slimming.kernel_check import paths_of, wrong_layers
-
-    model = read_model(content)
-    kinds = {"own": "", **{kind: kind for kind in kinds_of_cpu() if cpus == "all"}}
-    return {
-        name: list(paths_of(model, wrong_layers(content, contract, kind=kind)))
-        for name, kind in kinds.items()
-    }
 
 
 def _parity(

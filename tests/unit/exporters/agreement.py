@@ -1,16 +1,18 @@
-"""How far an exported generator is from the one in torch."""
+"""How far an exported generator is from the one in torch, and int8 students to export."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.exporters import parity
 from gan_slimming.exporters.graph import trace
-from gan_slimming.exporters.onnx import onnx_model
+from gan_slimming.exporters.onnx import metadata_of, onnx_model
 
 RUNTIMES = ("onnxruntime", "openvino")
 CONTRACT = InputContract(channels=4, multiple_of=4)
@@ -37,3 +39,19 @@ def difference(
         extent = max(float(module(*inputs).abs().max()) for inputs in given)
     found = parity.differences(module, model.SerializeToString(), given, RUNTIMES)
     return max(found.values()) / max(extent, 1.0)
+
+
+def int8_student(net: nn.Module, images: Tensor, **how: Any) -> nn.Module:
+    """A calibrated student of a net, nothing cut away; `how` goes to prepare."""
+    prepared = gs.prepare(net.eval(), (images[:1],), **how)
+    gs.calibrate(prepared, [(images,)])
+    return gs.extract(prepared)
+
+
+def int8_file(
+    student: nn.Module, contract: InputContract, form: Any = "qdq", side: int = 32
+) -> bytes:
+    """Its ONNX file, with the contract in it."""
+    traced = trace(student, contract, side, quantized=True)
+    metadata = metadata_of(contract, form, "net", {})
+    return onnx_model(traced, form, 17, metadata)[0].SerializeToString()

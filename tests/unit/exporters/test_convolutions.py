@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gan_slimming as gs
@@ -18,6 +17,7 @@ for package in ("onnx", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
 from onnx import ModelProto, numpy_helper  # noqa: E402
+from tests.unit.exporters.agreement import int8_student  # noqa: E402
 
 from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
 from gan_slimming.runtimes import start_onnxruntime  # noqa: E402
@@ -27,9 +27,7 @@ CONTRACT = InputContract(multiple_of=4)
 
 def student_of(*layers: nn.Module, outputs: bool = False) -> nn.Module:
     images = torch.rand(2, 3, 32, 32) * 2 - 1
-    prepared = gs.prepare(nn.Sequential(*layers).eval(), (images[:1],), quantize_outputs=outputs)
-    gs.calibrate(prepared, [(images,)])
-    return gs.extract(prepared)
+    return int8_student(nn.Sequential(*layers), images, quantize_outputs=outputs)
 
 
 def file_of(student: nn.Module, form: str = "qdq") -> tuple[ModelProto, list[str]]:
@@ -66,16 +64,6 @@ def test_signed_inputs_are_raised_where_no_zeros_are_padded(pad: nn.Module, outp
     # What is raised by 128 steps stays so, and its share of the sums goes into the bias.
     assert zero_points(model, "DequantizeLinear") == {0}
     assert_computed(student, model)
-
-
-def test_raised_sums_are_equal_in_float64() -> None:
-    codes = np.random.default_rng(0).integers(-63, 64, (5, 3, 3, 3)).astype(np.int8)
-    inputs = np.random.default_rng(1).integers(-128, 128, (1, 3, 9, 9))
-    weight = torch.from_numpy(codes).double()
-    plain = F.conv2d(torch.from_numpy(inputs).double(), weight)
-    raised = F.conv2d(torch.from_numpy(inputs + 128).double(), weight)
-    lowered = -128 * weight.sum((1, 2, 3)).view(1, -1, 1, 1)
-    assert torch.equal(raised + lowered, plain)
 
 
 @pytest.mark.parametrize("form", ["qdq", "integer"])

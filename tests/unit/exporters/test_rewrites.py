@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from gan_slimming.exporters.rewrites import (
     blocks_as_channels,
+    lowered_sums,
     overhang,
     rows_as_channels,
     rows_as_inputs,
@@ -116,3 +117,17 @@ def test_a_convolution_of_blocks_computes_every_pixel(height: int, width: int, b
     cells = F.conv2d(values, torch.from_numpy(spread), stride=block)
     ordered = cells.unflatten(1, (block**2, 3)).transpose(1, 2).flatten(1, 2)
     torch.testing.assert_close(F.pixel_shuffle(ordered, block), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("low", "groups"), [(-128, 1), (-8, 1), (-128, 3)])
+def test_raised_inputs_are_taken_back_by_the_sums(low: int, groups: int) -> None:
+    random = np.random.default_rng(0)
+    codes = random.integers(-63, 64, (6, 6 // groups, 3, 2)).astype(np.int8)
+    scale, step = random.uniform(0.1, 1, 6), 0.37
+    inputs = torch.from_numpy(random.integers(low, -low, (2, 6, 9, 8)) * step)
+    weight = torch.from_numpy(codes * scale.reshape(-1, 1, 1, 1))
+    lowered = torch.from_numpy(lowered_sums(codes, scale, low, step)).view(1, -1, 1, 1)
+    raised = F.conv2d(inputs - low * step, weight, groups=groups) + lowered
+    plain = F.conv2d(inputs, weight, groups=groups)
+    torch.testing.assert_close(raised, plain, rtol=0, atol=1e-10)
+    assert (raised - lowered - plain).abs().min() > 1e-3

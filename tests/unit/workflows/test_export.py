@@ -168,11 +168,11 @@ def test_other_kinds_of_cpu_are_told_of_and_their_float_layers_warned_of(
     monkeypatch: pytest.MonkeyPatch, saved: Path, tmp_path: Path
 ) -> None:
     told = {"": (), "AVX2": ("a", "b")}
-    monkeypatch.setattr("gan_slimming.workflows.export.kinds_of_cpu", lambda: ["AVX2"])
+    monkeypatch.setattr("gan_slimming.kernel_verdicts.kinds_of_cpu", lambda: ["AVX2"])
     monkeypatch.setattr(
-        "gan_slimming.kernel_check.wrong_layers", lambda *_, kind="", **__: told[kind]
+        "gan_slimming.kernel_verdicts.wrong_layers", lambda *_, kind="", **__: told[kind]
     )
-    monkeypatch.setattr("gan_slimming.kernel_check.paths_of", lambda _, names: names)
+    monkeypatch.setattr("gan_slimming.kernel_verdicts.paths_of", lambda _, names: names)
     with pytest.warns(ExportWarning, match=r"AVX2: 2 layer\(s\) \(a, b\)"):
         report = export(saved, tmp_path / "g.xml", size=32)
     assert report["cpus"] == {"own": [], "AVX2": ["a", "b"]}
