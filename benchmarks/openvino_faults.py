@@ -185,12 +185,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--fixed", action="store_true", help="fix the height and width of all")
     parser.add_argument("--here", action="store_true", help="this process alone, as JSON")
-    if parser.parse_args().here:
-        print(json.dumps({fault[0].__name__: difference(*fault) for fault in FAULTS}))
+    options = parser.parse_args()
+    if options.here:
+        rows = (
+            (builder, shape, is_open and not options.fixed) for builder, shape, is_open in FAULTS
+        )
+        print(json.dumps({row[0].__name__: difference(*row) for row in rows}))
         return
     kinds = [*kinds_of_cpu(), "own"]
-    found = {kind: on(kind) for kind in kinds}
+    found = {kind: on(kind, options.fixed) for kind in kinds}
     print(f"OpenVINO {version('openvino')}; wrong where above {RIGHT}")
     print(f"{'':34}", *(f"{kind:>17}" for kind in kinds))
     for builder, _, _ in FAULTS:
@@ -199,11 +204,11 @@ def main() -> None:
         print(f"{builder.__name__:34}", *(f"{cell:>17}" for cell in cells))
 
 
-def on(kind: str) -> dict[str, float | str]:
+def on(kind: str, fixed: bool) -> dict[str, float | str]:
     """Return name of a fault -> `difference`, from a process that is kept to a kind of CPU."""
     env = {name: value for name, value in os.environ.items() if name != ISA_LIMIT}
     env |= {} if kind == "own" else {ISA_LIMIT: kind}
-    command = [sys.executable, __file__, "--here"]
+    command = [sys.executable, __file__, "--here", *(["--fixed"] if fixed else [])]
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
