@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 
 import gan_slimming as gs
-from gan_slimming.data.pictures import read_picture, write_picture
+from gan_slimming.data.image_files import read_picture, write_picture
+from gan_slimming.metrics.tracker import border
 from gan_slimming.models.registry import spec_of
-from gan_slimming.workflows.quality import border
 
 PHOTOS = ("coffee.png", "rocket.jpg", "chelsea.png")
 SIZE = 256

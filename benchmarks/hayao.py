@@ -27,16 +27,16 @@ from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.config import parse_amount
-from gan_slimming.data.images import open_folder
+from gan_slimming.data.folder import open_folder
 from gan_slimming.losses.perceptual import content_and_gram
 from gan_slimming.metrics.complexity import count
-from gan_slimming.metrics.features import load_features
-from gan_slimming.metrics.lpips import load_lpips
-from gan_slimming.metrics.pairwise import psnr
+from gan_slimming.metrics.distances import psnr
+from gan_slimming.metrics.tracker import Tracker, border
 from gan_slimming.models.registry import build_generator, spec_of
+from gan_slimming.perceptual.features import load_features
+from gan_slimming.perceptual.lpips import load_lpips
+from gan_slimming.training.run_folder import CHECKPOINT, environment
 from gan_slimming.workflows.compress import TRACKED
-from gan_slimming.workflows.quality import Tracker, border
-from gan_slimming.workflows.run_folder import CHECKPOINT, environment
 
 HOLDOUT = 150
 """Photos that no variant is trained on."""

@@ -36,14 +36,14 @@ from torch import Tensor, nn
 import gan_slimming as gs
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.data import from_contract, open_folder, to_contract
-from gan_slimming.latency import measure
-from gan_slimming.metrics.lpips import Lpips, load_lpips
+from gan_slimming.export.export_model import convert
 from gan_slimming.models.registry import attach_spec, spec_of
-from gan_slimming.openvino_int8 import saturates
-from gan_slimming.runtimes import open_runtime
-from gan_slimming.workflows.export import convert
-from gan_slimming.workflows.models import resolve_model
-from gan_slimming.workflows.run_folder import environment
+from gan_slimming.perceptual.lpips import Lpips, load_lpips
+from gan_slimming.runtime.latency import measure
+from gan_slimming.runtime.openvino_int8 import saturates
+from gan_slimming.runtime.sessions import open_runtime
+from gan_slimming.serialization.resolve import resolve_model
+from gan_slimming.training.run_folder import environment
 
 FORMS = ("f32", "ours", "nncf")
 

@@ -24,7 +24,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from gan_slimming.openvino_int8 import ISA_LIMIT, kinds_of_cpu
+from gan_slimming.runtime.openvino_int8 import ISA_LIMIT, kinds_of_cpu
 
 LOWEST = np.float32(-3.4e38)
 RIGHT = 0.005

@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan_slimming.data import list_pictures, read_picture
-from gan_slimming.metrics.lpips import Lpips, load_lpips
-from gan_slimming.runtimes import RUNTIMES
-from gan_slimming.workflows.exported import in_runtime
-from gan_slimming.workflows.models import CanonicalGenerator, resolve_model
-from gan_slimming.workflows.run_folder import environment
+from gan_slimming.export.placement import in_runtime
+from gan_slimming.perceptual.lpips import Lpips, load_lpips
+from gan_slimming.runtime.sessions import RUNTIMES
+from gan_slimming.serialization.resolve import CanonicalGenerator, resolve_model
+from gan_slimming.training.run_folder import environment
 
 SIZES = "256x256,200x328,320x320"
 """Height x width. Export traces at 64 and a few pixels more."""

@@ -32,14 +32,14 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.data.images import open_folder
-from gan_slimming.data.pictures import read_picture
+from gan_slimming.data.folder import open_folder
+from gan_slimming.data.image_files import read_picture
 from gan_slimming.metrics.complexity import count
-from gan_slimming.metrics.features import load_features
-from gan_slimming.metrics.lpips import load_lpips
+from gan_slimming.metrics.tracker import Tracker, border
 from gan_slimming.models.registry import spec_of
-from gan_slimming.workflows.quality import Tracker, border
-from gan_slimming.workflows.run_folder import CHECKPOINT, environment
+from gan_slimming.perceptual.features import load_features
+from gan_slimming.perceptual.lpips import load_lpips
+from gan_slimming.training.run_folder import CHECKPOINT, environment
 
 HOLDOUT = 120
 ZEBRA = 340

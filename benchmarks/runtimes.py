@@ -23,10 +23,10 @@ import torch
 from safetensors.torch import save_file
 
 import gan_slimming as gs
-from gan_slimming.budget import BudgetController
-from gan_slimming.checkpoint import save_generator
 from gan_slimming.models.registry import build_generator, spec_of
-from gan_slimming.runtimes import RUNTIMES
+from gan_slimming.runtime.sessions import RUNTIMES
+from gan_slimming.serialization.generator_file import save_generator
+from gan_slimming.training.budget import BudgetController
 from gan_slimming.workflows.benchmark import benchmark, print_table
 
 Key = tuple[str, str, str]

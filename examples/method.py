@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 import gan_slimming as gs
-from gan_slimming.budget import BudgetController
+from gan_slimming.losses.objective import critic_loss, student_loss
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.models.patchgan import PatchDiscriminator
-from gan_slimming.objective import critic_loss, student_loss
 from gan_slimming.pruning.groups import macs_left
-from gan_slimming.saliency import start_gates
+from gan_slimming.training.budget import BudgetController
+from gan_slimming.training.saliency import start_gates
 
 SLIM, RECOVER, SIZE = 30, 40, 32
 OBJECTIVE = gs.Objective(distill="l1", adversarial_weight=0.01)

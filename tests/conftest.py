@@ -31,7 +31,7 @@ def seed() -> None:
 def one_kind_of_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let export check int8 kernels on this CPU alone; the others cost seconds each."""
     if find_spec("openvino") is not None:
-        monkeypatch.setattr("gan_slimming.kernel_verdicts.kinds_of_cpu", lambda: [])
+        monkeypatch.setattr("gan_slimming.runtime.kernel_verdicts.kinds_of_cpu", lambda: [])
 
 
 @pytest.fixture(scope="session")

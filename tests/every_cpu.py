@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from gan_slimming.openvino_int8 import ISA_LIMIT, kinds_of_cpu
+from gan_slimming.runtime.openvino_int8 import ISA_LIMIT, kinds_of_cpu
 
 
 def main() -> int:

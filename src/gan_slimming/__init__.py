@@ -13,33 +13,34 @@ from typing import TYPE_CHECKING, Any
 from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run, UserError
 
 if TYPE_CHECKING:
-    from gan_slimming.checkpoint import load_generator_file
-    from gan_slimming.interruption import Interrupted
+    from gan_slimming.export.export_model import export_model as export
     from gan_slimming.models.discriminators import load_discriminator
     from gan_slimming.models.registry import load_generator
-    from gan_slimming.student import Student, calibrate, prepare
-    from gan_slimming.surgery import cut, extract
+    from gan_slimming.serialization.generator_file import load_generator_file
+    from gan_slimming.student.student import Student, calibrate, prepare
+    from gan_slimming.student.surgery import cut, extract
+    from gan_slimming.training.interruption import Interrupted
     from gan_slimming.workflows.compress import Compressed, compress
-    from gan_slimming.workflows.export import export
 
 _HOMES = {
     "Compressed": "workflows.compress",
-    "Interrupted": "interruption",
-    "Student": "student",
-    "calibrate": "student",
+    "Interrupted": "training.interruption",
+    "Student": "student.student",
+    "calibrate": "student.student",
     "compress": "workflows.compress",
-    "cut": "surgery",
-    "export": "workflows.export",
-    "extract": "surgery",
+    "cut": "student.surgery",
+    "extract": "student.surgery",
     "load_discriminator": "models.discriminators",
     "load_generator": "models.registry",
-    "load_generator_file": "checkpoint",
-    "prepare": "student",
+    "load_generator_file": "serialization.generator_file",
+    "prepare": "student.student",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that --help and the settings need not wait for torch."""
+    if name == "export":  # a package that is called like the function
+        return import_module("gan_slimming.export")
     if name not in _HOMES:
         raise AttributeError(f"module 'gan_slimming' has no attribute '{name}'")
     return getattr(import_module(f"gan_slimming.{_HOMES[name]}"), name)

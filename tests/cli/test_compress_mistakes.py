@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from gan_slimming.cli import main
+from gan_slimming.metrics import tracker as quality
 from gan_slimming.models.registry import build_generator
-from gan_slimming.workflows import quality
 
 Capture = pytest.CaptureFixture[str]
 RANDOM = np.random.default_rng(0)

@@ -14,9 +14,9 @@ from PIL import Image
 
 from gan_slimming.cli import main
 from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.metrics import tracker as quality
 from gan_slimming.models import build_generator
-from gan_slimming.workflows import quality
-from gan_slimming.workflows.models import RandomWeightsWarning
+from gan_slimming.serialization.resolve import RandomWeightsWarning
 
 Capture = pytest.CaptureFixture[str]
 TESTS = Path(__file__).parents[1]
@@ -92,7 +92,7 @@ def test_a_noise_generator_goes_through_every_command(capsys: Capture) -> None:
 def test_an_interrupted_run_goes_on_with_one_flag_more(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_slimming import trainer
+    from gan_slimming.training import trainer
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "SAVE_EVERY_SECONDS", -1.0)
@@ -121,7 +121,7 @@ def other_weights() -> str:
 def test_the_discriminator_of_ones_own_is_asked_for_on_resuming(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_slimming import trainer
+    from gan_slimming.training import trainer
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "SAVE_EVERY_SECONDS", -1.0)

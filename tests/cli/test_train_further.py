@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import gan_slimming as gs
-from gan_slimming.checkpoint import read_header
 from gan_slimming.cli import main
 from gan_slimming.models.registry import build_generator
+from gan_slimming.serialization.generator_file import read_header
 
 Capture = pytest.CaptureFixture[str]
 TEACHER = [

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gan_slimming.checkpoint import save_generator
 from gan_slimming.cli import main
 from gan_slimming.models import CartoonGenerator, build_generator, spec_of
+from gan_slimming.serialization.generator_file import save_generator
 
 Capture = pytest.CaptureFixture[str]
 

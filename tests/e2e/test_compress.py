@@ -14,7 +14,7 @@ from torch import nn
 import gan_slimming as gs
 from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.models.registry import build_generator
-from gan_slimming.workflows.run_folder import read_run
+from gan_slimming.training.run_folder import read_run
 
 STEPS = 14
 
@@ -70,10 +70,10 @@ def test_the_budget_is_met_and_the_file_is_what_was_trained(
 def test_rounded_outputs_are_trained_and_run_from_bytes_to_bytes(
     teacher: nn.Module, photos: Path, tmp_path: Path
 ) -> None:
-    runtimes = pytest.importorskip("gan_slimming.runtimes")
+    runtimes = pytest.importorskip("gan_slimming.runtime.sessions")
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
-    from gan_slimming.executed import float_kernels, layer_times
+    from gan_slimming.runtime.profiling import float_kernels, layer_times
 
     done = gs.compress(teacher, photos, tmp_path / "run", settings(quantize_outputs=True))
     loaded = gs.load_generator_file(done.summary["generator"])

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from gan_slimming.cli import main
-from gan_slimming.workflows import quality
-from gan_slimming.workflows.models import RandomWeightsWarning
+from gan_slimming.metrics import tracker as quality
+from gan_slimming.serialization.resolve import RandomWeightsWarning
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Capture = pytest.CaptureFixture[str]

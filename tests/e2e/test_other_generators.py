@@ -17,8 +17,8 @@ from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.latents import LatentSet
 from gan_slimming.models import build_generator, load_discriminator, spec_of
 from gan_slimming.pruning.groups import macs_left
-from gan_slimming.student import prepare
-from gan_slimming.workflows.run_folder import read_run
+from gan_slimming.student.student import prepare
+from gan_slimming.training.run_folder import read_run
 
 RUN = Run(
     budget=Budget(macs=0.5),

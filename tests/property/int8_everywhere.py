@@ -45,7 +45,7 @@ def main() -> int:
         files = sorted(options.folder.glob(f"*{FORMS[options.runtime]}.onnx"))
         print(json.dumps([opened(file, options.runtime) for file in files]))
         return 0
-    from gan_slimming.openvino_int8 import kinds_of_cpu
+    from gan_slimming.runtime.openvino_int8 import kinds_of_cpu
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -90,12 +90,12 @@ def write(folder: Path, name: str, teacher: Any, inputs: tuple[Any, ...], form: 
     import torch
 
     from gan_slimming.config import InputContract
-    from gan_slimming.exporters.graph import trace
-    from gan_slimming.exporters.onnx import metadata_of, onnx_model
-    from gan_slimming.flips import nudged
+    from gan_slimming.export.onnx import metadata_of, onnx_model
+    from gan_slimming.export.trace.graph import trace
     from gan_slimming.models.registry import spec_of
-    from gan_slimming.student import calibrate, prepare
-    from gan_slimming.surgery import extract
+    from gan_slimming.runtime.flips import nudged
+    from gan_slimming.student.student import calibrate, prepare
+    from gan_slimming.student.surgery import extract
 
     random = name.startswith("random")
     seed = int(name.removeprefix("random")) if random else 0
@@ -128,8 +128,8 @@ def opened(file: Path, runtime: str) -> dict[str, Any]:
     A value on the border of two codes goes to either side. Where that shows, OpenVINO in float on
     the same grids has to agree instead.
     """
-    from gan_slimming.flips import only_flips
-    from gan_slimming.runtimes import open_runtime, start_openvino
+    from gan_slimming.runtime.flips import only_flips
+    from gan_slimming.runtime.sessions import open_runtime, start_openvino
 
     with np.load(file.with_suffix(".npz")) as held, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -145,8 +145,8 @@ def opened(file: Path, runtime: str) -> dict[str, Any]:
 
 def _counts(file: Path, request: Any) -> dict[str, int]:
     """Return how many layers are quantised, and how many run in int8."""
-    from gan_slimming.executed import executed_layers
-    from gan_slimming.openvino_int8 import quantized_layers, read_model
+    from gan_slimming.runtime.openvino_int8 import quantized_layers, read_model
+    from gan_slimming.runtime.profiling import executed_layers
 
     in_int8 = sum(layer.computes and layer.int8 for layer in executed_layers(request))
     return {"quantized": len(quantized_layers(read_model(file))), "int8": in_int8}
@@ -154,7 +154,7 @@ def _counts(file: Path, request: Any) -> dict[str, int]:
 
 def report(kind: str, command: list[str]) -> int:
     """Open all files as on a kind of CPU, "" for this one. Returns how many images are wrong."""
-    from gan_slimming.openvino_int8 import ISA_LIMIT
+    from gan_slimming.runtime.openvino_int8 import ISA_LIMIT
 
     limit = {ISA_LIMIT: kind} if kind else {}
     done = subprocess.run(

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from gan_slimming.models import CartoonGenerator, ResnetGenerator
 from gan_slimming.quantization.affine import weight_scale
-from gan_slimming.student import Student, calibrate, prepare
-from gan_slimming.surgery import cut, extract
+from gan_slimming.student.student import Student, calibrate, prepare
+from gan_slimming.student.surgery import cut, extract
 
 EXACT = 1e-10
 """Largest difference, relative to the largest output, in float64."""

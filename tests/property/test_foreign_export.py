@@ -22,15 +22,15 @@ from tests.property.test_foreign_nets import (
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
-from gan_slimming.exporters.graph import trace
-from gan_slimming.student import calibrate, prepare
-from gan_slimming.surgery import extract
+from gan_slimming.export.trace.graph import trace
+from gan_slimming.student.student import calibrate, prepare
+from gan_slimming.student.surgery import extract
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
-from gan_slimming.exporters import parity  # noqa: E402
-from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
+from gan_slimming.export import parity  # noqa: E402
+from gan_slimming.export.onnx import onnx_model  # noqa: E402
 
 TAKEN = ("picture", "latent", "latent+class")
 """What an exported file can be fed."""

@@ -17,14 +17,14 @@ from tests.property.random_nets import STYLE, RandomNet
 from tests.property.test_extraction import EXACT, randomise
 from torch import Tensor, nn
 
-from gan_slimming.budget import parameters_left
-from gan_slimming.checkpoint import load_generator_file, save_generator
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import GeneratorSpec
 from gan_slimming.pruning.groups import GroupGraph, macs_left
-from gan_slimming.pruning.probe import NAMED
-from gan_slimming.student import Student, calibrate, prepare
-from gan_slimming.surgery import cut, extract
+from gan_slimming.pruning.verify_cut import NAMED
+from gan_slimming.serialization.generator_file import load_generator_file, save_generator
+from gan_slimming.student.student import Student, calibrate, prepare
+from gan_slimming.student.surgery import cut, extract
+from gan_slimming.training.budget import parameters_left
 
 RANDOM_NETS = int(os.environ.get("GAN_SLIMMING_RANDOM_NETS", "12"))
 """How many are drawn; the same number draws the same ones."""

@@ -12,21 +12,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.budget import BudgetController, measure_of, parameters_left
-from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import Budget, UserError
-from gan_slimming.data.images import open_folder
-from gan_slimming.data.pictures import write_picture
-from gan_slimming.layers import SlimConvolution
+from gan_slimming.data.folder import open_folder
+from gan_slimming.data.image_files import write_picture
 from gan_slimming.metrics.complexity import count
+from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models import CartoonGenerator, build_generator, spec_of
 from gan_slimming.pruning.groups import GroupGraph
 from gan_slimming.pruning.proximal import cost_of_widths, shrink_gates, soft_threshold
 from gan_slimming.quantization.affine import along, code_range, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer
-from gan_slimming.student import Student, calibrate, prepare
-from gan_slimming.surgery import cut, extract, remove_empty_blocks, set_gates
-from gan_slimming.workflows.quality import Tracker
+from gan_slimming.serialization.generator_file import save_generator
+from gan_slimming.student.layers import SlimConvolution
+from gan_slimming.student.student import Student, calibrate, prepare
+from gan_slimming.student.surgery import cut, extract, remove_empty_blocks, set_gates
+from gan_slimming.training.budget import BudgetController, measure_of, parameters_left
 
 PICTURE = torch.rand(1, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.models.registry import build_generator, registered, spec_of
-from gan_slimming.student import Student, calibrate, prepare
-from gan_slimming.surgery import cut, extract
+from gan_slimming.student.student import Student, calibrate, prepare
+from gan_slimming.student.surgery import cut, extract
 
 
 @functools.cache

@@ -7,16 +7,16 @@ import torch
 
 import gan_slimming as gs
 from gan_slimming.data import list_pictures, read_picture, to_contract
-from gan_slimming.exporters.graph import quantized_layers, trace
+from gan_slimming.export.trace.graph import quantized_layers, trace
 from gan_slimming.models.registry import spec_of
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
-from gan_slimming.executed import executed_layers  # noqa: E402
-from gan_slimming.exporters import parity  # noqa: E402
-from gan_slimming.exporters.onnx import onnx_model  # noqa: E402
-from gan_slimming.runtimes import start_openvino  # noqa: E402
+from gan_slimming.export import parity  # noqa: E402
+from gan_slimming.export.onnx import onnx_model  # noqa: E402
+from gan_slimming.runtime.profiling import executed_layers  # noqa: E402
+from gan_slimming.runtime.sessions import start_openvino  # noqa: E402
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 

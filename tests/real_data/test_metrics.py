@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_slimming.metrics.features import SqueezeNetFeatures, load_features
-from gan_slimming.metrics.lpips import Lpips, load_lpips
+from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
+from gan_slimming.perceptual.lpips import Lpips, load_lpips
 
 pytestmark = pytest.mark.real_data
 

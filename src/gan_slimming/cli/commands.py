@@ -105,7 +105,7 @@ def compress(
         seed=seed,
     )
     from gan_slimming.cli.progress import step_bar
-    from gan_slimming.trainer import Interrupted
+    from gan_slimming.training.trainer import Interrupted
     from gan_slimming.workflows.compress_by_name import Named, compress_by_name
 
     named = Named(
@@ -139,7 +139,7 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
     """
     Optimisation(steps=steps)  # refuses a wrong number before anything is written
     from gan_slimming.cli.progress import step_bar
-    from gan_slimming.trainer import Interrupted
+    from gan_slimming.training.trainer import Interrupted
     from gan_slimming.workflows.demo import demo as run
 
     try:

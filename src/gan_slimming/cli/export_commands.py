@@ -38,7 +38,7 @@ def export(
         cpus: Kinds of CPUs that OpenVINO's int8 kernels are checked on: all that this CPU can stand
             for (some seconds each), or its own alone.
     """
-    from gan_slimming.workflows.export import export as run
+    from gan_slimming.export.export_model import export_model as run
 
     return run(
         model,

@@ -148,7 +148,7 @@ def report(run: Path, /, *, output: Path | None = None) -> dict[str, Any]:
         run: The folder that compress made.
         output: The page; report.html in the run folder without it.
     """
-    from gan_slimming.workflows.report import report as write
+    from gan_slimming.reports.run import report as write
 
     return write(run, output)
 

@@ -1,7 +1,7 @@
 """Pictures in and out: files, training sets, and the border between pictures and generators."""
 
-from gan_slimming.data.images import PictureSet, PictureWarning, open_folder
-from gan_slimming.data.pictures import (
+from gan_slimming.data.folder import PictureSet, PictureWarning, open_folder
+from gan_slimming.data.image_files import (
     SUFFIXES,
     CropBox,
     Picture,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.feeds import Fed
+from gan_slimming.data.inputs import Fed
 
 TRAIN, HELD, SAMPLE = 0, 1, 2
 """Streams: none shares a vector with another, whatever the seed."""

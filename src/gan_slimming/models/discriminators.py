@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from gan_slimming.config import UserError
-from gan_slimming.models import patchgan, sngan_critic
+from gan_slimming.models import patchgan
+from gan_slimming.models import sngan_discriminator as sngan_critic
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import DISCRIMINATOR_WRAPPERS, load_checked
 

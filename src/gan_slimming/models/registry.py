@@ -24,7 +24,7 @@ from gan_slimming.models import (
 )
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import GENERATOR_WRAPPERS, load_checked
-from gan_slimming.models.trial import tried_contract
+from gan_slimming.models.infer_contract import tried_contract
 
 _GENERATORS = Catalogue(
     "generator",

@@ -7,8 +7,8 @@ from inspect import signature
 
 from torch import fx
 
+from gan_slimming.graph.nodes import operator_name, value_of
 from gan_slimming.pruning.groups import ChannelGroup, ResidualBlock
-from gan_slimming.pruning.nodes import operator_name, value_of
 from gan_slimming.pruning.operators.elementwise import KEEP
 from gan_slimming.pruning.operators.spatial import MIX
 from gan_slimming.pruning.propagation import Propagation

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from gan_slimming.config import UserError
+from gan_slimming.graph.nodes import operator_name
+from gan_slimming.graph.traced import OPERATOR
 from gan_slimming.pruning.blocks import residual_blocks
-from gan_slimming.pruning.demands import demanded, guard_unreadable
 from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member
-from gan_slimming.pruning.nodes import operator_name
-from gan_slimming.pruning.probe import hold_what_cannot_be_cut
 from gan_slimming.pruning.propagation import Propagation
+from gan_slimming.pruning.pruned_norms import as_if_whole
 from gan_slimming.pruning.reparametrised import plain_copy
-from gan_slimming.pruning.thinned import as_if_whole
-from gan_slimming.pruning.traced import OPERATOR
+from gan_slimming.pruning.required_gates import demanded, guard_unreadable
+from gan_slimming.pruning.verify_cut import hold_what_cannot_be_cut
 
 
 def find_groups(

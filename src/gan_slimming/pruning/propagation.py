@@ -19,9 +19,9 @@ import numpy as np
 from torch import fx, nn
 
 from gan_slimming.config import UserError
+from gan_slimming.graph.nodes import Forest, Slots, operator_name, sharing_memory, value_of
+from gan_slimming.graph.traced import GATEABLE, OPERATOR, TracedModule
 from gan_slimming.pruning.groups import GATE
-from gan_slimming.pruning.nodes import Forest, Slots, operator_name, sharing_memory, value_of
-from gan_slimming.pruning.traced import GATEABLE, OPERATOR, TracedModule
 from gan_slimming.pruning.values import Factor, Value, Zeros, listed
 
 

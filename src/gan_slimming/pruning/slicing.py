@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.pruning.groups import owner_of
-from gan_slimming.pruning.thinned import is_over_channels, thin
+from gan_slimming.pruning.pruned_norms import is_over_channels, thin
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gan_slimming.pruning.nodes import Forest, Slots
+from gan_slimming.graph.nodes import Forest, Slots
 
 Gates = frozenset[str] | None
 """Gates that make a place zero when all of them are; None where no gates do."""

@@ -14,9 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_slimming.config import UserError
-from gan_slimming.latency import Latency, measure
-from gan_slimming.runtimes import RUNTIMES, require
-from gan_slimming.workflows.candidates import (
+from gan_slimming.export.benchmark_jobs import (
     CEILING,
     PRECISIONS,
     TORCH,
@@ -28,8 +26,10 @@ from gan_slimming.workflows.candidates import (
     generator_jobs,
     load,
 )
-from gan_slimming.workflows.exported import is_exported
-from gan_slimming.workflows.run_folder import environment
+from gan_slimming.export.placement import is_exported
+from gan_slimming.runtime.latency import Latency, measure
+from gan_slimming.runtime.sessions import RUNTIMES, require
+from gan_slimming.training.run_folder import environment
 
 TABLE_WIDTH = 110
 SHOWN = 20

@@ -13,21 +13,27 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from gan_slimming.config import Budget, InputContract, Run, UserError
-from gan_slimming.data.feeds import Fed, example_inputs, output_side, to_inputs
+from gan_slimming.data.inputs import Fed, example_inputs, output_side, to_inputs
+from gan_slimming.data.training_data import Material, fits, open_material, protocol
+from gan_slimming.losses.objective import Distance
 from gan_slimming.metrics.complexity import Complexity, count
+from gan_slimming.metrics.tracker import Tracker, border, distance_of
 from gan_slimming.models.registry import spec_of
-from gan_slimming.objective import Distance
 from gan_slimming.pruning.reparametrised import whole_copy
-from gan_slimming.setting import Setting
-from gan_slimming.student import Student, prepare
-from gan_slimming.surgery import extract
-from gan_slimming.trainer import Trainer
-from gan_slimming.workflows.deliver import FLOAT_BYTES, beyond_weights, cost, deliver, write_summary
-from gan_slimming.workflows.machine import best_threads, make_fabric
-from gan_slimming.workflows.material import Material, fits, open_material, protocol
-from gan_slimming.workflows.quality import Tracker, border, distance_of
-from gan_slimming.workflows.report import PAGE, report
-from gan_slimming.workflows.run_folder import CHECKPOINT, open_run_folder, write_config
+from gan_slimming.reports.run import PAGE, report
+from gan_slimming.student.student import Student, prepare
+from gan_slimming.student.surgery import extract
+from gan_slimming.training.artifacts import (
+    FLOAT_BYTES,
+    beyond_weights,
+    cost,
+    deliver,
+    write_summary,
+)
+from gan_slimming.training.context import Setting
+from gan_slimming.training.device import best_threads, make_fabric
+from gan_slimming.training.run_folder import CHECKPOINT, open_run_folder, write_config
+from gan_slimming.training.trainer import Trainer
 
 TRACKED = 16
 """Held out pictures that are looked at while training; the final figures are on all of them."""

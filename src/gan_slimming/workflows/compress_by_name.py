@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.checkpoint import load_generator_file
 from gan_slimming.config import Run, UserError
 from gan_slimming.models import load_generator
+from gan_slimming.serialization.generator_file import load_generator_file
+from gan_slimming.serialization.resolve import model_file, split_discriminator, split_generator
+from gan_slimming.training.run_folder import fingerprint, read_run
 from gan_slimming.workflows.compress import OnStep, compress
-from gan_slimming.workflows.models import model_file, split_discriminator, split_generator
-from gan_slimming.workflows.run_folder import fingerprint, read_run
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.checkpoint import load_generator_file
 from gan_slimming.config import Budget, Objective, Optimisation, Run, UserError
-from gan_slimming.data.pictures import pad_to_multiple, read_picture, write_picture
-from gan_slimming.html_report import Row, write_page
+from gan_slimming.data.image_files import pad_to_multiple, read_picture, write_picture
 from gan_slimming.metrics.complexity import count
-from gan_slimming.metrics.pairwise import psnr, ssim
+from gan_slimming.metrics.distances import psnr, ssim
+from gan_slimming.metrics.tracker import border, lpips_at_hand
 from gan_slimming.models.registry import spec_of
+from gan_slimming.reports.page import Row, write_page
+from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.workflows.compress import OnStep, compress
-from gan_slimming.workflows.quality import border, lpips_at_hand
 
-TEACHER = Path(__file__).parents[1] / "demo" / "cartoon_small.safetensors"
+TEACHER = Path(__file__).parents[1] / "models" / "shipped" / "cartoon_small.safetensors"
 TRAINING = (
     "astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg",
     "ihc.png", "retina.jpg",

@@ -13,10 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from gan_slimming.budget import parameters_left
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.feeds import example_inputs, output_side
-from gan_slimming.layers import SLIM, SlimConvolution
+from gan_slimming.data.inputs import example_inputs, output_side
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost, count
 from gan_slimming.models import spec_of
 from gan_slimming.pruning.discovery import find_groups
@@ -24,8 +22,10 @@ from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, macs_left
 from gan_slimming.pruning.groups import describe as describe_groups
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
-from gan_slimming.student import drop_quantizers, give_norms_a_scale
-from gan_slimming.workflows.models import model_file, resolve_model
+from gan_slimming.serialization.resolve import model_file, resolve_model
+from gan_slimming.student.layers import SLIM, SlimConvolution
+from gan_slimming.student.student import drop_quantizers, give_norms_a_scale
+from gan_slimming.training.budget import parameters_left
 
 TABLE_WIDTH = 110
 """Characters, where stderr is no terminal."""

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.feeds import output_side
+from gan_slimming.data.image_files import SUFFIXES, write_picture
+from gan_slimming.data.inputs import output_side
 from gan_slimming.data.latents import SAMPLE, LatentSet
-from gan_slimming.data.pictures import SUFFIXES, write_picture
-from gan_slimming.workflows.exported import model_name, place
-from gan_slimming.workflows.models import CanonicalGenerator
+from gan_slimming.export.placement import model_name, place
+from gan_slimming.serialization.resolve import CanonicalGenerator
 
 BATCH = 16
 """Pictures that are made at once."""

@@ -25,11 +25,11 @@ from gan_slimming.data import (
     write_picture,
 )
 from gan_slimming.data.colours import match_colours as match_colours_of
-from gan_slimming.workflows.exported import model_name, place
-from gan_slimming.workflows.models import CanonicalGenerator
-from gan_slimming.workflows.pipeline import overlapped
-from gan_slimming.workflows.targets import Job, plan
-from gan_slimming.workflows.video import is_video, translate_video
+from gan_slimming.data.destinations import Job, plan
+from gan_slimming.data.pipeline import overlapped
+from gan_slimming.data.video import is_video, translate_video
+from gan_slimming.export.placement import model_name, place
+from gan_slimming.serialization.resolve import CanonicalGenerator
 
 NAMED = 3
 """So many failures are named in the warning; the JSON has them all."""

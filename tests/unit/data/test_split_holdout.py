@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_slimming.config import UserError
-from gan_slimming.data.images import split_holdout
+from gan_slimming.data.folder import split_holdout
 
 
 def names_of(count: int) -> list[str]:

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gan_slimming.checkpoint import load_generator_file, save_generator
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models.registry import (
     GeneratorSpec,
@@ -20,6 +19,7 @@ from gan_slimming.models.registry import (
     registered,
     spec_of,
 )
+from gan_slimming.serialization.generator_file import load_generator_file, save_generator
 
 OWN = """
 import torch

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from gan_slimming.config import UserError
 from gan_slimming.models import load_discriminator, load_generator
 from gan_slimming.models.sngan import SnganGenerator, infer_arguments
-from gan_slimming.models.sngan_critic import DownBlock, SnganDiscriminator, from_spectral
-from gan_slimming.models.sngan_critic import infer_arguments as infer_critic
+from gan_slimming.models.sngan_discriminator import DownBlock, SnganDiscriminator, from_spectral
+from gan_slimming.models.sngan_discriminator import infer_arguments as infer_critic
 
 
 def written_out(state: dict[str, Tensor], latents: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_slimming.config import UserError
+from gan_slimming.graph.nodes import Forest
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.groups import ChannelGroup
-from gan_slimming.pruning.nodes import Forest
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 

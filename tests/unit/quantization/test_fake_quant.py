@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan_slimming.layers import SlimConvolution, to_slim
 from gan_slimming.quantization.affine import quantize, weight_scale
 from gan_slimming.quantization.fake_quant import (
     ActivationQuantizer,
@@ -13,6 +12,7 @@ from gan_slimming.quantization.fake_quant import (
     WeightQuantizer,
     best_scale,
 )
+from gan_slimming.student.layers import SlimConvolution, to_slim
 
 
 def calibrated(values: torch.Tensor, bits: int = 8) -> ActivationQuantizer:

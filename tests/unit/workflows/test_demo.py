@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import UserError
+from gan_slimming.metrics import tracker as quality
 from gan_slimming.models.registry import build_generator, spec_of
+from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.workflows import demo as module
-from gan_slimming.workflows import quality
 from gan_slimming.workflows.demo import TRAINING, UNSEEN, demo
 
 pytest.importorskip("skimage")

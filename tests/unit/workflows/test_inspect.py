@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from gan_slimming.checkpoint import save_generator
 from gan_slimming.config import InputContract, UserError
 from gan_slimming.models import load_generator, spec_of
-from gan_slimming.student import calibrate, prepare
-from gan_slimming.surgery import extract
+from gan_slimming.serialization.generator_file import save_generator
+from gan_slimming.student.student import calibrate, prepare
+from gan_slimming.student.surgery import extract
 from gan_slimming.workflows.inspect import GroupsWarning, inspect, print_report
 
 TEACHER = load_generator("cartoongan", width=4, blocks=2)

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, UserError
+from gan_slimming.data.destinations import plan
 from gan_slimming.models import load_generator
-from gan_slimming.workflows.models import CanonicalGenerator
-from gan_slimming.workflows.targets import plan
+from gan_slimming.serialization.resolve import CanonicalGenerator
 from gan_slimming.workflows.translate import TranslationWarning, run_padded, translate
 
 

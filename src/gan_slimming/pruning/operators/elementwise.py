@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 from torch import Tensor, fx
 
-from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
+from gan_slimming.graph.nodes import arguments_of, operator_name, value_of
 from gan_slimming.pruning.operators.handler import Handler, Operand, Rule, meet
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.values import Factor, Value

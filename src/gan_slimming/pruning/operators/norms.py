@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
-from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
+from gan_slimming.graph.nodes import arguments_of, operator_name, value_of
 from gan_slimming.pruning.operators.handler import Handler, Operand, meet, per_channel
 from gan_slimming.pruning.operators.shapes import moved
 from gan_slimming.pruning.propagation import Propagation
-from gan_slimming.pruning.thinned import THINNED
+from gan_slimming.pruning.pruned_norms import THINNED
 from gan_slimming.pruning.values import Factor, Value
 
 

@@ -13,7 +13,7 @@ from functools import reduce
 import numpy as np
 from torch import fx
 
-from gan_slimming.pruning.nodes import arguments_of, value_of
+from gan_slimming.graph.nodes import arguments_of, value_of
 from gan_slimming.pruning.operators.handler import Handler, Operand, meet
 from gan_slimming.pruning.operators.shapes import moved
 from gan_slimming.pruning.propagation import Propagation

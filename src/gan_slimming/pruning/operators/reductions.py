@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import fx
 
-from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
+from gan_slimming.graph.nodes import arguments_of, operator_name, value_of
 from gan_slimming.pruning.operators.handler import Handler, per_channel
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.values import Factor, Value, tied_along

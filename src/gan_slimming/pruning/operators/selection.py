@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, fx
 
-from gan_slimming.pruning.nodes import arguments_of, value_of
+from gan_slimming.graph.nodes import arguments_of, value_of
 from gan_slimming.pruning.operators.handler import Handler
 from gan_slimming.pruning.operators.shapes import moved
 from gan_slimming.pruning.propagation import Propagation

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor, fx
 
-from gan_slimming.pruning.nodes import arguments_of, value_of
+from gan_slimming.graph.nodes import arguments_of, value_of
 from gan_slimming.pruning.operators.handler import Handler
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.values import Factor, Value, aligned, reduced

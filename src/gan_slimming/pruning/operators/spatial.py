@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import fx
 
-from gan_slimming.pruning.nodes import arguments_of, value_of
+from gan_slimming.graph.nodes import arguments_of, value_of
 from gan_slimming.pruning.operators.handler import Handler, per_channel
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.values import Factor, Value

@@ -9,12 +9,12 @@ from math import prod
 import numpy as np
 from torch import fx, nn
 
-from gan_slimming.pruning.nodes import arguments_of, operator_name, value_of
+from gan_slimming.graph.nodes import arguments_of, operator_name, value_of
+from gan_slimming.graph.traced import GATEABLE
 from gan_slimming.pruning.operators.handler import Handler, Operand, meet, per_channel
 from gan_slimming.pruning.operators.products import Labelled, contract
 from gan_slimming.pruning.operators.shapes import moved, reshaped
 from gan_slimming.pruning.propagation import Propagation
-from gan_slimming.pruning.traced import GATEABLE
 from gan_slimming.pruning.values import Factor, Value, tied_along
 
 

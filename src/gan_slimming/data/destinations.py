@@ -1,0 +1,117 @@
+"""Where translate's results go, and what is refused before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from gan_slimming.config import UserError
+from gan_slimming.data import SUFFIXES, list_pictures
+from gan_slimming.data.video import is_video, require_video
+
+KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
+NO_ALPHA = (".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The way of one picture or video."""
+
+    source: Path
+    target: Path
+
+
+def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list[Job]:
+    """Every picture and video with the file that it becomes, checked before any work is done.
+
+    Raises:
+        UserError: nothing to do, two pictures with one target, a target that is an input, or one
+            that exists without `overwrite`.
+    """
+    jobs = _as_file(inputs, output) or _into_folder(inputs, output)
+    sources = {job.source.resolve() for job in jobs}
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        if job.target.resolve() in sources:
+            raise UserError(
+                f"{job.target} is an input and would be overwritten; name another --output"
+            )
+        other = taken.setdefault(job.target, job.source)
+        if other != job.source:
+            raise UserError(
+                f"{other} and {job.source} would both become {job.target}; translate them into "
+                "different folders"
+            )
+    present = [job.target for job in jobs if job.target.exists()]
+    if present and not overwrite:
+        more = f" and {len(present) - 1} more" if len(present) > 1 else ""
+        raise UserError(
+            f"{present[0]}{more} exist{'' if more else 's'} already; replace with --overwrite or "
+            "name another --output"
+        )
+    if folders := [path for path in present if path.is_dir()]:
+        raise UserError(f"{folders[0]} is a folder; name another --output")
+    return jobs
+
+
+def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
+    """The one job where --output names a file; empty where it names a folder."""
+    if is_video(output) and not output.is_dir():
+        if len(inputs) != 1 or not is_video(inputs[0]):
+            raise UserError(f"output {output} is one video file; give one video, or name a folder")
+        return [Job(_video(inputs[0]), output)]
+    if output.suffix.lower() not in SUFFIXES or output.is_dir():
+        if output.exists() and not output.is_dir():
+            raise UserError(f"output {output} is a file; name a folder, or a new picture file")
+        return []
+    if len(inputs) != 1 or Path(inputs[0]).is_dir():
+        raise UserError(f"output {output} is one picture file; name a folder for several pictures")
+    if is_video(inputs[0]):
+        raise UserError(f"{inputs[0]} is a video; name a folder, or a new video file")
+    return [Job(list_pictures(inputs)[0], output)]
+
+
+def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
+    inside = output.resolve()
+    jobs: dict[str, Job] = {}
+    for given in map(Path, inputs):
+        if is_video(given) and not given.is_dir():
+            jobs.setdefault(os.path.abspath(given), Job(_video(given), output / given.name))
+            continue
+        root = given if given.is_dir() else given.parent
+        for path in list_pictures([given]):
+            own_result = given.is_dir() and path.resolve().is_relative_to(inside)
+            if not (own_result and inside != given.resolve()):
+                target = output / path.relative_to(root).with_name(_name(path))
+                jobs.setdefault(os.path.abspath(path), Job(path, target))
+    if not jobs:
+        raise UserError(f"no pictures but earlier results in {', '.join(map(str, inputs))}")
+    return list(jobs.values())
+
+
+def _video(path: str | Path) -> Path:
+    require_video()
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist")
+    return Path(path)
+
+
+def _name(path: Path) -> str:
+    """The result's file name: the picture's own wherever that format can hold the result."""
+    suffix = path.suffix.lower()
+    if suffix in KEEPS_ALPHA or (suffix in NO_ALPHA and not _has_alpha(path)):
+        return path.name
+    return path.with_suffix(".png").name
+
+
+def _has_alpha(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.has_transparency_data
+    except Exception:
+        # Pillow raises nearly anything on damaged files; reading it will report what is wrong.
+        return False

@@ -1,0 +1,148 @@
+"""Video files through a generator, frame by frame, with PyAV: the extra [video]."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_slimming.config import UserError
+from gan_slimming.data import PictureError
+from gan_slimming.data.pipeline import overlapped
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), "": ("libx264", "mpeg4")}
+"""Suffix -> encoders, best first."""
+Change = Callable[[Tensor], Tensor]
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file's name says that it is one."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def require_video() -> None:
+    """Raises UserError where PyAV is missing."""
+    if find_spec("av") is None:
+        raise UserError("video files need PyAV; pip install 'gan-slimming[video]'")
+
+
+def translate_video(source: Path, target: Path, change: Change) -> int:
+    """Write a video whose frames are changed; times, and sound as it is, stay.
+
+    The target appears when it is whole: an error or Ctrl-C leaves nothing behind.
+
+    Args:
+        change: picture (3, height, width), RGB in [-1, 1], to another one, all of one size.
+    Returns:
+        How many frames there were.
+    Raises:
+        PictureError: the source cannot be read, or the target cannot be written.
+    """
+    import av
+    from av.error import FFmpegError
+
+    draft = target.parent / f".{secrets.token_hex(8)}{target.suffix}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(source)) as given, av.open(str(draft), "w") as made:
+            frames = _copy(given, made, change, target.suffix.lower())
+        os.replace(draft, target)
+    except (FFmpegError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PictureError(source, reason, "translate") from error
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+    return frames
+
+
+def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
+    """All packets of one container into another: sound as it is, pictures changed."""
+    if not given.streams.video:
+        raise ValueError("it holds no video")
+    pictures = given.streams.video[0]
+    pictures.thread_type = "AUTO"
+    encoder = _add_encoder(made, pictures, suffix)
+    sound = {
+        stream.index: made.add_stream_from_template(stream)
+        for stream in given.streams.audio
+        if suffix == Path(given.name).suffix.lower()  # another container may not take its kind
+    }
+    frames, early = 0, []
+
+    def run(item: Any, picture: Tensor | None) -> Tensor | None:
+        return None if picture is None else change(picture)
+
+    def write(item: Any, _: Tensor | None, picture: Tensor | None) -> None:
+        if picture is None:
+            item.stream = sound[item.stream.index]
+            early.append(item)
+        else:
+            made.mux(encoder.encode(_to_frame(picture, item, encoder)))
+        while encoder.width and early:  # the file's head, which has the size, comes first
+            made.mux(early.pop(0))
+
+    steps = _packets_and_frames(given, pictures, sound)
+    for item, _ in overlapped(steps, _to_tensor, run, write, PictureError):
+        frames += hasattr(item, "to_ndarray")
+    if not frames:
+        raise ValueError("it holds no frames")
+    made.mux(encoder.encode(None))
+    return frames
+
+
+def _packets_and_frames(given: Any, pictures: Any, sound: dict[int, Any]) -> Iterator[Any]:
+    """Packets of sound and decoded frames, in the order of the file."""
+    chosen = [stream for stream in given.streams.audio if stream.index in sound]
+    for packet in given.demux([pictures, *chosen]):
+        if packet.stream.index in sound:
+            if packet.dts is not None:  # the last one is empty
+                yield packet
+        else:
+            yield from packet.decode()
+
+
+def _add_encoder(made: Any, pictures: Any, suffix: str) -> Any:
+    """A stream of the same rate; its size follows from the first frame."""
+    import av
+
+    names = ENCODERS.get(suffix, ENCODERS[""])
+    name = next((n for n in names if n in av.codecs_available), names[-1])
+    encoder = made.add_stream(name, rate=pictures.average_rate or Fraction(25))
+    encoder.codec_context.time_base = pictures.time_base
+    encoder.width = 0
+    return encoder
+
+
+def _to_tensor(item: Any) -> Tensor | None:
+    """A frame as a canonical picture; None for sound."""
+    if not hasattr(item, "to_ndarray"):
+        return None
+    pixels = torch.from_numpy(np.ascontiguousarray(item.to_ndarray(format="rgb24")))
+    return pixels.permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _to_frame(picture: Tensor, source: Any, encoder: Any) -> Any:
+    """A canonical picture as a frame with the time of `source`."""
+    import av
+
+    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    array = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
+    if not encoder.width:
+        encoder.height, encoder.width = array.shape[:2]
+        # Half as many colour pixels need even sides.
+        odd = any(side % 2 for side in array.shape[:2])
+        encoder.pix_fmt = "yuv444p" if odd and encoder.name != "mpeg4" else "yuv420p"
+    frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+    frame.pts, frame.time_base = source.pts, source.time_base
+    return frame

@@ -1,0 +1,194 @@
+"""What benchmark measures: which runtimes and precisions a model has, and how each is run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import gan_slimming as gs
+from gan_slimming.config import InputContract
+from gan_slimming.data.inputs import example_inputs
+from gan_slimming.export.placement import INT8_FORM, write_for
+from gan_slimming.export.trace.graph import is_quantized
+from gan_slimming.metrics.complexity import count
+from gan_slimming.models.registry import attach_spec, spec_of
+from gan_slimming.runtime.profiling import float_kernels, layer_times
+from gan_slimming.runtime.sessions import RUNTIMES, KernelWarning, open_runtime
+from gan_slimming.serialization.resolve import model_file, resolve_model
+
+TORCH = ("torch", "torch.compile")
+PRECISIONS = ("f32", "bf16", "int8", "int8-bf16")
+"""int8-bf16 has the layers that training quantised in int8, and the float rest in bf16."""
+CEILING = "a plain stack of convolutions"
+CEILING_CHANNELS, CEILING_LAYERS, CEILING_SIZE = 128, 4, 64
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What resolve_model is told besides MODEL."""
+
+    weights: str | None = None
+    factory: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of every model; as for `benchmark`."""
+
+    size: int
+    threads: int
+    runtimes: Sequence[str]
+    precisions: Sequence[str]
+    layers: bool
+    origin: Origin = Origin()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One candidate, as its own process is told of it."""
+
+    model: str
+    runtime: str
+    precision: str
+    plan: Plan
+    file: str
+    """An exported file; for torch the MODEL itself."""
+    macs: int | None
+    size_bytes: int | None
+
+
+def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
+    """In the candidate's own process: what is timed, and what is told afterwards."""
+    torch.set_num_threads(job.plan.threads)
+    if job.runtime in TORCH:
+        return _torch_call(job), dict
+    precision = "bf16" if job.precision.endswith("bf16") else "f32"
+    profile = job.plan.layers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernelWarning)  # the report names these layers
+        opened = open_runtime(
+            job.file, job.runtime, job.plan.threads, precision=precision, profile=profile
+        )
+    inputs = trial_arrays(opened.contract, job.plan.size)
+
+    def report() -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        if job.runtime == "openvino" or profile:
+            layers = layer_times(opened.native) if profile else []
+            told["float_layers"] = float_kernels(opened.native, layers)
+            told |= {"layers": layers} if profile else {}
+        return told
+
+    return lambda: opened(*inputs), report
+
+
+def _torch_call(job: Job) -> Callable[[], Any]:
+    module = _resolved(job.file, job.plan.origin)
+    inputs = example_inputs(spec_of(module).contract, job.plan.size)
+    function: Any = torch.compile(module) if job.runtime == "torch.compile" else module
+
+    def infer() -> Any:
+        with torch.inference_mode():
+            return function(*inputs)
+
+    return infer
+
+
+def trial_arrays(contract: InputContract, size: int) -> tuple[np.ndarray, ...]:
+    """Random pixels in the contract's range, or noise and classes, a batch of one."""
+    random = np.random.default_rng(0)
+    shapes = [tuple(value.shape) for value in example_inputs(contract, size)]
+    if contract.latent_size:
+        noise = random.standard_normal(shapes[0], np.float32)
+        return (noise, *(np.zeros(shape, np.int64) for shape in shapes[1:]))
+    values = random.random(shapes[0], np.float32)
+    return (contract.low + (contract.high - contract.low) * values,)
+
+
+def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
+    """A torch generator, exported for each runtime where it needs to be."""
+    module = _resolved(model, plan.origin)
+    macs = count(module, example_inputs(spec_of(module).contract, plan.size)).macs
+    weights = plan.origin.weights
+    file = model_file(model) or (Path(weights) if weights else None)
+    jobs, quantized = [], is_quantized(module)
+    for runtime in plan.runtimes:
+        for precision in plan.precisions:
+            if runtime in TORCH and precision == "f32":
+                size = file.stat().st_size if file else None
+                jobs.append(Job(model, runtime, "f32", plan, model, macs, size))
+            elif runtime in RUNTIMES and _offers(runtime, precision, quantized):
+                form = INT8_FORM[runtime] if precision.startswith("int8") else "float"
+                path = write_for(module, runtime, form, folder)
+                size = path.stat().st_size
+                jobs.append(Job(model, runtime, precision, plan, str(path), macs, size))
+    return jobs
+
+
+def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
+    """An exported file as it is, in every runtime that reads it and is meant for its form."""
+    jobs = []
+    for runtime in (r for r in plan.runtimes if r in RUNTIMES):
+        if runtime == "onnxruntime" and Path(model).suffix.lower() == ".xml":
+            continue
+        opened = open_runtime(model, runtime, 1)
+        form = opened.metadata.get("form", "float")
+        if form == "integer" and runtime == "openvino":
+            continue
+        per_pixel = opened.metadata.get("macs_per_pixel", 0)
+        macs = int(opened.metadata.get("macs", per_pixel * plan.size**2)) or None
+        for precision in plan.precisions:
+            if precision.startswith("int8") == (form != "float") and _offers(
+                runtime, precision, True
+            ):
+                size = opened.size_bytes
+                jobs.append(Job(model, runtime, precision, plan, model, macs, size))
+    return jobs
+
+
+def ceiling_jobs(plan: Plan, folder: Path) -> list[Job]:
+    """What the machine can do in OpenVINO where nothing but wide convolutions is asked of it."""
+    net = _ceiling()
+    inputs = (torch.rand(1, CEILING_CHANNELS, CEILING_SIZE, CEILING_SIZE) * 2 - 1,)
+    prepared = gs.prepare(net, inputs)
+    gs.calibrate(prepared, [inputs])
+    student = gs.extract(prepared)
+    attach_spec(student, spec_of(net))
+    macs = count(net, inputs).macs
+    alone = Plan(CEILING_SIZE, plan.threads, ("openvino",), ("f32", "int8"), False)
+    return [
+        Job(CEILING, "openvino", precision, alone, str(path), macs, None)
+        for precision, form in (("f32", "float"), ("int8", "qdq"))
+        for path in [write_for(student, "openvino", form, folder)]
+    ]
+
+
+def _ceiling() -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    layers = [
+        nn.Conv2d(CEILING_CHANNELS, CEILING_CHANNELS, 3, padding=1) for _ in range(CEILING_LAYERS)
+    ]
+    for layer in layers:
+        layer.weight.data.normal_(std=0.03, generator=generator)
+    net = nn.Sequential(*(step for layer in layers for step in (layer, nn.ReLU()))).eval()
+    net.contract = InputContract(channels=CEILING_CHANNELS)  # pyright: ignore
+    return net
+
+
+def _offers(runtime: str, precision: str, quantized: bool) -> bool:
+    """Whether a runtime has a precision for this network."""
+    if precision.endswith("bf16") and runtime != "openvino":
+        return False
+    return quantized or not precision.startswith("int8")
+
+
+def _resolved(model: str, origin: Origin) -> nn.Module:
+    return resolve_model(model, origin.weights, "cpu", origin.factory, origin.arguments)

@@ -1,0 +1,1 @@
+"""Quantised layers in integers, in the forms that runtimes execute."""

@@ -1,0 +1,112 @@
+"""A finished generator as an ONNX model that any size of picture goes through."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+from torch import fx
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.export.emitter import Emitter, Form, file_widths
+from gan_slimming.export.operators.table import write_node
+from gan_slimming.export.trace.graph import TracedGenerator
+from gan_slimming.export.trace.tracing import sides_of
+from gan_slimming.graph.nodes import value_of
+from gan_slimming.runtime.sessions import KEY
+
+OPSETS = range(17, 22)
+"""Those that current ONNX Runtime and OpenVINO take."""
+_IR_VERSION = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
+
+
+def onnx_model(
+    traced: TracedGenerator, form: Form, opset: int, metadata: Mapping[str, Any]
+) -> tuple[onnx.ModelProto, list[str]]:
+    """The whole generator.
+
+    Args:
+        traced: from `graph.trace`.
+        form: float, qdq or integer.
+        opset: one of OPSETS.
+        metadata: JSON for the file.
+    Returns:
+        The checked model, and quantised layers that it can only compute in float.
+    Raises:
+        UserError: an operator without a counterpart, or another opset.
+    """
+    if opset not in OPSETS:
+        raise UserError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
+    emitter = Emitter(traced, form, opset=opset)
+    for node in traced.nodes:
+        emitter.names[node] = write_node(emitter, node)
+    model = _assemble(emitter, traced.result, opset)
+    helper.set_model_props(model, {KEY: json.dumps(dict(metadata))})
+    onnx.checker.check_model(model, full_check=True)
+    return model, emitter.float_layers
+
+
+def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) -> onnx.ModelProto:
+    """One call of the generator, its padded input as the model's input."""
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    tensors = {other: value for other, value in traced.tensors.items() if other is not source}
+    alone = dataclasses.replace(
+        traced, tensors=tensors, sources={"input": source}, result=node, lost=frozenset()
+    )
+    emitter = Emitter(alone, form, file_widths(traced, form), opset)  # as it stands in the file
+    if more := emitter.widths.get(source, 0):
+        last = [0, more - value_of(source).shape[1]] + [0] * (value_of(source).dim() - 2)
+        pads = emitter.integers([0] * len(last) + last)
+        emitter.names[source] = emitter.emit("Pad", ["input", pads])
+    made = write_node(emitter, node)
+    if node in emitter.widths:
+        zero, end = emitter.integers([0]), emitter.integers([value_of(node).shape[1]])
+        made = emitter.emit("Slice", [made, zero, end, emitter.integers([1])])
+    emitter.names[node] = made
+    return _assemble(emitter, node, opset)
+
+
+def metadata_of(
+    contract: InputContract, form: Form, generator: str, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What translate and benchmark need, so that the file is enough for them."""
+    return {
+        "format": 1,
+        "form": form,
+        "generator": generator,
+        "contract": dataclasses.asdict(contract),
+        "provenance": dict(provenance),
+    }
+
+
+def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:
+    """Nodes that the result depends on, as a model of dynamic batch, height and width."""
+    name = emitter.names[result]
+    nodes, constants = emitter.needed(name)
+    nodes.append(helper.make_node("Identity", [name], ["output"], name="output"))
+    inputs = [_tensor(label, source) for label, source in emitter.traced.sources.items()]
+    graph = helper.make_graph(
+        nodes, "generator", inputs, [_tensor("output", result, "_out")], constants
+    )
+    return helper.make_model(
+        graph,
+        producer_name="gan-slimming",
+        ir_version=_IR_VERSION[opset],
+        opset_imports=[helper.make_opsetid("", opset)],
+    )
+
+
+def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
+    """Features are fixed, everything else is free; the output's sides have names of their own."""
+    value, sides = value_of(node), sides_of(node)
+    names = ("height", "width") if value.dim() == 4 else [f"axis_{n}" for n in range(2, 9)]
+    free = [name + suffix for name in names[: max(0, value.dim() - 2)]]
+    features = [side.first if side.fixed else f"features{suffix}" for side in sides[1:2]]
+    kind = TensorProto.FLOAT if value.is_floating_point() else TensorProto.INT64
+    shape = ["batch", *features, *free][: value.dim()]
+    return helper.make_tensor_value_info(label, kind, shape)

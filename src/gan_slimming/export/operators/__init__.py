@@ -1,0 +1,1 @@
+"""The table of operators: how each is written in ONNX."""

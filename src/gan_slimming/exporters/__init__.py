@@ -1,1 +1,0 @@
-"""From a finished generator to a file that a stock runtime executes in int8."""

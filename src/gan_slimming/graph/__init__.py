@@ -1,0 +1,1 @@
+"""Graphs of generators by torch.export: what pruning and export share."""

@@ -1,0 +1,212 @@
+"""Distillation of hidden layers: each channel that the student has kept, against the teacher's own.
+
+The channel map says which of the teacher's channels every channel of the student stands for, so the
+two are compared as they are, without the adapters that other distillations train in between:
+
+    h = mean over layers l of  E[(S_l - T_l)^2] / Var[T_l]
+
+with S_l what a gated layer, or a residual block, of the student gives, and T_l the same channels of
+the same layer of the teacher, at some places of each. A student that gives every layer's mean has
+h = 1.
+
+At first it guides. In the first half of recovery its weight falls to the share of the teacher's
+MACs that is left: a student of half the work can have nearly its teacher's channels, one of a
+twentieth cannot, and has to find its own in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.pruning.groups import GATE, GroupGraph
+from gan_slimming.student.student import Student
+
+PLACES = 256
+"""So many places of a feature map are compared, drawn anew for each picture."""
+GUIDED = 0.5
+"""The share of recovery over which the weight of h would fall to nothing, in a straight line."""
+Seen = dict[str, list[Tensor]]
+"""Module -> what it gave, one tensor for each call."""
+LAST_AXIS = (nn.Linear, nn.LayerNorm)
+"""Modules whose channels stand on the last axis of what they give; elsewhere they are axis 1."""
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """A module that teacher and student both have.
+
+    Attributes:
+        path: its qualified name.
+        axis: of its output's channels.
+        channels: (kept,) int64, the teacher's channels in the student's order.
+    """
+
+    path: str
+    axis: int
+    channels: Tensor
+
+
+class HiddenLayers:
+    """Which channels of the teacher the student's stand for, at any time of its life.
+
+    Args:
+        student: at the teacher's size.
+    """
+
+    def __init__(self, student: Student):
+        self._places: dict[str, dict[str, dict[int, int]]] = {}
+        self._of: tuple[GroupGraph, list[HiddenLayer]] | None = None
+        for group in student.graph.prunable:
+            for member in group.gated:
+                pairs = zip(member.channels.tolist(), member.positions.tolist(), strict=True)
+                own = self._places.setdefault(member.tensor, {}).setdefault(group.name, {})
+                own.update(pairs)
+
+    def of(self, student: Student) -> list[HiddenLayer]:
+        """The layers that are left, at their present width; every cut makes another graph."""
+        if self._of is None or self._of[0] is not student.graph:
+            self._of = student.graph, self._found(student)
+        return self._of[1]
+
+    def _found(self, student: Student) -> list[HiddenLayer]:
+        channels: dict[str, dict[int, int]] = {}
+        for group in student.graph.prunable:
+            kept = student.kept[group.name].tolist()
+            for member in group.gated:
+                places = self._places[member.tensor][group.name]
+                found = channels.setdefault(member.tensor, {})
+                for position, channel in zip(
+                    member.positions.tolist(), member.channels.tolist(), strict=True
+                ):
+                    found[position] = places[kept[channel]]
+        layers = []
+        ends = {block.gated: block.module for block in student.graph.blocks}
+        for name, found in channels.items():
+            path, _, other = name.removesuffix(GATE).partition("@")
+            whole = len(found) == student.graph.shapes[name][0]
+            if other or not whole:
+                continue  # gates on another module's parameter, or on a part of the channels
+            order = torch.tensor([found[position] for position in sorted(found)])
+            axis = -1 if isinstance(student.module.get_submodule(path), LAST_AXIS) else 1
+            layers += [HiddenLayer(p, axis, order) for p in (path, ends.get(path)) if p is not None]
+        return layers
+
+
+class HiddenTerm:
+    """h of one run, its weight, and what it needs of teacher and student.
+
+    Args:
+        student: at the teacher's size.
+        teacher: the network itself; None, where the student is no copy of it, leaves h out.
+        weight: at the start of recovery; 0 leaves h out, too.
+    """
+
+    def __init__(self, student: Student, teacher: nn.Module | None, weight: float):
+        self.teacher = teacher
+        self.weight = weight if teacher is not None else 0.0
+        self._layers = HiddenLayers(student)
+
+    def weight_at(self, recovered: float, left: float) -> float:
+        """The weight of h.
+
+        Args:
+            recovered: the share of recovery that is over, in [0, 1].
+            left: the share of the teacher's MACs that the student has, in [0, 1].
+        """
+        return self.weight * max(1 - recovered / GUIDED, left)
+
+    def of_teacher(
+        self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The teacher's pictures, and the channels of its layers that the student has kept.
+
+        Args:
+            draw: lets the teacher draw, without gradient.
+            keys: one for each picture; they choose the places that are compared.
+        """
+        assert self.teacher is not None
+        layers = self._layers.of(student)
+        with watched(self.teacher, layers) as seen:
+            pictures = draw()
+        channels = (layer.channels.to(pictures.device) for layer in layers)
+        chosen = [
+            (values.index_select(layer.axis, kept), layer.axis)
+            for layer, kept in zip(layers, channels, strict=True)
+            for values in seen.get(layer.path, [])
+        ]
+        return pictures, [at_places(values, axis, keys) for values, axis in chosen]
+
+    def of_student(
+        self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same of the student, with gradient."""
+        layers = self._layers.of(student)
+        with watched(student.module, layers) as seen:
+            pictures = draw()
+        return pictures, [
+            at_places(values, layer.axis, keys)
+            for layer in layers
+            for values in seen.get(layer.path, [])
+        ]
+
+
+@contextmanager
+def watched(module: nn.Module, layers: Iterable[HiddenLayer]) -> Iterator[Seen]:
+    """What the layers give while this lasts."""
+    seen: Seen = {}
+    hooks = []
+    for layer in layers:
+
+        def keep(_: nn.Module, __: object, made: object, path: str = layer.path) -> None:
+            if isinstance(made, Tensor):
+                seen.setdefault(path, []).append(made)
+
+        hooks.append(module.get_submodule(layer.path).register_forward_hook(keep))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def at_places(values: Tensor, axis: int, keys: Sequence[int]) -> Tensor:
+    """Some places of a feature map, the same for the same key: few enough to be kept in memory.
+
+    Args:
+        values: one picture for each key, channels on `axis`.
+    Returns:
+        (batch, channels, at most PLACES)
+    """
+    flat = values.movedim(axis, 1)
+    flat = flat.reshape(*flat.shape[:2], -1)
+    total = flat.shape[2]
+    if total <= PLACES:
+        return flat
+    generators = (torch.Generator().manual_seed(key) for key in keys)
+    rows = [torch.randint(total, (PLACES,), generator=generator) for generator in generators]
+    places = torch.stack(rows).to(flat.device)
+    return flat.gather(2, places[:, None].expand(-1, flat.shape[1], -1))
+
+
+def hidden_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """h, a scalar in float32; 0 when the student's channels are the teacher's.
+
+    Args:
+        student, teacher: channels of each layer for the same pictures, layer by layer in the same
+            order; the teacher's without gradient.
+    """
+    terms = [
+        (made.float() - expected.float()).square().mean() / _spread(expected.float())
+        for made, expected in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def _spread(values: Tensor) -> Tensor:
+    """The variance, but not zero, as where a whole layer gives one number."""
+    return values.var(correction=0).clamp_min(1e-6)

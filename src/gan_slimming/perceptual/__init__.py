@@ -1,0 +1,1 @@
+"""Feature networks (VGG, SqueezeNet), LPIPS, and where their weights come from."""

@@ -1,0 +1,233 @@
+"""Where the weights of the perceptual networks come from: a file, a folder, the cache, a download.
+
+Looked for in this order: the file that the caller names; the folders of the environment variables
+GAN_SLIMMING_WEIGHTS and GAN_SLIMMING_DATA; the cache folder; and, for LPIPS, the copy inside
+torchmetrics. Only `fetch_weights` and `download` touch the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import pickle
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_slimming.config import UserError
+from gan_slimming.data.files import cache_folder
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there, two processes must not download at the same time
+    fcntl = None
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there so far and the bytes of the whole file (None: not known)."""
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published weight file."""
+
+    url: str
+    """Where it is published."""
+    sha256: str
+    """Its SHA-256 in hexadecimal, whole or the first eight digits or more."""
+    paths: tuple[str, ...]
+    """Paths under a weights folder where it may lie; the first is its name in the cache."""
+
+
+SOURCES = {
+    "vgg16": Source(
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        "397923af",
+        ("vgg16-397923af.pth",),
+    ),
+    "vgg19": Source(
+        "https://github.com/pietrocarbo/deep-transfer/raw/master/models/autoencoder_vgg19/vgg19_3/"
+        "vgg_normalised_conv3_1.pth",
+        "ff8506173d3a17e7b0fbfbff242c00b6827cfbcd7c21852b46806ae6a3fd7b09",
+        ("vgg_normalised_conv3_1.pth", "vgg19_normalised/vgg_normalised_conv3_1.pth"),
+    ),
+    "squeezenet": Source(
+        "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+        "b8a52dc0",
+        ("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1/squeezenet1_1_imagenet.pth"),
+    ),
+    "lpips": Source(
+        "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/squeeze.pth",
+        "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+        ("lpips_v0.1_squeeze.pth", "lpips_weights/v0.1/squeeze.pth"),
+    ),
+}
+"""The names known here: three feature networks and LPIPS's linear layers (squeeze, v0.1)."""
+
+
+def find_weights(name: str) -> Path | None:
+    """The file of a name of SOURCES on this machine, or None. Uses no network."""
+    source = _source(name)
+    variables = ("GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA")
+    folders = [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+    candidates = [folder / path for folder in [*folders, cache_folder()] for path in source.paths]
+    if name == "lpips" and (inside := _inside_torchmetrics()):
+        candidates.append(inside)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def fetch_weights(name: str, timeout: float = 30.0, progress: Progress | None = None) -> Path:
+    """The file of a name of SOURCES, downloaded to the cache if it is nowhere on this machine."""
+    found = find_weights(name)
+    if found:
+        return found
+    source = _source(name)
+    destination = cache_folder() / source.paths[0]
+    download(source.url, destination, source.sha256, timeout=timeout, progress=progress)
+    return destination
+
+
+def load_weights(name: str, path: Path | None = None, download: bool = True) -> dict[str, Tensor]:
+    """The tensors of `path`, or of the named weights found (and, if `download`, fetched).
+
+    Raises UserError where there is no such file, or none that is a dict of tensors.
+    """
+    if path is None:
+        path = fetch_weights(name) if download else find_weights(name)
+    if path is None:
+        raise UserError(
+            f"no weights for {name} on this machine; allow the download of {_source(name).url}, "
+            f"or put it into the folder that GAN_SLIMMING_WEIGHTS names"
+        )
+    if not path.is_file():
+        raise UserError(f"weights for {name}: no file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(
+            f"weights for {name}: {path} is not a file of tensors ({type(error).__name__}); "
+            f"delete it and fetch it again from {_source(name).url}"
+        ) from error
+    if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+        raise UserError(f"weights for {name}: {path} must hold a dict of tensors (a state dict)")
+    return dict(state)
+
+
+def download(
+    url: str,
+    destination: Path,
+    sha256: str,
+    timeout: float = 30.0,
+    progress: Progress | None = None,
+) -> None:
+    """Fetch `url` to `destination`, which is then whole and has the right `sha256`.
+
+    What an interrupted call got stays in `destination`.part, and the next call goes on from there.
+    `sha256`: hexadecimal, the whole digest or its first eight digits or more. `timeout` in seconds
+    without a byte. One process at a time downloads a file; others wait for it and use what it got.
+    Raises UserError when the server cannot be reached, refuses, or sends other bytes.
+    """
+    if not re.fullmatch(r"[0-9a-f]{8,64}", sha256):
+        raise UserError(f"sha256 must be 8 to 64 hexadecimal digits in lower case, got {sha256!r}")
+    with _locked(destination):
+        if destination.is_file() and _digest(destination).startswith(sha256):
+            return
+        part = destination.with_name(destination.name + ".part")
+        try:
+            _receive(url, part, timeout, progress)
+        except urllib.error.HTTPError as error:
+            raise UserError(
+                f"cannot download {url}: the server answered {error.code} {error.reason}; "
+                f"get the file elsewhere and put it at {destination}"
+            ) from error
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise UserError(
+                f"cannot download {url} ({reason}); run again when online to go on from there, "
+                f"or put the file at {destination}"
+            ) from error
+        _check_and_place(url, part, destination, sha256)
+
+
+def _receive(url: str, part: Path, timeout: float, progress: Progress | None) -> None:
+    """Append to `part` what it lacks of `url`, or start anew where the server cannot resume."""
+    done = part.stat().st_size if part.is_file() else 0
+    headers = {"User-Agent": "gan-slimming"} | ({"Range": f"bytes={done}-"} if done else {})
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if not (done and error.code == 416):
+            raise
+        return  # nothing behind what is there: it is whole, or the checksum will tell
+    with response:
+        resumed = response.status == 206
+        done = done if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        with part.open("ab" if resumed else "wb") as file:
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(done, total)
+    if total is not None and done < total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+def _check_and_place(url: str, part: Path, destination: Path, sha256: str) -> None:
+    digest = _digest(part)
+    if not digest.startswith(sha256):
+        part.unlink()
+        raise UserError(
+            f"{url} gave other bytes than expected: SHA-256 {digest[: len(sha256)]}, expected "
+            f"{sha256}; they were deleted, run again or put the right file at {destination}"
+        )
+    os.replace(part, destination)
+
+
+@contextlib.contextmanager
+def _locked(destination: Path) -> Iterator[None]:
+    """Hold `destination`.lock, so that the ranks of one training do not write one part file."""
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        lock = destination.with_name(destination.name + ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {destination.parent} ({error.strerror}); "
+            f"set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    with lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise UserError(f"weights must be one of {', '.join(SOURCES)}, got {name!r}")
+    return SOURCES[name]
+
+
+def _inside_torchmetrics() -> Path | None:
+    """torchmetrics carries the original file of LPIPS's linear layers (the same SHA-256)."""
+    package = importlib.util.find_spec("torchmetrics")
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).parent / "functional/image/lpips_models/squeeze.pth"

@@ -1,0 +1,264 @@
+"""A trial cut: does the module without some channels compute what it does with them at zero?
+
+The graph of a module does not tell whether its forward writes `x.view(n, 128, 8, 8)` or
+`x.view(n, -1, 8, 8)`. So generators that do anything unusual are cut once for trial, in float64, on
+copies with random parameters. What cannot be cut for a number in the forward is held; any other
+difference is a refusal, because the project never guesses.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.config import UserError
+from gan_slimming.pruning.channel_attributes import readings, renumber
+from gan_slimming.pruning.groups import (
+    GATE,
+    ChannelGroup,
+    GroupGraph,
+    Numbers,
+    owner_of,
+    restrict,
+)
+from gan_slimming.pruning.slicing import output_axis, slice_tensors
+
+NAMED = (
+    "its forward names the number of channels in a view/split; write -1 there to let it be slimmed"
+)
+EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
+"""Largest difference, relative to the largest output."""
+SMALL = 64
+"""Pixels a side to which pictures are halved for the trial."""
+
+
+def hold_what_cannot_be_cut(
+    module: nn.Module,
+    example: tuple[Any, ...],
+    graph: GroupGraph,
+    named: set[str],
+    axes: Mapping[tuple[str, int], np.ndarray],
+) -> None:
+    """Protect, in place, the groups that the forward itself counts by numbers in its source.
+
+    Numbers that its modules remember are told to the graph instead, where that makes a cut exact.
+
+    Args:
+        named: groups that went through a view, a split or the like.
+        axes: (tensor, axis) -> the channels that stand on it.
+    Raises:
+        UserError: other groups whose removal changes the function.
+    """
+    trial = _Trial.of(module, example, graph)
+    if trial is None or trial.passes(graph.prunable):
+        return
+    suspects = [group for group in graph.prunable if group.name in named]
+    others = [group for group in graph.prunable if group.name not in named]
+    if not trial.passes(others):
+        culprit = trial.culprits(others)[0]
+        raise UserError(
+            f"taking channels out of '{culprit.name}' would change what the generator computes, "
+            f"or stop it ({trial.trouble}); keep them with --protect '{_module_of(culprit)}'"
+        )
+    held = trial.culprits(suspects)
+    fewer = trial.recall(held, readings(module, axes, held))
+    numbers = graph.numbers
+    for graph.numbers, failing in ((numbers, fewer), ({}, held), ({}, suspects)):
+        if trial.passes([group for group in graph.prunable if group not in failing]):
+            for group in failing:
+                group.protected = NAMED
+            return
+
+
+def _module_of(group: ChannelGroup) -> str:
+    """A module whose protection holds the group."""
+    names = [member.tensor.rpartition(".")[0] for member in (*group.gated, *group.members)]
+    modules = [name.rpartition(".")[0] if "@" in name else name for name in names]
+    return next((name for name in modules if name), group.name)
+
+
+@dataclass
+class _Trial:
+    """A copy of the module with random parameters, and what it is tried on."""
+
+    module: nn.Module
+    example: tuple[Any, ...]
+    graph: GroupGraph
+    tolerance: float
+    trouble: str = ""
+
+    @classmethod
+    def of(cls, module: nn.Module, example: tuple[Any, ...], graph: GroupGraph) -> _Trial | None:
+        """On small pictures and in float64, or as the example is where its forward insists on that.
+
+        Raises:
+            UserError: no numbers come out that could be compared.
+        """
+        if not graph.prunable:
+            return None
+        ran, own = False, next(module.parameters()).dtype
+        for dtype, small, low, as_it_is in product(
+            (torch.float64, own), (True, False), (-1.0, 0.0), (False, True)
+        ):
+            copied = copy.deepcopy(module).eval().to(dtype)
+            inputs = tuple(_drawn(value, dtype, low, small) for value in example)
+            tolerance = EXACT.get(dtype, 1e-3)
+            trial = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)
+            try:
+                found = trial.run(trial.module)
+            except Exception as error:  # whatever a forward that is not asked for this raises
+                trial.trouble = str(error)
+                continue
+            ran = True
+            if all(bool(value.isfinite().all()) for value in found):
+                return trial
+        if ran:
+            raise UserError(
+                "the generator's output for random input is infinite or no number (NaN), so it "
+                "cannot be checked that taking channels out leaves it as it is; see to its weights"
+            )
+        return None
+
+    def passes(self, groups: Sequence[ChannelGroup]) -> bool:
+        """Whether half of the channels, and all but one, can be taken out of these groups."""
+        groups = [group for group in groups if group.channels > 1]
+        return not groups or all(self._exact(groups, few=few) for few in (False, True))
+
+    def culprits(self, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+        """Those that fail on their own, by halves."""
+        if self.passes(groups):
+            return []
+        if len(groups) == 1:
+            return list(groups)
+        middle = len(groups) // 2
+        found = self.culprits(groups[:middle]) + self.culprits(groups[middle:])
+        return found or list(groups)
+
+    def recall(
+        self, held: Sequence[ChannelGroup], found: Mapping[str, Sequence[Numbers]]
+    ) -> list[ChannelGroup]:
+        """Choose for each class what its modules remember, so that the fewest groups fail.
+
+        Returns:
+            Those that still do.
+        """
+        chosen = {kind: meanings[0] for kind, meanings in found.items()}
+
+        def failing() -> list[ChannelGroup]:
+            self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+            return [group for group in held if not self.passes([group])]
+
+        fewest = failing() if chosen else list(held)
+        for kind, meanings in found.items():
+            for other in (*meanings[1:], {}) if fewest else ():
+                before, chosen[kind] = chosen[kind], other
+                now = failing()
+                fewest, chosen[kind] = (now, other) if len(now) < len(fewest) else (fewest, before)
+        self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+        return fewest
+
+    def _exact(self, groups: Sequence[ChannelGroup], *, few: bool) -> bool:
+        keep = {group.name: _mask(group.channels, number, few) for number, group in
+                enumerate(groups)}  # fmt: skip
+        masked, small = copy.deepcopy(self.module), copy.deepcopy(self.module)
+        slice_tensors(small, restrict(self.graph, keep))
+        renumber(small, self.graph.numbers)
+        try:
+            found = self.run(small)
+        except Exception as error:  # a forward that meets shapes it does not expect
+            self.trouble = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return False
+        for group in groups:
+            _silence(masked, group, keep[group.name])
+        expected = self.run(masked)
+        self.trouble = "the result differs"
+        return len(found) == len(expected) and all(
+            a.shape == b.shape and _close(a, b, self.tolerance)
+            for a, b in zip(found, expected, strict=True)
+        )
+
+    @torch.no_grad()
+    def run(self, module: nn.Module) -> list[Tensor]:
+        """All tensors that come out, the same random numbers drawn each time."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return list(_tensors(module(*self.example)))
+
+
+def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
+    if not expected.is_floating_point():
+        return bool((found == expected).all())
+    top = expected.abs().max().clamp_min(1e-6) if expected.numel() else torch.tensor(1.0)
+    return bool(((found - expected).abs() <= tolerance * top).all())
+
+
+def _mask(channels: int, number: int, few: bool) -> Tensor:
+    """(channels,) bool: about half of them, or one, drawn by the group's number."""
+    generator = torch.Generator().manual_seed(number)
+    order = torch.randperm(channels, generator=generator)
+    half = int(torch.randint(1, channels, (), generator=generator)) if channels > 3 else 1
+    mask = torch.zeros(channels, dtype=torch.bool)
+    mask[order[: 1 if few else half]] = True
+    return mask
+
+
+@torch.no_grad()
+def _silence(module: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
+    """Zero what the group's gates multiply, at the channels that are not kept."""
+    for gate in group.gated:
+        dead = gate.positions[~keep[gate.channels]]
+        name, _, axis = gate.tensor.removesuffix(GATE).partition("@")
+        if axis:
+            owner, field = owner_of(module, name)
+            places: Iterable[tuple[Any, int]] = [(owner._parameters[field], int(axis))]
+        else:
+            layer = module.get_submodule(name)
+            places = [(layer._parameters.get("weight"), output_axis(layer))]
+            places.append((layer._parameters.get("bias"), 0))
+        for tensor, axis_of in places:
+            if tensor is not None:
+                tensor.index_fill_(axis_of, dead, 0.0)
+
+
+@torch.no_grad()
+def _randomised(module: nn.Module) -> nn.Module:
+    """No parameter is zero or equal to its neighbour, so that nothing agrees by chance."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5
+            spread = parameter.detach().double().std(correction=0).clamp_min(0.1)
+            noise = noise * spread * torch.where(noise > 1, 1.0, -1.0)
+            parameter.copy_(parameter * 0.5 + noise.to(parameter))
+    return module
+
+
+def _drawn(value: Any, dtype: torch.dtype, low: float, small: bool) -> Any:
+    """Random numbers from `low` to 1 in place of a tensor's; where asked, a picture of 64 or so."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    shape = list(value.shape)
+    for axis in range(2, len(shape)) if small else ():
+        while shape[axis] > SMALL and shape[axis] % 2 == 0:
+            shape[axis] //= 2
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.rand(shape, generator=generator, dtype=torch.float64) * (1 - low) + low
+    return noise.to(value.device, dtype)
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)

@@ -1,0 +1,1 @@
+"""Exported files in stock runtimes: sessions, int8 layers, kernels, timings."""

@@ -1,0 +1,227 @@
+"""Exported files, run by stock runtimes through one small interface."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.runtime.openvino_int8 import (
+    INT8_KERNELS,
+    all_in_float,
+    compile_request,
+)
+
+RUNTIMES = ("onnxruntime", "openvino")
+SUFFIXES = (".onnx", ".xml")
+NAMED = 3
+"""Layers that a warning names."""
+KEY = "gan_slimming"
+"""The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
+Run = Callable[..., np.ndarray]
+"""Inputs in the generator's order, to its pictures."""
+
+
+class KernelWarning(UserWarning):
+    """Layers that this CPU's int8 kernels get wrong, and that run in float therefore."""
+
+
+class Started(NamedTuple):
+    """A file in a runtime: what runs it, the runtime's own object, metadata, `float_layers`."""
+
+    run: Run
+    native: Any
+    metadata: str
+    float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuntimeModel:
+    """An exported generator, ready to run: call it with what the generator takes.
+
+    Attributes:
+        runtime: onnxruntime or openvino.
+        threads: CPU threads that it works with.
+        contract: the picture that it takes and gives.
+        metadata: what export wrote into the file; empty for a file of another maker.
+        size_bytes: of the file, its weights included.
+        run: the runtime's function.
+        native: the runtime's own object, to ask it about layers.
+        float_layers: quantised layers that this CPU's int8 kernels get wrong, by name; they are
+            computed in float, on the same grids.
+    """
+
+    runtime: str
+    threads: int
+    contract: InputContract
+    metadata: dict[str, Any]
+    size_bytes: int
+    run: Run
+    native: Any
+    float_layers: tuple[str, ...] = ()
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Pictures in the generator's own convention, to the same; or noise, and classes."""
+        whole = np.issubdtype
+        kinds = (np.int64 if whole(x.dtype, np.integer) else np.float32 for x in inputs)
+        return self.run(*map(np.ascontiguousarray, inputs, kinds))
+
+
+def open_runtime(
+    path: str | Path,
+    runtime: str | None = None,
+    threads: int | None = None,
+    *,
+    precision: str = "f32",
+    profile: bool = False,
+) -> RuntimeModel:
+    """Load an exported file.
+
+    Args:
+        path: .onnx for both runtimes, .xml for OpenVINO.
+        runtime: onnxruntime or openvino; None takes ONNX Runtime for .onnx, OpenVINO for .xml.
+        threads: CPU threads; None takes all cores.
+        precision: f32 or bf16, of what is not int8; only OpenVINO has bf16.
+        profile: let the runtime take the time of each layer.
+    Raises:
+        UserError: no such file or runtime, a runtime that is not installed or cannot read it.
+    """
+    file = Path(path)
+    runtime = _runtime_for(file, runtime, precision)
+    threads = threads or len(os.sched_getaffinity(0))
+    weights = file.with_suffix(".bin") if file.suffix.lower() == ".xml" else None
+    size_bytes = file.stat().st_size + (weights.stat().st_size if weights else 0)
+    start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
+    require(runtime)
+    try:
+        started = start(file, threads, precision=precision, profile=profile)
+    except Exception as error:  # runtimes raise kinds of their own; the text says what is wrong
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
+    if started.float_layers:
+        warnings.warn(
+            f"{file.name}: {listed(started.float_layers)} run in float, because this CPU's int8 "
+            "kernels get them wrong",
+            KernelWarning,
+            stacklevel=2,
+        )
+    metadata = json.loads(started.metadata) if started.metadata else {}
+    contract = InputContract(**metadata.get("contract", {}))
+    return RuntimeModel(
+        runtime, threads, contract, metadata, size_bytes, started.run, started.native,
+        started.float_layers,
+    )  # fmt: skip
+
+
+def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
+    """Return the runtime that was asked for, or that a file is for.
+
+    Raises:
+        UserError: no such file or runtime, weights that are missing, or the three do not fit.
+    """
+    if not file.is_file() or file.suffix.lower() not in SUFFIXES:
+        what = "is no .onnx or .xml" if file.is_file() else "does not exist"
+        raise UserError(f"{file} {what}; give a file that `export` has written")
+    is_ir = file.suffix.lower() == ".xml"
+    runtime = runtime or ("openvino" if is_ir else "onnxruntime")
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime must be {' or '.join(RUNTIMES)}, got {runtime}")
+    if runtime == "onnxruntime" and is_ir:
+        raise UserError(f"{file} is OpenVINO's format; take --runtime openvino")
+    if precision not in ("f32", "bf16") or (precision == "bf16" and runtime != "openvino"):
+        raise UserError(f"{runtime} has no precision {precision}; take f32")
+    if is_ir and not (weights := file.with_suffix(".bin")).is_file():
+        raise UserError(f"{file} has no weights: {weights.name} is missing beside it; keep both")
+    return runtime
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return how many layers there are, and the first of them by name."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)} layer(s) ({', '.join(names[:NAMED])}{more})"
+
+
+def require(*packages: str) -> None:
+    """Raises UserError where one of the packages of [export] is missing."""
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise UserError(f"{package} is not installed; pip install 'gan-slimming[export]'")
+
+
+def start_onnxruntime(
+    source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
+) -> Started:
+    """Load a file's path or its content, to run on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_profiling = profile
+    if profile:  # it writes a file, which layer_times reads and removes
+        options.profile_file_prefix = os.path.join(tempfile.gettempdir(), "gan-slimming-profile")
+    content = source if isinstance(source, bytes) else str(source)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0])
+
+    return Started(run, session, session.get_modelmeta().custom_metadata_map.get(KEY, ""))
+
+
+def start_openvino(
+    source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False,
+    kernels: Literal["checked", "unchecked", "float"] = "checked",
+) -> Started:  # fmt: skip
+    """Load the same in OpenVINO.
+
+    Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told.
+
+    Args:
+        kernels: checked finds layers that this CPU's int8 kernels get wrong, and computes them in
+            float; unchecked takes int8 kernels throughout, float none.
+    """
+    import openvino
+
+    logging.getLogger("openvino").setLevel(logging.ERROR)
+    model = openvino.Core().read_model(source)
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "PERF_COUNT": profile,
+    }
+    held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
+    if not held and model.has_rt_info(["framework", KEY]):  # how its ONNX reader keeps metadata
+        held = model.get_rt_info(["framework", KEY]).astype(str)
+    told = json.loads(held).get("contract") if held else None
+    contract = InputContract(**told) if told else None
+    wrong: tuple[str, ...] = ()
+    if kernels == "checked":
+        from gan_slimming.runtime.kernel_verdicts import open_request
+
+        request, wrong = open_request(model, source, settings, contract)
+    elif kernels == "float":
+        request = compile_request(all_in_float(model), {**settings, INT8_KERNELS: False})
+    else:
+        request = compile_request(model, settings)
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        request.infer(list(inputs))
+        return request.get_output_tensor(0).data.copy()
+
+    return Started(run, request, held, wrong)

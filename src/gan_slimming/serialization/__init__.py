@@ -1,0 +1,1 @@
+"""Generators as files: the safetensors file, its packing, and what MODEL names."""

@@ -1,0 +1,204 @@
+"""From the MODEL of a command line to a generator, and from any generator to canonical pictures."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.config import InputContract, UserError
+from gan_slimming.data import from_contract
+from gan_slimming.data.inputs import to_inputs
+from gan_slimming.models import (
+    load_generator,
+    registered,
+    registered_discriminators,
+    spec_of,
+)
+from gan_slimming.serialization.generator_file import load_generator_file
+
+GENERATOR_FILE = "generator.safetensors"
+"""What a run folder keeps its generator in."""
+
+KINDS = (
+    "a run folder, its generator.safetensors, NAME:WEIGHTS (cartoongan:Hayao.pth), "
+    "package.module:factory[:WEIGHTS], or a registered NAME "
+)
+
+
+NAME = r"[A-Za-z_][\w.]*"
+"""Of a module, or of something in it."""
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+class RandomWeightsWarning(UserWarning):
+    """A generator was named without weights."""
+
+
+class CanonicalGenerator(nn.Module):
+    """A generator that takes what data.feeds gives and gives RGB in [-1, 1].
+
+    Args:
+        generator: pictures, or noise, to pictures (batch, 3, height, width).
+        contract: what it takes and gives; None asks its `.spec` or `.contract`.
+    """
+
+    def __init__(self, generator: nn.Module, contract: InputContract | None = None) -> None:
+        super().__init__()
+        self.generator = generator
+        self.contract = contract or spec_of(generator).contract
+
+    def forward(self, *fed: Tensor) -> Tensor:
+        """Pictures (batch, 3, height, width) RGB in [-1, 1], or latents, to pictures as these."""
+        return from_contract(self.generator(*to_inputs(fed, self.contract)), self.contract)
+
+
+def resolve_model(
+    model: str | Path,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The generator that MODEL names, in eval mode on `device`, with a `.spec`.
+
+    Args:
+        model: a run folder, a generator.safetensors, NAME:WEIGHTS, package.module:factory with or
+            without :WEIGHTS, or a registered NAME alone, which gets random weights and warns so.
+        weights: a .pth or .safetensors file for a name, instead of :WEIGHTS.
+        device: where the generator goes.
+        factory: package.module:factory of a saved generator that is not registered; a file alone
+            never makes anything be imported.
+        arguments: of the factory, for a name; a saved generator knows its own.
+
+    Raises:
+        UserError: there is no such model, or it cannot be loaded.
+    """
+    text = str(model)
+    if (file := model_file(text)) and _is_saved(text):
+        if weights is not None:
+            raise UserError(f"{text} holds its own weights; leave out weights {weights}")
+        if arguments:
+            raise UserError(f"{text} knows its own arguments; leave out --generator-args")
+        return load_generator_file(file, device, factory=factory)
+    name, inline = split_generator(text)
+    if inline and weights is not None:
+        raise UserError(f"{text} names weights already; leave out {weights}")
+    source = inline or weights
+    if source is None:
+        has = "the weights that its factory gives it" if ":" in name else "random weights"
+        warnings.warn(
+            f"{text} has {has}: where these are not trained, only its sizes mean something; give "
+            f"weights as {name}:WEIGHTS",
+            RandomWeightsWarning,
+            stacklevel=2,
+        )
+    return load_generator(name, source, **(arguments or {})).to(device)
+
+
+def model_file(model: str | Path) -> Path | None:
+    """The file that MODEL's weights are read from; None where it names no file.
+
+    Raises:
+        UserError: a folder without a generator.
+    """
+    path = Path(model)
+    if path.is_dir():
+        if not (path / GENERATOR_FILE).is_file():
+            raise UserError(
+                f"{path} holds no {GENERATOR_FILE}; give a finished run folder, or finish this "
+                "run with --resume"
+            )
+        return path / GENERATOR_FILE
+    if path.is_file():
+        return path
+    inline = split_generator(str(model))[1]
+    return Path(inline) if inline else None
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' -> the first accelerator, else the CPU; other names as torch knows them.
+
+    Raises:
+        UserError: the device is unknown, or not in this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "mps" if name == "cpu" and torch.backends.mps.is_available() else name
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"device {name!r} cannot be used ({reason}); take auto, cpu or cuda"
+        ) from error
+    return device
+
+
+def _is_saved(text: str) -> bool:
+    """Whether MODEL is a file or folder itself; refuses files that are no generator of ours."""
+    path = Path(text)
+    if path.is_dir() or (path.suffix.lower() == ".safetensors" and path.is_file()):
+        return True
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in (".onnx", ".xml"):
+        hint = f"this is an exported file; give the {GENERATOR_FILE} that it was made from"
+    else:
+        hint = f"for upstream weights name the generator too, such as cartoongan:{path.name}"
+    raise UserError(f"MODEL is {KINDS}({', '.join(registered())}), got {text}; {hint}")
+
+
+def split_generator(text: str) -> tuple[str, str | None]:
+    """(name or package.module:factory, weights or None) of a MODEL that is no file.
+
+    Raises:
+        UserError: the text looks like a path, and nothing is there; or it names nothing.
+    """
+    head, colon, rest = text.partition(":")
+    if head in registered():
+        if colon and not rest:
+            raise UserError(f"{text} names no weights after the colon; write {head}:WEIGHTS")
+        return head, rest or None
+    drive = re.match(r"[A-Za-z]:[\\/]", text)
+    if colon and not drive and re.fullmatch(NAME, head):
+        if (own := _own_factory(head, rest)) is not None:
+            return own
+        raise UserError(f"no generator is called {head!r}; take one of {', '.join(registered())}")
+    reason = "no such file or folder" if drive or re.search(r"[\\/.]", text) else "no such model"
+    raise UserError(f"{reason}: {text}; MODEL is {KINDS}({', '.join(registered())})")
+
+
+def split_discriminator(text: str) -> tuple[str, str | None]:
+    """(name or package.module:factory, weights or None) of a discriminator.
+
+    Raises:
+        UserError: it is neither.
+    """
+    head, colon, rest = text.partition(":")
+    names = registered_discriminators()
+    if head in names:
+        if colon and not rest:
+            raise UserError(f"{text} names no weights after the colon; write {head}:WEIGHTS")
+        return head, rest or None
+    own = _own_factory(head, rest) if colon and re.fullmatch(NAME, head) else None
+    if own is None:
+        raise UserError(
+            f"no discriminator is called {text!r}; take {', '.join(names)}, each with :WEIGHTS "
+            "behind it or without, or your own as package.module:factory"
+        )
+    return own
+
+
+def _own_factory(place: str, rest: str) -> tuple[str, str | None] | None:
+    """(package.module:factory, weights or None); None where `rest` does not begin with a name."""
+    factory, _, weights = rest.partition(":")
+    if not re.fullmatch(NAME, factory) or factory.endswith(WEIGHTS_SUFFIXES):
+        return None
+    return f"{place}:{factory}", weights or None

@@ -1,0 +1,1 @@
+"""The student: a generator with gates and quantisers, and the surgery that makes it small."""

@@ -1,0 +1,247 @@
+"""The layers of a student: convolution, linear layer and normalisation with gates and quantisers.
+
+Each is a subclass of the layer that it stands for, with the same parameters under the same names,
+so that a student is the user's own module with some layers exchanged. Gates act on weights and
+shifts, never on activations, and cost nothing:
+
+    normalisation   y = g * (gamma * x_hat + shift)      the shift dies with its gate
+    convolution     y = q_o(g * q_w(W) * q_a(x)) + g * b the gate is outside the weight's quantiser
+
+so folding a gate into the layer is exact, quantised or not. The quantiser of the output, q_o, is
+there only where it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_slimming.pruning.pruned_norms import THINNED, normalise_over_channels
+from gan_slimming.pruning.slicing import output_axis
+from gan_slimming.quantization.affine import along
+from gan_slimming.quantization.fake_quant import (
+    ActivationQuantizer,
+    OutputQuantizer,
+    WeightQuantizer,
+)
+from gan_slimming.student.gates import LayerGate, ungated_type
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class SlimConvolution:
+    """Mixin: convolution or linear layer with an optional gate and optional quantisers."""
+
+    gate: LayerGate | None = None
+    weight_quantizer: WeightQuantizer | None
+    input_quantizer: ActivationQuantizer | None
+    output_quantizer: OutputQuantizer | None
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """q_o(g * q_w(W) * q_a(x)) + g * b, Wang et al. 2020, eq. 7 and 8; q_o is ours."""
+        if self.input_quantizer is not None:
+            values = self.input_quantizer(values)
+        weight, bias = self.weight, self.bias
+        if self.weight_quantizer is not None:
+            weight = self.weight_quantizer(weight)
+        if self.gate is not None:
+            gate = self.gate()
+            weight = weight * along(gate, output_axis(self), weight.dim())
+            bias = None if bias is None else bias * gate
+        if self.output_quantizer is None:
+            return compute(self, values, weight, bias)
+        sums = self.output_quantizer(compute(self, values, weight, None))
+        return sums if bias is None else sums + along(bias, 0, weight.dim() - 1)
+
+
+class SlimNorm:
+    """Mixin: normalisation with a gate on its scale and on its shift."""
+
+    gate: LayerGate | None = None
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """g * (gamma * x_hat + shift), the statistics as in the layer that it stands for."""
+        weight, bias = self.weight, self.bias
+        if self.gate is not None:
+            gate = self.gate()
+            weight = gate if weight is None else weight * gate
+            bias = None if bias is None else bias * gate
+        return normalise(self, values, weight, bias)
+
+
+class SlimReflectionPad2d(nn.ReflectionPad2d):
+    """Reflection padding in the type that comes: autocast would widen it to float32 for nothing."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., height, width) -> padded, the same type."""
+        with torch.autocast(values.device.type, enabled=False):
+            return super().forward(values)
+
+
+class SlimConv1d(SlimConvolution, nn.Conv1d): ...
+
+
+class SlimConv2d(SlimConvolution, nn.Conv2d): ...
+
+
+class SlimConv3d(SlimConvolution, nn.Conv3d): ...
+
+
+class SlimConvTranspose1d(SlimConvolution, nn.ConvTranspose1d): ...
+
+
+class SlimConvTranspose2d(SlimConvolution, nn.ConvTranspose2d): ...
+
+
+class SlimConvTranspose3d(SlimConvolution, nn.ConvTranspose3d): ...
+
+
+class SlimLinear(SlimConvolution, nn.Linear): ...
+
+
+class SlimInstanceNorm1d(SlimNorm, nn.InstanceNorm1d): ...
+
+
+class SlimInstanceNorm2d(SlimNorm, nn.InstanceNorm2d): ...
+
+
+class SlimInstanceNorm3d(SlimNorm, nn.InstanceNorm3d): ...
+
+
+class SlimGroupNorm(SlimNorm, nn.GroupNorm): ...
+
+
+class SlimLayerNorm(SlimNorm, nn.LayerNorm): ...
+
+
+class SlimBatchNorm1d(SlimNorm, nn.BatchNorm1d): ...
+
+
+class SlimBatchNorm2d(SlimNorm, nn.BatchNorm2d): ...
+
+
+class SlimBatchNorm3d(SlimNorm, nn.BatchNorm3d): ...
+
+
+SLIM: dict[type[nn.Module], type[nn.Module]] = {
+    base: slim
+    for slim in (
+        *(SlimConv1d, SlimConv2d, SlimConv3d, SlimLinear),
+        *(SlimConvTranspose1d, SlimConvTranspose2d, SlimConvTranspose3d),
+        *(SlimInstanceNorm1d, SlimInstanceNorm2d, SlimInstanceNorm3d),
+        *(SlimBatchNorm1d, SlimBatchNorm2d, SlimBatchNorm3d, SlimGroupNorm, SlimLayerNorm),
+    )
+    for base in (slim.__bases__[1],)
+}
+"""Layer type -> its student. Only exact types: a subclass may compute something else."""
+SLIM[nn.ReflectionPad2d] = SlimReflectionPad2d
+SLIM |= {thinned: SLIM[norm] for norm, thinned in THINNED.items()}
+
+
+def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What the layer computes with these weights in place of its own."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(values, weight, bias)
+    if isinstance(layer, CONVOLUTIONS):
+        return layer._conv_forward(values, weight, bias)
+    function: Callable[..., Tensor] = (
+        F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d
+    )[weight.dim() - 3]  # fmt: skip
+    return function(
+        values, weight, bias, layer.stride, layer.padding, layer.output_padding, layer.groups,
+        layer.dilation,
+    )  # fmt: skip
+
+
+def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """What the norm computes with this scale and shift in place of its own."""
+    if isinstance(layer, tuple(THINNED)):
+        return normalise_over_channels(layer, values, weight, bias)
+    mean, variance = layer.running_mean, layer.running_var
+    batch_statistics = layer.training or mean is None
+    if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
+        return F.instance_norm(
+            values, mean, variance, weight, bias, batch_statistics, layer.momentum or 0.0, layer.eps
+        )
+    if layer.training and mean is not None:
+        layer.num_batches_tracked.add_(1)
+    momentum = layer.momentum
+    if momentum is None:
+        momentum = 1.0 / float(layer.num_batches_tracked) if layer.training else 0.0
+    return F.batch_norm(values, mean, variance, weight, bias, batch_statistics, momentum, layer.eps)
+
+
+def to_slim(layer: nn.Module) -> nn.Module:
+    """The student's version of a layer, sharing its parameters and buffers."""
+    slim = SLIM[type(layer)].__new__(SLIM[type(layer)])
+    nn.Module.__init__(slim)
+    slim.__dict__.update({k: v for k, v in layer.__dict__.items() if k not in ("_modules",)})
+    if isinstance(slim, SlimConvolution):
+        slim.weight_quantizer = None
+        slim.input_quantizer = None
+        slim.output_quantizer = None
+    return slim
+
+
+def to_plain(slim: nn.Module) -> nn.Module:
+    """The standard layer again, or a thinned norm, once it has neither gate nor quantisers."""
+    base: Any = type(slim).__bases__[-1]
+    base = THINNED.get(base, base) if hasattr(slim, "whole_channels") else base
+    plain = base.__new__(base)
+    nn.Module.__init__(plain)
+    hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer", "output_quantizer")
+    plain.__dict__.update({k: v for k, v in slim.__dict__.items() if k not in hidden})
+    return plain
+
+
+# -- gates of every kind ------------------------------------------------------------------------
+
+
+def gated_tensors(layer: Any) -> list[tuple[Tensor, int, LayerGate]]:
+    """What a layer's gates multiply: tensors, each with the axis of its channels."""
+    gate, slim = getattr(layer, "gate", None), isinstance(layer, SlimConvolution)
+    found: list[tuple[Tensor, int, LayerGate]] = []
+    if isinstance(gate, LayerGate):
+        found += [(layer.weight, output_axis(layer) if slim else 0, gate)]
+        found += [(layer.bias, 0, gate)] if layer.bias is not None else []
+    for name, gates in layer.__dict__.get("parameter_gates", {}).items():
+        found += [(layer._parameters[name], axis, gate) for axis, gate in gates.items()]
+    return found
+
+
+def scale_channels(
+    layer: Any, factor: Callable[[LayerGate], Tensor], seen: set[tuple[int, int]]
+) -> None:
+    """Multiply all that a layer's gates stand on by a factor for each gate. In place.
+
+    Args:
+        seen: (tensor's id, axis) of what has been multiplied; a tensor that layers share is once.
+    """
+    with torch.no_grad():
+        for tensor, axis, gate in gated_tensors(layer):
+            if (id(tensor), axis) not in seen:
+                seen.add((id(tensor), axis))
+                tensor.mul_(along(factor(gate).detach(), axis, tensor.dim()))
+        quantizer = getattr(layer, "weight_quantizer", None)
+        gate = getattr(layer, "gate", None)
+        if quantizer is not None and isinstance(gate, LayerGate):
+            values = factor(gate).detach()
+            quantizer.scale.mul_(values.abs()).clamp_(min=torch.finfo(values.dtype).tiny)
+
+
+def fold_gate(layer: Any, seen: set[tuple[int, int]] | None = None) -> None:
+    """Multiply the gates into the layer, which then computes the same without them. In place."""
+    scale_channels(layer, lambda gate: gate(), set() if seen is None else seen)
+    if isinstance(getattr(layer, "gate", None), LayerGate):
+        layer.gate = None
+    if "parameter_gates" in layer.__dict__:
+        layer.__class__ = ungated_type(layer)
+        del layer.__dict__["parameter_gates"]

@@ -1,0 +1,272 @@
+"""The student: a copy of the teacher with gates on its channel groups and quantisers on its layers.
+
+With quantisers off and gates at their start, student(x) == teacher(x). A channel whose gate is zero
+is gone; `surgery` takes it out physically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.config import bits_of_weights
+from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.groups import (
+    GATE,
+    GroupGraph,
+    Member,
+    drop_modules,
+    owner_of,
+)
+from gan_slimming.pruning.reparametrised import plain_copy
+from gan_slimming.pruning.slicing import mark_affine, norm_width
+from gan_slimming.quantization.fake_quant import (
+    ActivationQuantizer,
+    OutputQuantizer,
+    Quantizer,
+    WeightQuantizer,
+)
+from gan_slimming.student.gates import LayerGate, gate_parameter
+from gan_slimming.student.layers import (
+    SLIM,
+    SlimConvolution,
+    output_axis,
+    to_plain,
+    to_slim,
+)
+
+SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
+
+
+class Student(nn.Module):
+    """A generator on its way from dense to small.
+
+    Attributes:
+        module: the user's generator with slim layers; call it like the teacher.
+        graph: its channel groups, at their present size.
+        gates: one vector per prunable group, in the order of `graph.prunable`.
+        identities: residual blocks that have become the identity.
+        kept: group -> the teacher's channels that are left, the channel map.
+    """
+
+    def __init__(self, module: nn.Module, graph: GroupGraph):
+        super().__init__()
+        self.module = module
+        self.graph = graph
+        self.gates = nn.ParameterList(
+            torch.ones(group.channels, dtype=_dtype(module)) for group in graph.prunable
+        )
+        self.identities: list[str] = []
+        self.kept = {group.name: torch.arange(group.channels) for group in graph.groups}
+        self.connect()
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the generator computes, quantised and gated."""
+        return self.module(*inputs)
+
+    def gate_of(self, group: str) -> nn.Parameter:
+        """(channels,) gates of a prunable group."""
+        names = [g.name for g in self.graph.prunable]
+        return self.gates[names.index(group)]
+
+    def alive(self) -> dict[str, Tensor]:
+        """Prunable group -> (channels,) bool: gates that are not zero."""
+        pairs = zip(self.graph.prunable, self.gates, strict=True)
+        return {group.name: gate.detach().cpu() != 0 for group, gate in pairs}
+
+    def weights(self) -> list[nn.Parameter]:
+        """Everything that trains, except gates and activation ranges."""
+        ranges = {id(q.scale) for q in self.activation_quantizers()}
+        return [p for p in self.module.parameters() if id(p) not in ranges]
+
+    def ranges(self) -> list[nn.Parameter]:
+        """Learnt activation ranges (step sizes)."""
+        return [q.scale for q in self.activation_quantizers() if q.learnt]
+
+    def activation_quantizers(self) -> list[ActivationQuantizer]:
+        return [m for m in self.module.modules() if isinstance(m, ActivationQuantizer)]
+
+    def weight_quantizers(self) -> dict[str, WeightQuantizer]:
+        return {n: m for n, m in self.module.named_modules() if isinstance(m, WeightQuantizer)}
+
+    def quantized_weights(self) -> list[tuple[WeightQuantizer, Tensor]]:
+        """Every weight quantiser with its weight."""
+        layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]
+        return [(m.weight_quantizer, m.weight) for m in layers if m.weight_quantizer is not None]
+
+    def remove_blocks(self, paths: Sequence[str]) -> None:
+        """Replace residual blocks by the identity, groups and gates included."""
+        for path in paths:
+            replace_module(self.module, path, nn.Identity())
+        gates = dict(zip((g.name for g in self.graph.prunable), self.gates, strict=True))
+        self.graph = drop_modules(self.graph, paths)
+        self.gates = nn.ParameterList(gates[g.name] for g in self.graph.prunable)
+        self.identities += paths
+        self.connect()
+
+    def connect(self) -> None:
+        """Give every gated layer its view of the gates."""
+        parts: dict[str, list[tuple[nn.Parameter, Tensor, Tensor]]] = {}
+        for group, gate in zip(self.graph.prunable, self.gates, strict=True):
+            for place in group.gated:
+                parts.setdefault(place.tensor, []).append((gate, place.positions, place.channels))
+        for name, found in parts.items():
+            gate = LayerGate(self.graph.shapes[name][0], found)
+            path, _, axis = name.removesuffix(GATE).partition("@")
+            if axis:
+                for owner, field in holders_of(self.module, path):
+                    gate_parameter(owner, field, int(axis), gate)
+                continue
+            layer: Any = self.module.get_submodule(path)
+            if type(layer) in SLIM:
+                layer = to_slim(layer)
+                replace_module(self.module, path, layer)
+            layer.gate = gate
+
+
+def prepare(
+    teacher: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    bits: int | None = 8,
+    weight_bits: int | None = None,
+    activation_range: float | None = None,
+    quantize_outputs: bool = False,
+    protect: Sequence[str] = (),
+) -> Student:
+    """Copy the teacher; give every prunable group its gates and every convolution its quantisers.
+
+    Args:
+        teacher: any convolutional generator; it is not changed. The copy drops nothing out, and
+            quantisers that it has, as a student of an earlier run, make room for new ones.
+        example: inputs of batch 1 at the size at which costs are counted.
+        bits: of activations and weights; None for a student without quantisers.
+        weight_bits: of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
+        activation_range: the paper's fixed p; None for calibrated and learnt ranges.
+        quantize_outputs: round to `bits` what convolutions give, too, in front of their biases;
+            not that of the last ones, which would show in the picture.
+        protect: shell patterns of modules whose channels stay.
+    Raises:
+        UserError: an operator that channels cannot be followed through, by name.
+    """
+    module = plain_copy(teacher)
+    drop_quantizers(module)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            layer.p = 0.0  # the teacher answers without, so the student learns without
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
+    give_norms_a_scale(module)
+    graph = find_groups(module, example, protect)
+    for path, layer in list(module.named_modules()):
+        if type(layer) is nn.ReflectionPad2d:
+            replace_module(module, path, to_slim(layer))
+    student = Student(module, graph)
+    if bits is not None:
+        weights = bits_of_weights(bits, weight_bits)
+        for path in graph.quantized_layers:
+            _quantize_layer(student, path, bits, weights, activation_range)
+            if quantize_outputs and path not in graph.last_layers:
+                _quantize_output(student, path, bits)
+    return student.eval()
+
+
+def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Set every activation range, and its sign, from real inputs.
+
+    Meanwhile nothing is quantised, and no running statistics move.
+    """
+    modes = [(module, module.training) for module in student.modules()]
+    quantizers = [m for m in student.modules() if isinstance(m, Quantizer)]
+    student.eval()
+    for quantizer in quantizers:
+        quantizer.start_observing()
+    with torch.no_grad():
+        for inputs in batches:
+            student(*inputs)
+    for quantizer in quantizers:
+        quantizer.stop_observing()
+    for module, mode in modes:
+        module.training = mode
+
+
+def give_norms_a_scale(module: nn.Module) -> None:
+    """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
+    for layer in module.modules():
+        width = norm_width(layer)
+        if width is not None and layer.weight is None:
+            layer.weight = nn.Parameter(torch.ones(width, dtype=_dtype(module)))
+            layer.bias = nn.Parameter(torch.zeros(width, dtype=_dtype(module)))
+            mark_affine(layer)
+
+
+def drop_quantizers(module: nn.Module) -> None:
+    """Put standard layers in the place of a student's, in place; weights stay on their grid."""
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, tuple(SLIM.values())):
+            replace_module(module, name, to_plain(layer))
+
+
+def _quantize_layer(
+    student: Student, path: str, bits: int, weight_bits: int, activation_range: float | None
+) -> None:
+    layer: Any = student.module.get_submodule(path)
+    if type(layer) in SLIM:
+        layer = to_slim(layer)
+        replace_module(student.module, path, layer)
+    if not isinstance(layer, SlimConvolution):
+        return
+    axis = output_axis(layer)
+    layer.weight_quantizer = WeightQuantizer(layer.weight, axis, weight_bits)
+    layer.input_quantizer = ActivationQuantizer(bits, fixed_range=activation_range).to(
+        layer.weight.dtype
+    )
+    _cut_with_outputs(student, layer, path + SCALES[0])
+
+
+def _quantize_output(student: Student, path: str, bits: int) -> None:
+    layer: Any = student.module.get_submodule(path)
+    channels = layer.weight.shape[output_axis(layer)]
+    # A linear layer has no such attribute, and a transposed one in groups other axes.
+    if getattr(layer, "out_channels", None) != channels or not isinstance(layer, SlimConvolution):
+        return
+    quantizer = OutputQuantizer(channels, bits, layer.weight.dim() - 2)
+    layer.output_quantizer = quantizer.to(layer.weight.dtype)
+    _cut_with_outputs(student, layer, path + SCALES[1])
+
+
+def _cut_with_outputs(student: Student, layer: Any, name: str) -> None:
+    """Let a vector go with the layer's output channels, as its weight does."""
+    axis = output_axis(layer)
+    student.graph.shapes[name] = (layer.weight.shape[axis],)
+    # A weight that several layers share stands in the graph under the first one's name.
+    known = next(n for n, p in student.module.named_parameters() if p is layer.weight)
+    for group in student.graph.groups:
+        group.members += [
+            Member(name, 0, member.positions, member.channels)
+            for member in group.members
+            if member.tensor == known and member.axis == axis
+        ]
+
+
+def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put another module in a module's place, by its qualified name; in all of a shared one's."""
+    old = root.get_submodule(path)
+    for name, module in list(root.named_modules(remove_duplicate=False)):
+        if module is old and name:
+            parent, attribute = owner_of(root, name)
+            setattr(parent, attribute, layer)
+
+
+def holders_of(root: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
+    """Every module that holds a parameter as its own, and what it calls it there."""
+    owner, field = owner_of(root, name)
+    tensor = owner._parameters[field]
+    return [(m, key) for m in root.modules() for key, p in m._parameters.items() if p is tensor]
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype

@@ -1,0 +1,137 @@
+"""Exact operations on a student: each changes its size or its parameters, none its function.
+
+`cut` takes dead channels out at any moment of the training, `extract` ends a student's life as a
+plain module, `set_gates` moves a factor between gates and weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.pruning.channel_attributes import note_numbers, renumber
+from gan_slimming.pruning.groups import restrict, shrink_graph
+from gan_slimming.pruning.slicing import slice_tensors
+from gan_slimming.student.gates import LayerGate
+from gan_slimming.student.layers import (
+    SLIM,
+    SlimConvolution,
+    fold_gate,
+    gated_tensors,
+    scale_channels,
+    to_plain,
+)
+from gan_slimming.student.student import Student, replace_module
+
+
+def cut(
+    student: Student,
+    keep: Mapping[str, Tensor],
+    optimizers: Iterable[torch.optim.Optimizer] = (),
+) -> None:
+    """Take every channel outside `keep` out of the student, in place, optimiser state and all.
+
+    Let go of earlier outputs first: their graph remembers the parameters' old shapes, and the next
+    backward would fail on them.
+
+    Args:
+        keep: group name -> (channels,) bool. A group that would be left empty keeps one channel.
+    """
+    keep = {name: _at_least_one(mask.cpu()) for name, mask in keep.items()}
+    keep = {name: mask for name, mask in keep.items() if not bool(mask.all())}
+    if not keep:
+        return
+    indices = restrict(student.graph, keep)
+    slice_tensors(student.module, indices, optimizers)
+    renumber(student.module, student.graph.numbers)
+    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
+        if group.name in keep:
+            index = {("gate", 0): keep[group.name].nonzero().flatten()}
+            slice_tensors({"gate": gate}, index, optimizers)
+            student.kept[group.name] = student.kept[group.name][keep[group.name]]
+    student.graph = shrink_graph(student.graph, keep)
+    student.connect()
+
+
+def remove_empty_blocks(student: Student) -> list[str]:
+    """Turn residual blocks through which nothing flows any more into the identity, in place.
+
+    Such a block would still add the shift of its last normalisation to every pixel.
+
+    Returns:
+        The modules that were removed now.
+    """
+    alive = student.alive()
+    paths = [
+        block.module
+        for block in student.graph.blocks
+        if any(not bool(alive[name].any()) for name in block.inner if name in alive)
+    ]
+    if paths:
+        student.remove_blocks(paths)
+    return paths
+
+
+@torch.no_grad()
+def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
+    """Move the gates to `values` (not zero) and the layers the other way: the function stays.
+
+    Args:
+        values: group name -> (channels,) new gates.
+    """
+    layers = [layer for layer in student.module.modules() if gated_tensors(layer)]
+    old = {id(gate): gate().clone() for layer in layers for _, _, gate in gated_tensors(layer)}
+    for group, gate in zip(student.graph.prunable, student.gates, strict=True):
+        if group.name in values:
+            gate.copy_(values[group.name])
+    seen: set[tuple[int, int]] = set()
+    for layer in layers:
+        scale_channels(layer, lambda gate: old[id(gate)] / gate(), seen)
+
+
+@torch.no_grad()
+def extract(student: Student) -> nn.Module:
+    """The student without its zeros: physically small, computing what the student computes.
+
+    Dead channels are cut out, gates folded away, residual blocks whose last gates are all zero
+    become the identity. extract(student)(x) equals student(x) for any weights, shifts, masks and
+    input sizes.
+    """
+    small = copy.deepcopy(student).eval()
+    cut(small, small.alive())
+    for block in small.graph.blocks:
+        gate = getattr(small.module.get_submodule(block.gated), "gate", None)
+        if isinstance(gate, LayerGate) and not bool((gate() != 0).any()):
+            small.identities.append(block.module)
+            replace_module(small.module, block.module, nn.Identity())
+    seen: set[tuple[int, int]] = set()
+    for name, layer in list(small.module.named_modules()):
+        fold_gate(layer, seen)
+        if isinstance(layer, tuple(SLIM.values())):
+            quantized = isinstance(layer, SlimConvolution) and layer.weight_quantizer is not None
+            if not quantized:
+                replace_module(small.module, name, to_plain(layer))
+    if small.graph.numbers:
+        note_numbers(small.module, small.graph.numbers)
+    return small.module
+
+
+def restore(student: Student, kept: Mapping[str, Tensor], identities: Sequence[str]) -> None:
+    """Bring a freshly prepared student to the size that another one had, by its channel map."""
+    student.remove_blocks([path for path in identities if path not in student.identities])
+    masks = {}
+    for group in student.graph.groups:
+        masks[group.name] = torch.zeros(group.channels, dtype=torch.bool)
+        masks[group.name][kept[group.name]] = True
+    cut(student, masks)
+
+
+def _at_least_one(mask: Tensor) -> Tensor:
+    if bool(mask.any()):
+        return mask
+    first = torch.zeros_like(mask)
+    first[0] = True
+    return first

@@ -1,0 +1,1 @@
+"""The loop and all that it needs: trainer, discriminator, budget, optimisers, run folder."""

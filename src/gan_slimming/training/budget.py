@@ -1,0 +1,193 @@
+"""What the user asked for -> the sparsity that gets there.
+
+The paper's rho says nothing about the size that comes out. Here the size is given, and rho follows
+from it: at every step of slimming the proximal threshold is the smallest one that brings the cost
+down to a schedule that falls from the teacher's cost to the budget. There is no integral term, so
+nothing winds up; floors keep every layer that the function needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gan_slimming.config import Budget, UserError
+from gan_slimming.pruning.groups import GroupGraph, activations_left, elements_left, macs_left
+from gan_slimming.pruning.proximal import (
+    Measure,
+    channel_prices,
+    cost_of_widths,
+    shrink_gates,
+    uniform_widths,
+)
+from gan_slimming.student.student import SCALES, Student
+
+MARGIN = 0.003
+"""The controller aims this share below the budget."""
+
+
+def parameters_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
+    """Trainable numbers of the generator: quantiser scales and buffers are not counted."""
+    elements = elements_left(graph, alive).items()
+    return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALES))
+
+
+def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:
+    """Bytes of the saved file: one per quantised weight, four per other number, and the header."""
+    layers = graph.quantized_layers if bits else []
+    quantized = {f"{path}.weight" if path else "weight" for path in layers}
+    elements = elements_left(graph, alive)
+    body = sum(n * (1 if name in quantized else 4) for name, n in elements.items())
+    tensors = sum(len(shape) > 1 for shape in graph.shapes.values())
+    return body + 4 * len(quantized) + 1000 + 200 * tensors
+
+
+def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:
+    """The cost that a budget of this kind limits."""
+    if kind == "macs":
+        return lambda alive: float(macs_left(graph, alive))
+    if kind == "parameters":
+        return lambda alive: float(parameters_left(graph, alive))
+    return lambda alive: float(bytes_left(graph, alive, bits))
+
+
+def price_of(graph: GroupGraph) -> Measure:
+    """What a channel is charged for: its shares of MACs, of parameters and of activations.
+
+    MACs are work, parameters are bytes to ship, activations are memory traffic, which is what slow
+    high-resolution layers wait for. Any one alone would spend the others freely.
+    """
+    shares = [(f, f(graph, {})) for f in (macs_left, parameters_left, activations_left)]
+    return lambda alive: sum(f(graph, alive) / max(whole, 1) for f, whole in shares)
+
+
+class BudgetController:
+    """Finds, at every step of slimming, the threshold that keeps the cost on its way down.
+
+    Args:
+        student: freshly prepared, at the teacher's size.
+        budget: what it may cost in the end.
+        steps: steps in which to get there.
+        floor: share of the uniformly narrow net's width that no group falls below.
+        multiple: a group that is cut keeps a multiple of so many channels. The last block to go
+            may be a large one, so the cost then ends further below the budget.
+    Raises:
+        UserError: the budget is below the smallest possible cost, which the text names.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        budget: Budget,
+        bits: int | None,
+        steps: int,
+        floor: float,
+        multiple: int = 1,
+    ):
+        self.kind = budget.kind or "macs"
+        self.bits = bits
+        self.steps = steps
+        self.multiple = multiple
+        graph = student.graph
+        measure = measure_of(self.kind, graph, bits)
+        self.start = measure({})
+        whole = self.start if self.kind != "bytes" else float(bytes_left(graph, {}, None))
+        self.whole = whole
+        self.budget = budget.amount(whole)
+        self.floors = self._floors(graph, measure, floor)
+
+    def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
+        if not graph.prunable and self.start > self.budget:
+            reasons = sorted({group.protected for group in graph.groups if group.protected})
+            raise UserError(
+                f"no channel of this generator can be taken out ({'; '.join(reasons)}); "
+                "gan-slimming inspect shows each; leave the budget to quantise alone"
+            )
+        smallest = {g.name: min(self.multiple, g.channels) for g in graph.prunable}
+        least = cost_of_widths(graph, measure, smallest)
+        if least > self.budget * (1 - MARGIN):
+            left = "one channel" if self.multiple == 1 else f"{self.multiple} channels"
+            share = math.ceil(least / self.whole * 1.01e4) / 1e4  # rounded up, so that it is met
+            raise UserError(
+                f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {left} left in "
+                f"every group the generator costs {least:,.0f}; ask for at least {share:.4f}"
+            )
+        uniform = uniform_widths(graph, measure, self.budget)
+        while True:
+            floors = {name: self._floor(floor * width) for name, width in uniform.items()}
+            if floor < 1e-3 or cost_of_widths(graph, measure, floors) <= 0.9 * self.budget:
+                return floors
+            floor /= 2
+
+    def _floor(self, width: float) -> int:
+        """The multiple nearest to a width, at least one of it; of 1, the one below the width."""
+        blocks = int(width) if self.multiple == 1 else round(width / self.multiple)
+        return self.multiple * max(1, blocks)
+
+    def target(self, step: int) -> float:
+        """The cost allowed after `step` (from 1): it falls by the same factor at every step."""
+        share = min(1.0, step / self.steps)
+        return self.start * ((1 - MARGIN) * self.budget / self.start) ** share
+
+    @torch.no_grad()
+    def shrink(self, student: Student, step: int, least_threshold: float = 0.0) -> float:
+        """The proximal step, in place: the smallest threshold that meets `target(step)`.
+
+        Returns:
+            The threshold at a group of mean price; over eta it is the rho of this step.
+        """
+        groups = student.graph.prunable
+        measure = measure_of(self.kind, student.graph, self.bits)
+        prices = channel_prices(groups, price_of(student.graph))
+        weights = [math.sqrt(price) for price in prices]
+        floors = [min(self.floors[g.name], g.channels) for g in groups]
+        gates = [gate.detach().cpu() for gate in student.gates]
+
+        def shrunk(threshold: float) -> list[Tensor]:
+            return shrink_gates(gates, [threshold * w for w in weights], floors, self.multiple)
+
+        def cost(candidate: list[Tensor]) -> float:
+            return measure({g.name: c != 0 for g, c in zip(groups, candidate, strict=True)})
+
+        low, high = least_threshold, least_threshold
+        if cost(shrunk(low)) > self.target(step):
+            tops = [
+                float(g.abs().max()) / max(w, 1e-9) for g, w in zip(gates, weights, strict=True)
+            ]
+            high = max([*tops, low]) * 1.001
+            for _ in range(40):
+                middle = (low + high) / 2
+                low, high = (
+                    (middle, high) if cost(shrunk(middle)) > self.target(step) else (low, middle)
+                )
+        result = shrunk(high)
+        if step >= self.steps:
+            self._fill(student, gates, result, weights)
+        for gate, new in zip(student.gates, result, strict=True):
+            gate.copy_(new)
+        return high
+
+    def _fill(
+        self, student: Student, before: list[Tensor], after: list[Tensor], weights: list[float]
+    ) -> None:
+        """Give back what the last threshold took too much, strongest first, while it fits."""
+        groups = student.graph.prunable
+        measure = measure_of(self.kind, student.graph, self.bits)
+        alive = {g.name: a != 0 for g, a in zip(groups, after, strict=True)}
+        candidates: list[tuple[float, int, list[int]]] = []
+        for i, (old, new) in enumerate(zip(before, after, strict=True)):
+            lost = ((new == 0) & (old != 0)).nonzero().flatten()
+            lost = lost[old[lost].abs().argsort(descending=True)]
+            for block in lost.split(self.multiple):
+                worth = float(old[block].abs().mean()) / weights[i]
+                candidates.append((worth, i, block.tolist()))
+        limit = self.budget * (1 - MARGIN)
+        for _, i, block in sorted(candidates, reverse=True)[:400]:
+            alive[groups[i].name][block] = True
+            if measure(alive) <= limit:
+                after[i][block] = before[i][block]
+            else:
+                alive[groups[i].name][block] = False

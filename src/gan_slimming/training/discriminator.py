@@ -1,0 +1,143 @@
+"""The other player of the game: discriminator, memory of old pictures, optimiser."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from gan_slimming.config import Run, UserError
+from gan_slimming.data.folder import PictureSet
+from gan_slimming.data.sampler import Sampler
+from gan_slimming.losses.adversarial import ReplayBuffer
+from gan_slimming.losses.objective import critic_loss
+from gan_slimming.models.patchgan import PatchDiscriminator
+from gan_slimming.training.context import Setting
+
+PATCHGAN_LAYERS = 3
+"""Strided layers of the PatchGAN; fewer on pictures below 32 pixels, which they would use up."""
+
+
+class Critic:
+    """A discriminator that tells real pictures from the student's.
+
+    Real are the target pictures where the user has them, else the teacher's outputs.
+
+    Args:
+        targets: real pictures; None where the teacher's outputs are the real ones.
+        sides: heights and widths in pixels of the pictures that it will see.
+        given: a discriminator of the user's, copied: (batch, 3, height, width) RGB in [-1, 1] to
+            logits of any shape. None makes a PatchGAN with fresh weights.
+    Raises:
+        UserError: it cannot take pictures of these sizes.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: Run,
+        targets: PictureSet | None,
+        *,
+        sides: tuple[int, ...],
+        given: nn.Module | None = None,
+        batch_size: int = 2,
+    ):
+        s = run.optimisation
+        self.fabric, self.objective, self.targets = fabric, run.objective, targets
+        if given is None:
+            network = patchgan(s.discriminator_width, min(sides), run.seed)
+        else:
+            network = copy.deepcopy(given).float().requires_grad_(True)
+            _try(network, sides)
+        self.network: nn.Module = network.to(fabric.device).train()
+        self.replay = ReplayBuffer(s.replay, torch.Generator().manual_seed(run.seed + 1))
+        self.sampler = None
+        if targets is not None:
+            self.sampler = Sampler(len(targets), batch_size, run.seed + 2)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=s.discriminator_lr, betas=s.betas
+        )
+
+    def frozen(self) -> nn.Module:
+        """The discriminator as the student's loss sees it: gradients pass, none are kept."""
+        return self.network.requires_grad_(False)
+
+    def step(self, teacher: Tensor, fake: Tensor, shrink: int, views: int) -> float:
+        """One step on real pictures against the student's, new and remembered; returns the loss.
+
+        Args:
+            teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
+            shrink: by how much target pictures are made smaller to be as large.
+            views: in how many ways they are shown: as many as what the student is fed.
+        """
+        real = teacher
+        if self.sampler is not None and self.targets is not None:
+            real = self.targets.batch(*self.sampler.next(views), shrink).to(fake.device)
+        self.network.requires_grad_(True)
+        with self.fabric.autocast():
+            loss = critic_loss(self.objective, self.network, real, self.replay.exchange(fake))
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.state_dict(),
+            "sampler": self.sampler.state_dict() if self.sampler else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.replay.load_state_dict(state["replay"])
+        if self.sampler is not None:
+            self.sampler.load_state_dict(state["sampler"])
+
+
+def critic_of(fabric: Fabric, run: Run, setting: Setting, sides: tuple[int, ...]) -> Critic:
+    """The other player of a run, for pictures of these sides."""
+    return Critic(
+        fabric, run, setting.targets, sides=sides, given=setting.discriminator,
+        batch_size=run.optimisation.batch(),
+    )  # fmt: skip
+
+
+def patchgan(width: int, side: int, seed: int) -> nn.Module:
+    """A PatchGAN with fresh weights for pictures of `side` pixels."""
+    layers = min(PATCHGAN_LAYERS, int(math.log2(max(side, 1))) - 2)
+    if layers < 1:
+        raise UserError(
+            f"pictures of {side}x{side} pixels are too small for a PatchGAN; name another "
+            "--discriminator or leave the game out with --adversarial none"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PatchDiscriminator(width, layers)
+
+
+@torch.no_grad()
+def _try(network: nn.Module, sides: tuple[int, ...]) -> None:
+    """See that a discriminator of the user's takes the pictures that it will be shown."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    network.eval()
+    for side in sides:
+        with torch.random.fork_rng(devices=[]):
+            try:
+                logits = network(parameter.new_zeros(2, 3, side, side))
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise UserError(
+                    f"the discriminator does not take pictures of {side}x{side} pixels: {reason}"
+                ) from error
+        if not isinstance(logits, Tensor):
+            came = type(logits).__name__
+            raise UserError(f"the discriminator must return a tensor of logits, got {came}")

@@ -1,0 +1,72 @@
+"""The student's optimisers and their learning rates over a stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from gan_slimming.config import Optimisation
+from gan_slimming.student.student import Student
+
+HAND_OVER = 0.5
+"""Slimming to a budget hands over to recovery: its rates fall to this share, not to nothing."""
+
+
+def weight_optimizer(student: Student, settings: Optimisation, lr: float) -> torch.optim.Optimizer:
+    """Adam on everything but gates and ranges."""
+    return torch.optim.Adam(
+        student.weights(), lr=lr, betas=settings.betas, weight_decay=settings.weight_decay
+    )
+
+
+def range_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer | None:
+    """Adam on the learnt activation ranges, each with a rate relative to its size.
+
+    A step of Adam is about its learning rate long, whatever the gradient.
+    """
+    groups = [
+        {"params": [scale], "lr": settings.range_lr * float(scale.detach())}
+        for scale in student.ranges()
+    ]
+    return torch.optim.Adam(groups, betas=settings.betas) if groups else None
+
+
+def gate_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer:
+    """SGD on the gates, as in the paper."""
+    return torch.optim.SGD(
+        list(student.gates), lr=settings.gate_lr, momentum=settings.gate_momentum
+    )
+
+
+def forget_removed(optimizers: Iterable[torch.optim.Optimizer], student: Student) -> None:
+    """Drop what is no longer the student's, in place: the parameters of a removed block.
+
+    They would take no more steps, but a checkpoint would hold more than the student it restores.
+    """
+    present = {id(parameter) for parameter in student.parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) not in present:
+                    optimizer.state.pop(parameter, None)
+            group["params"] = [p for p in group["params"] if id(p) in present]
+        filled = [group for group in optimizer.param_groups if group["params"]]
+        optimizer.param_groups = filled or optimizer.param_groups[:1]
+
+
+def cosine(at: int, length: int, warmup: int, lowest: float = 0.0) -> float:
+    """Factor on the learning rate at step `at` (from 0) of a stage of `length` steps.
+
+    lowest + (1 - lowest) * (1 + cos(pi * at / length)) / 2, after a linear rise over `warmup`.
+    """
+    factor = lowest + (1 - lowest) * (1 + math.cos(math.pi * at / max(length, 1))) / 2
+    return factor * min(1.0, (at + 1) / max(warmup, 1))
+
+
+def scale_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+    """Set every learning rate to `factor` times what it was made with."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("full_lr", group["lr"]) * factor

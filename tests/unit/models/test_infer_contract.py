@@ -1,0 +1,84 @@
+"""What a generator takes is found by trial, and is what those that tell it tell."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tests.tiny_nets import SHALLOW
+from torch import Tensor, nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.models.infer_contract import tried_contract
+from gan_slimming.models.registry import build_generator, registered, spec_of
+
+
+@pytest.mark.parametrize("name", registered())
+def test_the_trial_finds_what_registered_generators_tell(name: str) -> None:
+    net = build_generator(name, width=4, **SHALLOW.get(name, {}))
+    told, found = spec_of(net).contract, tried_contract(net)
+    assert (found.multiple_of, found.scale) == (told.multiple_of, told.scale)
+    assert found.channels == 3
+
+
+def halves(channels: int = 3, times: int = 1) -> nn.Sequential:
+    """Rounds odd sides up: 65 pixels become 66."""
+    down = [nn.Conv2d(channels if t == 0 else 4, 4, 3, 2, 1) for t in range(times)]
+    up = [nn.ConvTranspose2d(4, channels if t == 0 else 4, 4, 2, 1) for t in reversed(range(times))]
+    return nn.Sequential(*down, *up)
+
+
+class OnItsDevice(nn.Module):
+    """Makes constants in its forward, and looks at values of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.gain = halves(times=2), nn.Parameter(torch.ones(1))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.get_buffer("calls").add_(1)
+        ramp = torch.linspace(0, 1, x.shape[3]) + torch.zeros(x.shape[2], 1)
+        return self.body(x + ramp) * self.gain
+
+
+class Picky(nn.Module):
+    """Asks for values, which a trial without values cannot give."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if float(x.mean()) > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("net", "found"),
+    [
+        (nn.Conv2d(3, 3, 3, padding=1), InputContract()),
+        (halves(times=3), InputContract(multiple_of=8)),
+        (halves(channels=1), InputContract(channels=1, multiple_of=2)),
+        (nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2)), InputContract(scale=2)),
+        (OnItsDevice(), InputContract(multiple_of=4)),
+        (nn.Linear(7, 3), InputContract()),
+        (nn.Conv2d(3, 3, 3), InputContract()),
+        (Picky(), InputContract()),
+    ],
+)
+def test_multiples_scale_and_grey_pictures(net: nn.Module, found: InputContract) -> None:
+    before = copy.deepcopy(net.state_dict())
+    assert net.training
+    assert spec_of(net).contract == found
+    assert spec_of(net).contract is spec_of(net).contract
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_what_cannot_be_copied_is_left_alone() -> None:
+    net = nn.Conv2d(3, 3, 1)
+    net.lines = (line for line in "ab")  # pyright: ignore
+    assert spec_of(net).contract == InputContract()
+
+
+def test_a_contract_of_its_own_counts() -> None:
+    net = halves()
+    net.contract = InputContract(multiple_of=16)  # pyright: ignore
+    assert spec_of(net).contract.multiple_of == 16
