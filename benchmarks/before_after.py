@@ -1,4 +1,4 @@
-"""Draw the README's picture: photos, the teacher's pictures and the student's, in three columns.
+"""Draw the README's image: photos, the teacher's images and the student's, in three columns.
 
     python benchmarks/before_after.py --weights Hayao_net_G_float.pth --run runs/hayao-0.05 \
         --output docs/images/hayao-0.05.jpg
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 import gan_slimming as gs
-from gan_slimming.data.image_files import read_picture, write_picture
+from gan_slimming.data.image_files import read_image, write_image
 from gan_slimming.metrics.tracker import border
 from gan_slimming.models.registry import spec_of
 
@@ -36,9 +36,9 @@ def main() -> None:
     wrap = border(spec_of(teacher).contract)
     rows = []
     for name in PHOTOS:
-        photo = square(read_picture(Path(skimage.__file__).parent / "data" / name).rgb)
+        photo = square(read_image(Path(skimage.__file__).parent / "data" / name).rgb)
         rows.append(torch.cat([photo, wrap(teacher)(photo), wrap(student)(photo)], dim=3))
-    write_picture(arguments.output, torch.cat(rows, dim=2)[0])
+    write_image(arguments.output, torch.cat(rows, dim=2)[0])
 
 
 def square(rgb: torch.Tensor) -> torch.Tensor:

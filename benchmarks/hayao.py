@@ -2,7 +2,7 @@
 
     python benchmarks/hayao.py --weights Hayao_net_G_float.pth --photos photos/ --output results/
 
-Variants, all with the same pictures, steps, batches and code:
+Variants, all with the same images, steps, batches and code:
     joint    the default: GAN term, distillation, pruning and 8-bit training in one optimisation
     no-gan   the same without the adversarial term
     encoder  the same with the teacher's own encoder for a distance, which needs no download
@@ -153,8 +153,8 @@ def judge(
     lpips, features = load_lpips(), load_features("vgg19")
     wrap = border(spec_of(teacher).contract)
     rows = []
-    for picture, reference in references(teacher, arguments.photos, arguments.size):
-        made = wrap(generator)(picture)
+    for image, reference in references(teacher, arguments.photos, arguments.size):
+        made = wrap(generator)(image)
         rows.append(
             {
                 "lpips": lpips(made, reference),
@@ -169,7 +169,7 @@ def judge(
 
 @functools.cache
 def references(teacher: nn.Module, photos: Path, size: int) -> list[tuple[Tensor, Tensor]]:
-    """(photo, teacher's picture) of the held out photos that are left for judging.
+    """(photo, teacher's image) of the held out photos that are left for judging.
 
     Left out are those that quality is tracked on while training, and the 16 that runs of default
     settings hold out: the defaults were chosen after a look at them.

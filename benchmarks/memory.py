@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py --weights Hayao.pth --photos photos/ --output runs/memory
 
-Two steps slim the dense net, where memory peaks, one recovers. The pictures themselves (196,608
+Two steps slim the dense net, where memory peaks, one recovers. The images themselves (196,608
 bytes each) and up to 2 GiB of the teacher's kept outputs come on top in a long run.
 """
 

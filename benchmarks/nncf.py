@@ -31,19 +31,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from gan_slimming.training.run_folder import environment
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.data import from_contract, open_folder, to_contract
-from gan_slimming.export.export_model import convert
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import from_contract, to_contract
+from gan_slimming.data.folder import open_folder
+from gan_slimming.errors import UserError
+from gan_slimming.export.convert import convert
 from gan_slimming.models.registry import attach_spec, spec_of
 from gan_slimming.perceptual.lpips import Lpips, load_lpips
 from gan_slimming.runtime.latency import measure
 from gan_slimming.runtime.openvino_int8 import saturates
 from gan_slimming.runtime.sessions import open_runtime
 from gan_slimming.serialization.resolve import resolve_model
-from gan_slimming.training.run_folder import environment
 
 FORMS = ("f32", "ours", "nncf")
 
@@ -85,9 +87,9 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
     contract = spec_of(teacher).contract
     training, held = open_folder(given.photos, given.size, holdout=given.holdout)
     calibration = [
-        to_contract(rgb, contract) for rgb in pictures(training, given.calibration)
+        to_contract(rgb, contract) for rgb in images(training, given.calibration)
     ]  # in the generator's own convention, as both paths take them
-    judged = references(teacher, pictures(held, given.count))
+    judged = references(teacher, images(held, given.count))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         files = write(quantised(teacher, calibration), teacher, calibration, Path(folder, "dense"))
@@ -115,16 +117,16 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
             "runtimes": versions, "environment": environment()}  # fmt: skip
 
 
-def pictures(chosen: Any, count: int) -> list[Tensor]:
-    """The first `count` pictures of a set, (1, 3, size, size), RGB in [-1, 1]."""
+def images(chosen: Any, count: int) -> list[Tensor]:
+    """The first `count` images of a set, (1, 3, size, size), RGB in [-1, 1]."""
     still = torch.zeros(1, dtype=torch.bool)
-    return [chosen.batch(torch.tensor([i]), still) for i in range(min(count, len(chosen)))]
+    return [chosen.images(torch.tensor([i]), still) for i in range(min(count, len(chosen)))]
 
 
 def quantised(teacher: nn.Module, calibration: list[Tensor]) -> nn.Module:
     """The dense teacher with our quantisers, calibrated; nothing cut, nothing trained."""
     prepared = gs.prepare(teacher, (calibration[0],))
-    gs.calibrate(prepared, [(picture,) for picture in calibration[:8]])
+    gs.calibrate(prepared, [(image,) for image in calibration[:8]])
     small = gs.extract(prepared)
     attach_spec(small, spec_of(teacher))
     return small
@@ -140,10 +142,10 @@ def write(
     folder.mkdir()
     files = {form: folder / f"{form}.onnx" for form in ("f32", "ours")}
     files["nncf"] = folder / "nncf.xml"
-    files["f32"].write_bytes(convert(plain, form="float", runtimes=()).content)
-    files["ours"].write_bytes(convert(ours, form="qdq", runtimes=()).content)
+    files["f32"].write_bytes(convert(plain, quantization="none", runtimes=()).content)
+    files["ours"].write_bytes(convert(ours, quantization="qdq", runtimes=()).content)
     model = openvino.Core().read_model(files["f32"])
-    inputs = nncf.Dataset([picture.numpy() for picture in calibration])
+    inputs = nncf.Dataset([image.numpy() for image in calibration])
     # MIXED takes signed inputs as signed, as ours are.
     made = nncf.quantize(
         model,
@@ -166,8 +168,8 @@ def load(job: tuple[str, int, int]) -> tuple[Callable[[], Any], Callable[[], dic
     """A file in a process of its own."""
     path, threads, size = job
     opened = open_runtime(path, "openvino", threads)
-    picture = np.random.default_rng(0).random((1, 3, size, size), np.float32) * 2 - 1
-    return lambda: opened(picture), lambda: {"size_bytes": opened.size_bytes}
+    image = np.random.default_rng(0).random((1, 3, size, size), np.float32) * 2 - 1
+    return lambda: opened(image), lambda: {"size_bytes": opened.size_bytes}
 
 
 @torch.inference_mode()
@@ -185,7 +187,7 @@ def mean_lpips(
     judged: list[tuple[Tensor, Tensor]],
     threads: int,
 ) -> float:
-    """LPIPS-squeeze to the teacher's pictures."""
+    """LPIPS-squeeze to the teacher's images."""
     opened, total = open_runtime(file, "openvino", threads), 0.0
     for rgb, expected in judged:
         made = torch.from_numpy(opened(to_contract(rgb, contract).numpy()))

@@ -1,12 +1,12 @@
-"""End to end: are the pictures of an exported student those that torch makes of it?
+"""End to end: are the images of an exported student those that torch makes of it?
 
     python benchmarks/parity.py runs/hayao --photos photos/ --output parity.json
 
 At sizes that export never sees, one of them not square, each photo goes through torch with fake
 quantisers, through OpenVINO and through ONNX Runtime in int8. Told for each size and runtime: LPIPS
-between torch's picture and the runtime's (mean and worst; at most 0.005 is the aim), and the share
+between torch's image and the runtime's (mean and worst; at most 0.005 is the aim), and the share
 of 8-bit values that are more than one level apart. Beside them the same of torch in float64: so far
-apart are pictures of two computations that differ by float32's rounding alone.
+apart are images of two computations that differ by float32's rounding alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan_slimming.data import list_pictures, read_picture
+from gan_slimming.data.image_files import list_images, read_image
 from gan_slimming.export.placement import in_runtime
 from gan_slimming.perceptual.lpips import Lpips, load_lpips
 from gan_slimming.runtime.sessions import RUNTIMES
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--generator", help="package.module:factory of a generator of your own")
     parser.add_argument("--output", type=Path, help="a JSON file; without it stdout alone")
     given = parser.parse_args()
-    paths = list_pictures([given.photos])
+    paths = list_images([given.photos])
     paths = paths[:: max(1, len(paths) // given.count)][: given.count]
     sizes = [tuple(map(int, size.split("x"))) for size in given.sizes.split(",")]
     rows = [
@@ -78,18 +78,16 @@ def compare(
         name + suffix: CanonicalGenerator(in_runtime(module, name, threads, precision))
         for name, precision, suffix in ((*((r, "f32", "") for r in RUNTIMES), BFLOAT16))
     }
-    others[EXACT] = lambda picture: exact(picture.double()).float()
+    others[EXACT] = lambda image: exact(image.double()).float()
     lpips, rows = load_lpips(), []
     for size in sizes:
         found: dict[str, list[dict[str, float]]] = {name: [] for name in others}
         for path in paths:
-            picture = F.interpolate(
-                read_picture(path).rgb[None], size, mode="bilinear", antialias=True
-            )
+            image = F.interpolate(read_image(path).rgb[None], size, mode="bilinear", antialias=True)
             with torch.inference_mode():
-                expected = reference(picture)
+                expected = reference(image)
                 for name, generator in others.items():
-                    found[name].append(distances(generator(picture), expected, lpips))
+                    found[name].append(distances(generator(image), expected, lpips))
         for name, seen in found.items():
             row = {"model": model, "runtime": name, "height": size[0], "width": size[1]}
             row["lpips"] = sum(s["lpips"] for s in seen) / len(seen)

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.data.folder import open_folder
-from gan_slimming.data.image_files import read_picture
+from gan_slimming.data.image_files import read_image
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.tracker import Tracker, border
 from gan_slimming.models.registry import spec_of
@@ -45,7 +45,7 @@ HOLDOUT = 120
 ZEBRA = 340
 """ImageNet's class of that name."""
 ENLARGED = 8
-"""CIFAR-10's pictures are 32 pixels wide: enlarged, they have nothing finer than so many pixels."""
+"""CIFAR-10's images are 32 pixels wide: enlarged, they have nothing finer than so many pixels."""
 MOSAIC = "fast_neural_style/mosaic_nc32_fp16.pth"
 NARROW_MOSAIC = "fast_neural_style/mosaic_nc{}_b1_e2_1e05_1e10.model"
 
@@ -61,7 +61,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--adversarial", default="lsgan", choices=["lsgan", "none"])
     parser.add_argument("--pixel-weight", type=float, default=gs.Objective().pixel_weight)
-    parser.add_argument("--hidden-weight", type=float, default=gs.Objective().hidden_weight)
+    parser.add_argument(
+        "--hidden-weight", type=float, default=gs.Objective().feature_distillation_weight
+    )
     parser.add_argument("--floor", type=float, default=gs.Optimisation().floor)
     share = gs.Optimisation().half_size_share
     parser.add_argument("--half-size-share", type=float, default=share)
@@ -93,7 +95,7 @@ def slim(
             adversarial=arguments.adversarial,
             distill="lpips",
             pixel_weight=arguments.pixel_weight,
-            hidden_weight=arguments.hidden_weight,
+            feature_distillation_weight=arguments.feature_distillation_weight,
         ),
         optimisation=gs.Optimisation(
             steps=arguments.steps,
@@ -126,7 +128,7 @@ def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
 
 @torch.no_grad()
 def far(generator: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """Mean LPIPS-squeeze of a generator to the teacher's pictures."""
+    """Mean LPIPS-squeeze of a generator to the teacher's images."""
     lpips, draw = load_lpips(), border(spec_of(generator).contract)(generator.eval())
     drawn = ((draw(photo).clamp(-1, 1), reference) for photo, reference in pairs)
     return sum(float(lpips(made, reference)) for made, reference in drawn) / len(pairs)
@@ -138,10 +140,10 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     teacher = gs.load_generator("cyclegan-mobile", weights)
     size = (torch.zeros(1, 3, arguments.size, arguments.size),)
     detail = f"-detail{arguments.detail:g}" if arguments.detail else ""
-    pictures = with_horses(folder.with_name(f"zebra-pictures{detail}"), arguments)
-    done, row = slim(teacher, count(teacher, size).macs / 2, pictures, folder, arguments)
+    images = with_horses(folder.with_name(f"zebra-images{detail}"), arguments)
+    done, row = slim(teacher, count(teacher, size).macs / 2, images, folder, arguments)
     files = sorted((arguments.data / "horse2zebra_test").glob("*_real.png"))
-    horses = [read_picture(file).rgb[None] for file in files]
+    horses = [read_image(file).rgb[None] for file in files]
     draw = border(spec_of(teacher).contract)
     rates = {
         "horses": zebra_rate(horses, arguments.data),
@@ -192,18 +194,18 @@ def add_detail(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 @torch.no_grad()
-def zebra_rate(pictures: list[Tensor], data: Path) -> float:
-    """Share of pictures (1, 3, 256, 256) whose most likely ImageNet class is the zebra."""
+def zebra_rate(images: list[Tensor], data: Path) -> float:
+    """Share of images (1, 3, 256, 256) whose most likely ImageNet class is the zebra."""
     file = data / "squeezenet1_1" / "squeezenet1_1_imagenet.pth"
     state = torch.load(file, weights_only=True)
     features = load_features("squeezenet", file)
     hits = 0
-    for picture in pictures:
-        last = list(features((picture.clamp(-1, 1) + 1) / 2).values())[-1]
+    for image in images:
+        last = list(features((image.clamp(-1, 1) + 1) / 2).values())[-1]
         weight, bias = state["classifier.1.weight"], state["classifier.1.bias"]
         scores = torch.nn.functional.conv2d(last, weight, bias).relu().mean(dim=(2, 3))
         hits += int(scores.argmax()) == ZEBRA
-    return hits / len(pictures)
+    return hits / len(images)
 
 
 def show(step: int, total: int, terms: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ For each pair of teacher and student: their times in torch, ONNX Runtime and Ope
 times faster the student's int8 is, beside the aim. Read the ratios; the milliseconds belong to the
 machine. Nothing else should run meanwhile. A --fresh pair has random weights, for a network whose
 trained ones are not at hand: its student is cut to --macs at random gates and calibrated, never
-trained. Time does not depend on weights; pictures would.
+trained. Time does not depend on weights; images would.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ def fresh_pair(name: str, folder: Path, given: argparse.Namespace) -> tuple[str,
     teacher = build_generator(name).eval()
     weights, student = folder / f"{name}.safetensors", folder / f"{name}-student.safetensors"
     save_file(teacher.state_dict(), weights)
-    picture = (torch.rand(1, spec_of(teacher).contract.channels, given.size, given.size) * 2 - 1,)
-    prepared = gs.prepare(teacher, picture, quantize_outputs=given.quantize_outputs)
+    image = (torch.rand(1, spec_of(teacher).contract.channels, given.size, given.size) * 2 - 1,)
+    prepared = gs.prepare(teacher, image, quantize_outputs=given.quantize_outputs)
     with torch.no_grad():
         for gate in prepared.gates:
             gate.copy_(torch.rand_like(gate) + 0.1)
     budget, multiple = gs.Budget(macs=given.macs), given.width_multiple
     controller = BudgetController(prepared, budget, 8, steps=1, floor=0.75, multiple=multiple)
-    controller.shrink(prepared, 1)
-    gs.calibrate(prepared, [picture])
+    controller.threshold_step(prepared, 1)
+    gs.calibrate(prepared, [image])
     save_generator(gs.extract(prepared), student, spec_of(teacher))
     return f"{name}:{weights}", str(student)
 

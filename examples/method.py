@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 import gan_slimming as gs
-from gan_slimming.losses.objective import critic_loss, student_loss
+from gan_slimming.losses.objective import discriminator_objective, student_objective
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.pruning.groups import macs_left
@@ -32,7 +32,7 @@ def make_teacher(width: int = 16) -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def pictures(count: int) -> Tensor:
+def images(count: int) -> Tensor:
     """(count, 3, SIZE, SIZE) RGB in [-1, 1]: smooth random colours."""
     return nn.functional.interpolate(torch.rand(count, 3, 4, 4) * 2 - 1, SIZE, mode="bilinear")
 
@@ -40,22 +40,23 @@ def pictures(count: int) -> Tensor:
 def main() -> None:
     torch.manual_seed(0)
     teacher = make_teacher()
-    student = gs.prepare(teacher, (pictures(1),), bits=8)
-    some, dense = [(pictures(1),) for _ in range(4)], macs_left(student.graph, {})
+    student = gs.prepare(teacher, (images(1),), bits=8)
+    some, dense = [(images(1),) for _ in range(4)], macs_left(student.graph, {})
     gs.calibrate(student, some)
     start_gates(student, some, seed=0)
     print(f"prepared, int8: {error(student, teacher):.4f} from the teacher; {alive(student)}")
     budget = BudgetController(student, gs.Budget(macs=0.33), bits=8, steps=SLIM, floor=0.5)
-    critic = PatchDiscriminator(8)
+    discriminator = PatchDiscriminator(8)
     of_gates = SGD(student.gates, lr=0.1, momentum=0.5)
     of_weights = Adam([*student.weights(), *student.ranges()], lr=3e-3)
-    of_critic = Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    of_discriminator = Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     student.train()
     for step in range(1, SLIM + RECOVER + 1):
         slimming = step <= SLIM
-        play(student, teacher, critic, of_critic, [of_weights, *([of_gates] if slimming else [])])
+        of_student = [of_weights, *([of_gates] if slimming else [])]
+        play(student, teacher, of_student, discriminator, of_discriminator)
         if slimming:  # the sparsity: the smallest rho that keeps the cost on its way down
-            threshold = budget.shrink(student, step)
+            threshold = budget.threshold_step(student, step)
         if step == SLIM // 2:
             print(f"halfway, rho = {threshold / 0.1:.4f}: {alive(student)}")
         if step == SLIM:  # channels whose gates are zero are cut out, optimiser state and all
@@ -68,24 +69,24 @@ def main() -> None:
 
 
 def play(
-    student: gs.Student, teacher: nn.Module, critic: nn.Module, of_critic: Adam, of_student: list
+    student: gs.Student, teacher: nn.Module, of_student: list, discriminator: nn.Module, other: Adam
 ) -> None:
     """One step of either player: distillation and the GAN game."""
-    photos = pictures(4)
+    photos = images(4)
     real, fake = teacher(photos), student(photos)
-    student_loss(OBJECTIVE, fake, real, multiscale_l1, critic).total.backward()
+    student_objective(OBJECTIVE, fake, real, multiscale_l1, discriminator).total.backward()
     for optimizer in of_student:
         optimizer.step()
         optimizer.zero_grad()
-    of_critic.zero_grad()
-    critic_loss(OBJECTIVE, critic, real, fake.detach()).backward()
-    of_critic.step()
+    other.zero_grad()
+    discriminator_objective(OBJECTIVE, discriminator, real, fake.detach()).backward()
+    other.step()
 
 
 @torch.no_grad()
 def error(one: nn.Module, other: nn.Module) -> float:
-    """Mean absolute difference of two generators on new pictures, in [0, 2]."""
-    photos = pictures(8)
+    """Mean absolute difference of two generators on new images, in [0, 2]."""
+    photos = images(8)
     return float((one(photos) - other(photos)).abs().mean())
 
 

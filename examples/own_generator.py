@@ -2,7 +2,7 @@
 
     python examples/own_generator.py PHOTOS OUTPUT
 
-Any nn.Module from pictures (or noise) to pictures will do; `contract` says what it takes. The same
+Any nn.Module from images (or noise) to images will do; `contract` says what it takes. The same
 from a shell: gan-slimming compress --generator own_generator:UNet --weights FILE --data PHOTOS ...
 """
 
@@ -24,8 +24,8 @@ class UNet(nn.Module):
         self.up = nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1)
         self.last = nn.Conv2d(2 * width, 3, 3, padding=1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        skip = self.first(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        skip = self.first(images)
         joined = torch.cat([skip, torch.relu(self.up(self.down(skip)))], dim=1)
         return torch.tanh(self.last(joined))
 

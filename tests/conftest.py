@@ -36,7 +36,7 @@ def one_kind_of_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder with the real pictures and published weights."""
+    """The folder with the real images and published weights."""
     folder = os.environ.get("GAN_SLIMMING_DATA")
     if not folder:
         pytest.skip("GAN_SLIMMING_DATA is unset: it names the folder with real data")
@@ -59,7 +59,7 @@ def tiny_cyclegan() -> ResnetGenerator:
 
 @pytest.fixture
 def lively_cartoongan(tiny_cartoongan: CartoonGenerator) -> CartoonGenerator:
-    """The same in float64, with weights so large that every channel shows in the picture."""
+    """The same in float64, with weights so large that every channel shows in the image."""
     for parameter in tiny_cartoongan.double().parameters():
         nn.init.normal_(parameter, 0.1, 0.5)
     return tiny_cartoongan

@@ -31,7 +31,7 @@ class Noise(nn.Module):
 
 
 class Double(nn.Module):
-    """Pictures to twice as large ones, in [0, 255], BGR, sides in twos."""
+    """Images to twice as large ones, in [0, 255], BGR, sides in twos."""
 
     contract = InputContract(low=0, high=255, colour_order="BGR", scale=2, multiple_of=2)
 
@@ -43,12 +43,12 @@ class Double(nn.Module):
             *(nn.Conv2d(width, 48, 3, padding=1), nn.PixelShuffle(4)),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return torch.sigmoid(self.body(pictures)) * 255
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sigmoid(self.body(images)) * 255
 
 
 class Grey(nn.Module):
-    """A colouriser or, with one channel out, a filter: grey pictures in [0, 1]."""
+    """A colouriser or, with one channel out, a filter: grey images in [0, 1]."""
 
     contract = InputContract(channels=1, low=0)
 
@@ -58,8 +58,8 @@ class Grey(nn.Module):
             *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, channels, 3, padding=1)),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return torch.sigmoid(self.body(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sigmoid(self.body(images))
 
 
 def grey(channels: int = 3) -> nn.Module:
@@ -70,7 +70,7 @@ def grey(channels: int = 3) -> nn.Module:
 def noise(width: int = 8, latent: int = 6, classes: int = 0) -> nn.Module:
     torch.manual_seed(4)
     net = Noise(width, latent, classes)
-    net.blocks[7].weight.data.mul_(8)  # so that pictures differ  # pyright: ignore
+    net.blocks[7].weight.data.mul_(8)  # so that images differ  # pyright: ignore
     return net
 
 
@@ -80,5 +80,5 @@ def double() -> nn.Module:
     return Double()
 
 
-def critic() -> nn.Module:
+def discriminator() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1))

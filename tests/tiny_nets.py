@@ -22,7 +22,7 @@ def example(contract: InputContract, batch: int = 1, larger: int = 0) -> Tensor:
     """Random input of the smallest size that is not trivial.
 
     Args:
-        larger: by so many of its steps the sides of a picture are longer.
+        larger: by so many of its steps the sides of an image are longer.
     """
     if contract.latent_size:
         return torch.randn(batch, contract.latent_size)

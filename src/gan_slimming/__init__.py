@@ -10,7 +10,8 @@ run.generator(images)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run, UserError
+from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run
+from gan_slimming.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from gan_slimming.export.export_model import export_model as export
@@ -19,12 +20,10 @@ if TYPE_CHECKING:
     from gan_slimming.serialization.generator_file import load_generator_file
     from gan_slimming.student.student import Student, calibrate, prepare
     from gan_slimming.student.surgery import cut, extract
-    from gan_slimming.training.interruption import Interrupted
     from gan_slimming.workflows.compress import Compressed, compress
 
 _HOMES = {
     "Compressed": "workflows.compress",
-    "Interrupted": "training.interruption",
     "Student": "student.student",
     "calibrate": "student.student",
     "compress": "workflows.compress",

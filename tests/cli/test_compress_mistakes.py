@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from gan_slimming.cli import main
-from gan_slimming.metrics import tracker as quality
 from gan_slimming.models.registry import build_generator
+from gan_slimming.perceptual import lpips
 
 Capture = pytest.CaptureFixture[str]
 RANDOM = np.random.default_rng(0)
@@ -27,7 +27,7 @@ QUICK = {
 
 
 def draw(path: Path, mode: str = "RGB", side: int = 24) -> None:
-    """A picture of noise; a mode of Pillow's, or 16 for sixteen bits."""
+    """An image of noise; a mode of Pillow's, or 16 for sixteen bits."""
     if mode == "16":
         Image.fromarray(RANDOM.integers(0, 65536, (side, side), dtype=np.uint16)).save(path)
     else:
@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).mkdir()
     for i in range(3):
         draw(root / "photos" / f"{i}.png")
-    (root / "broken" / "text.jpg").write_text("no picture")
+    (root / "broken" / "text.jpg").write_text("no image")
     (root / "broken" / "empty.png").write_bytes(b"")
     draw(root / "broken" / "one.png", side=1)
     return root
@@ -56,7 +56,7 @@ def world(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with a copy of the place; no feature weights are at hand."""
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(quality, "find_weights", lambda name: None)
+    monkeypatch.setattr(lpips, "find_weights", lambda name: None)
     return tmp_path
 
 
@@ -105,10 +105,10 @@ def refused(world: Path, capsys: Capture) -> Callable[[str], str]:
     [
         ("--data nowhere", "no such file or folder: nowhere"),
         ("--data weights.pth", "expected, got the file weights.pth"),
-        ("--data empty", "no pictures found in empty"),
-        ("--data broken", "broken holds 0 usable pictures, at least 2 are needed (3 of 3 files"),
-        ("--targets empty", "no pictures found in empty"),
-        ("--holdout 10", "cannot hold out 10 of 3 pictures"),
+        ("--data empty", "no images found in empty"),
+        ("--data broken", "broken holds 0 usable images, at least 2 are needed (3 of 3 files"),
+        ("--targets empty", "no images found in empty"),
+        ("--holdout 10", "cannot hold out 10 of 3 images"),
         ("--weights nowhere.pth", "nowhere.pth does not exist"),
         ('--generator-args {"width":8}', "expected 32x32x3x3"),
         ('--generator-args {"widht":4}', "cartoongan has no argument widht; it takes width"),
@@ -181,8 +181,8 @@ def run(line: str, capsys: Capture) -> tuple[dict[str, object], list[str]]:
     return json.loads(out.splitlines()[-1]), err.splitlines()
 
 
-@pytest.mark.filterwarnings("always::gan_slimming.data.PictureWarning")
-def test_bad_pictures_among_good_ones_are_counted_once(world: Path, capsys: Capture) -> None:
+@pytest.mark.filterwarnings("always::gan_slimming.data.folder.ImageWarning")
+def test_bad_images_among_good_ones_are_counted_once(world: Path, capsys: Capture) -> None:
     draw(world / "photos" / "cut.jpg")
     content = (world / "photos" / "cut.jpg").read_bytes()
     (world / "photos" / "cut.jpg").write_bytes(content[: len(content) // 2])
@@ -197,14 +197,14 @@ def test_bad_pictures_among_good_ones_are_counted_once(world: Path, capsys: Capt
         ("", "run exists and is not empty"),
         ("--resume", "run is finished"),
         ("--overwrite --budget.macs 0.001", "cannot be met"),
-        ("--overwrite --data empty", "no pictures found"),
+        ("--overwrite --data empty", "no images found"),
     ):
         assert main(arguments(line)) == 2
         assert text in capsys.readouterr().err
     assert files(world) == before
 
 
-def test_pictures_of_every_kind_are_taken(world: Path, capsys: Capture) -> None:
+def test_images_of_every_kind_are_taken(world: Path, capsys: Capture) -> None:
     for mode, name in (("L", "grey.png"), ("CMYK", "print.jpg"), ("16", "deep.png"),
                        ("LA", "veil.png"), ("P", "palette.png"), ("1", "ink.png")):  # fmt: skip
         draw(world / "empty" / name, mode)

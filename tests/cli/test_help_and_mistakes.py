@@ -12,7 +12,8 @@ import pytest
 from gan_slimming.cli import COMMANDS, main
 from gan_slimming.cli.parsing import SHORT
 from gan_slimming.cli.source import Source
-from gan_slimming.config import Budget, Objective, Optimisation, UserError
+from gan_slimming.config import Budget, Objective, Optimisation
+from gan_slimming.errors import UserError
 
 Capture = pytest.CaptureFixture[str]
 GROUPS = {"budget": Budget, "objective": Objective, "optimisation": Optimisation}
@@ -110,14 +111,23 @@ def test_python_dash_m_is_the_command() -> None:
         ("translate cartoongan absent.jpg --output o", "no such file or folder: absent.jpg"),
         ("translate cartoongan absent.jpg", "--output missing"),
         ("sample sngan", "--output missing"),
-        ("sample sngan --output grid.txt", "output grid.txt is no picture file; end it in .jpg"),
+        ("sample sngan --output grid.txt", "output grid.txt is no image file; end it in .jpg"),
         ("sample sngan --output g.png --classes x", "classes must be whole numbers such as 3,5"),
         ("compress --output o --latents 0 --generator g --rho 1", "latents must be at least 1"),
         ("compress --output o --objective.upsample_to 0", "objective.upsample_to must be at least"),
         ("export cartoongan", "--output missing"),
-        ("export cartoongan --output g.bin", "names no format; take --format onnx or openvino"),
-        ("export cartoongan --output g.onnx --format tflite", "must be onnx, openvino; got tflite"),
-        ("export cartoongan --output g.xml --form integer", "take --form qdq, which OpenVINO runs"),
+        (
+            "export cartoongan --output g.bin",
+            "names no format; take --format onnx or openvino",
+        ),
+        (
+            "export cartoongan --output g.onnx --format tflite",
+            "must be onnx, openvino; got tflite",
+        ),
+        (
+            "export cartoongan --output g.xml --quantization integer",
+            "take --quantization qdq, which OpenVINO runs",
+        ),
         ("benchmark cartoongan --runtimes tflite", "--runtimes must be of torch, torch.compile"),
         ("benchmark", "MODELS"),
         ("demo --steps 0", "steps must be at least 1"),

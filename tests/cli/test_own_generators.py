@@ -14,8 +14,8 @@ from PIL import Image
 
 from gan_slimming.cli import main
 from gan_slimming.data.latents import SAMPLE, LatentSet
-from gan_slimming.metrics import tracker as quality
 from gan_slimming.models import build_generator
+from gan_slimming.perceptual import lpips
 from gan_slimming.serialization.resolve import RandomWeightsWarning
 
 Capture = pytest.CaptureFixture[str]
@@ -37,7 +37,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(coarse).resize((35, 31)).save(tmp_path / "photos" / f"{i}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(TESTS)
-    monkeypatch.setattr(quality, "find_weights", lambda name: None)
+    monkeypatch.setattr(lpips, "find_weights", lambda name: None)
     for name, arguments in (("noise", {"width": 4, "classes": 3}), ("double", {})):
         net = build_generator(f"own_nets:{name}", **arguments)
         torch.save(net.state_dict(), tmp_path / f"{name}.pth")
@@ -69,7 +69,7 @@ def refused(capsys: Capture, *words: str) -> str:
 def test_a_noise_generator_goes_through_every_command(capsys: Capture) -> None:
     summary = ok(
         capsys, "compress", "--generator", "own_nets:noise:noise.pth", *NOISE, "--output", "run",
-        "--discriminator", "own_nets:critic", *QUICK,
+        "--discriminator", "own_nets:discriminator", *QUICK,
     )  # fmt: skip
     assert summary["size"] == 16
     assert summary["macs"] <= 0.5 * summary["teacher_macs"]
@@ -80,7 +80,7 @@ def test_a_noise_generator_goes_through_every_command(capsys: Capture) -> None:
     assert (drawn["count"], drawn["size"], drawn["output"]) == (5, 16, "grid.png")
     with Image.open("grid.png") as grid:
         assert grid.size == (3 * 16 + 2 * 2, 2 * 16 + 2)
-    assert "takes noise, not pictures; take gan-slimming sample" in refused(
+    assert "takes noise, not images; take gan-slimming sample" in refused(
         capsys, "translate", "run", "photos", "--output", "out", *own
     )
     assert f"--generator {own[1]}" in refused(capsys, "sample", "run", "--output", "g.png")
@@ -92,11 +92,11 @@ def test_a_noise_generator_goes_through_every_command(capsys: Capture) -> None:
 def test_an_interrupted_run_goes_on_with_one_flag_more(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_slimming.training import trainer
+    from gan_slimming.training import train
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "SAVE_EVERY_SECONDS", -1.0)
-        patch.setattr(trainer.Trainer, "final", lambda self: 1 / 0)  # dies after the last step
+        patch.setattr(train, "SAVE_SECONDS", -1.0)
+        patch.setattr(train.Trainer, "final", lambda self: 1 / 0)  # dies after the last step
         line = ["compress", "--generator", "own_nets:double", "--weights", "double.pth"]
         assert main([*line, "--data", "photos", "--output", "run", *QUICK]) == 1
     capsys.readouterr()
@@ -121,17 +121,23 @@ def other_weights() -> str:
 def test_the_discriminator_of_ones_own_is_asked_for_on_resuming(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_slimming.training import trainer
+    from gan_slimming.training import train
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "SAVE_EVERY_SECONDS", -1.0)
-        patch.setattr(trainer.Trainer, "final", lambda self: 1 / 0)
-        line = ["compress", "--generator", "own_nets:noise", "--discriminator", "own_nets:critic"]
+        patch.setattr(train, "SAVE_SECONDS", -1.0)
+        patch.setattr(train.Trainer, "final", lambda self: 1 / 0)
+        line = [
+            "compress",
+            "--generator",
+            "own_nets:noise",
+            "--discriminator",
+            "own_nets:discriminator",
+        ]
         assert main([*line, "--output", "run", *QUICK]) == 1
     capsys.readouterr()
     resume = ["compress", "--resume", "--output", "run", "--generator", "own_nets:noise"]
-    assert "add --discriminator own_nets:critic" in refused(capsys, *resume)
-    assert ok(capsys, *resume, "--discriminator", "own_nets:critic")["steps"] == 2
+    assert "add --discriminator own_nets:discriminator" in refused(capsys, *resume)
+    assert ok(capsys, *resume, "--discriminator", "own_nets:discriminator")["steps"] == 2
 
 
 @pytest.mark.usefixtures("world")
@@ -142,9 +148,9 @@ def test_super_resolution_goes_through_every_command(capsys: Capture) -> None:
     report = ok(capsys, "inspect", "run", *own, "--size", "32")
     assert report["macs"] == summary["macs"]
     ok(capsys, "translate", "run", "photos/0.png", "--output", "out", *own, "--match-colours")
-    with Image.open("out/0.png") as picture:
-        assert picture.size == (70, 62)
-    assert "takes pictures, not noise; take gan-slimming translate" in refused(
+    with Image.open("out/0.png") as image:
+        assert image.size == (70, 62)
+    assert "takes images, not noise; take gan-slimming translate" in refused(
         capsys, "sample", "run", *own, "--output", "g.png"
     )
     written = ok(capsys, "export", "run", *own, "--output", "small.xml", "--size", "16")
@@ -153,33 +159,33 @@ def test_super_resolution_goes_through_every_command(capsys: Capture) -> None:
 
 @pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey_pictures_go_through_every_command(capsys: Capture, channels: int) -> None:
+def test_grey_images_go_through_every_command(capsys: Capture, channels: int) -> None:
     torch.save(build_generator("own_nets:grey", channels=channels).state_dict(), "grey.pth")
     own = ["--generator", "own_nets:grey"]
     line = [*own, "--generator-args", json.dumps({"channels": channels}), "--weights", "grey.pth"]
     ok(capsys, "compress", *line, "--data", "photos", "--output", "run", *QUICK)
-    small = ["--output", "small.onnx", "--form", "integer", "--size", "16"]
+    small = ["--output", "small.onnx", "--quantization", "integer", "--size", "16"]
     exported = ok(capsys, "export", "run", *own, *small)
     assert exported["float_layers"] == []
     drawn = []
     for model in (["run", *own], ["small.onnx"]):
         folder = f"out{len(drawn)}"
         ok(capsys, "translate", model[0], "photos/0.png", "--output", folder, *model[1:])
-        with Image.open(f"{folder}/0.png") as picture:
-            assert picture.size == (35, 31)
-            drawn.append(np.asarray(picture.convert("RGB"), dtype=int))
+        with Image.open(f"{folder}/0.png") as image:
+            assert image.size == (35, 31)
+            drawn.append(np.asarray(image.convert("RGB"), dtype=int))
     assert abs(drawn[0] - drawn[1]).max() <= 2
     assert (channels == 1) == bool((drawn[0].min(axis=2) == drawn[0].max(axis=2)).all())
 
 
 @pytest.mark.usefixtures("world")
-def test_a_transparent_picture_grows_with_its_transparency(capsys: Capture) -> None:
+def test_a_transparent_image_grows_with_its_transparency(capsys: Capture) -> None:
     Image.new("RGBA", (5, 3), (200, 10, 10, 77)).save("veil.png")
     named = ["own_nets:double:double.pth", "veil.png", "--output", "out"]
     ok(capsys, "translate", *named, "--match-colours")
-    with Image.open("out/veil.png") as picture:
-        assert picture.size == (10, 6)
-        assert set(picture.getchannel("A").tobytes()) == {77}
+    with Image.open("out/veil.png") as image:
+        assert image.size == (10, 6)
+        assert set(image.getchannel("A").tobytes()) == {77}
 
 
 @pytest.mark.usefixtures("world")
@@ -189,12 +195,12 @@ def test_samples_are_what_the_generator_draws(capsys: Capture) -> None:
     ok(capsys, *line, "0.5", "--classes", "2,0", "--separate", "each")
     net = build_generator("own_nets:noise", width=4, classes=3)
     net.load_state_dict(torch.load("noise.pth", weights_only=True))
-    latents = LatentSet(3, 6, 3, seed=7, stream=SAMPLE, truncation=0.5).fed(torch.arange(3))[0]
+    latents = LatentSet(3, 6, 3, seed=7, stream=SAMPLE, truncation=0.5).batch(torch.arange(3))[0]
     with torch.no_grad():
         made = net.eval()(latents, torch.tensor([2, 0, 2])).flip(1)  # BGR
     for i in range(3):
-        with Image.open(f"each/{i:05d}.png") as picture:
-            shown = torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
+        with Image.open(f"each/{i:05d}.png") as image:
+            shown = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
         torch.testing.assert_close(shown, made[i], rtol=0, atol=0.003)
     assert float((made[0] - made[1]).abs().mean()) > 0.01
     for words, text in (
@@ -223,7 +229,7 @@ def test_an_exported_file_draws_the_same_samples(capsys: Capture, ending: str) -
         ok(capsys, "sample", *named, *asked, "again.png", "--runtime", "onnxruntime")
         assert abs(np.array(Image.open("again.png")).astype(int) - drawn[0]).max() <= 1
     taken = ["translate", file, "torch.png", "--output", "out"]
-    assert "takes noise, not pictures" in refused(capsys, *taken)
+    assert "takes noise, not images" in refused(capsys, *taken)
 
 
 @pytest.mark.usefixtures("world")
@@ -232,7 +238,7 @@ def test_an_exported_file_draws_the_same_samples(capsys: Capture, ending: str) -
     [
         (["inspect", "own_nets:nothing"], "own_nets:nothing failed with AttributeError"),
         (["inspect", "own_nets:noise", "--generator-args", '{"x": 1}'], "unexpected keyword"),
-        (["sample", "own_nets:double", "--output", "g.png"], "takes pictures, not noise"),
+        (["sample", "own_nets:double", "--output", "g.png"], "takes images, not noise"),
         (["compress", "--output", "r", "--generator", "own_nets:double", *QUICK], "--data FOLDER"),
         (
             ["compress", "--output", "r", "--generator", "own_nets:noise", "--discriminator", "x",

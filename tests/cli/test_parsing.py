@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from gan_slimming.cli.commands import compress, demo
+from gan_slimming.cli.export_commands import export
 from gan_slimming.cli.model_commands import inspect, translate
 from gan_slimming.cli.parsing import parse
 from gan_slimming.cli.source import Source, options
-from gan_slimming.config import Objective, Optimisation
-from gan_slimming.presets import PAPER
+from gan_slimming.config import PAPER, Objective, Optimisation
 
 
 def values(*argv: str) -> dict[str, Any]:
@@ -116,3 +116,20 @@ def test_a_flat_group_of_flags_comes_as_one_value() -> None:
     empty = parse(inspect, "gan-slimming inspect", ["m"])
     assert empty is not None
     assert empty[1]["source"] == Source()
+
+
+def test_names_of_version_0_1_still_work_with_one_line_each(tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match="feature_distillation_weight now") as told:
+        given = values("--objective.hidden_weight", "1.5")
+    assert len(told) == 1
+    assert given["objective"] == Objective(feature_distillation_weight=1.5)
+    file = tmp_path / "run.yaml"
+    file.write_text("objective: {hidden_weight: 2.5}\n")
+    with pytest.warns(FutureWarning, match="feature_distillation_weight now"):
+        given = values("--config", str(file))
+    assert given["objective"] == Objective(feature_distillation_weight=2.5)
+    for old, now in (("float", "none"), ("qdq", "qdq")):
+        with pytest.warns(FutureWarning, match="--form is called --quantization now"):
+            parsed = parse(export, "gan-slimming export", ["m", "--output", "o", "--form", old])
+        assert parsed is not None
+        assert parsed[1]["quantization"] == now

@@ -86,9 +86,9 @@ def test_the_file_loads_and_tells_its_teacher_from_its_student(
     assert origins[1]["teacher_sha256"] == origins[0]["teacher_sha256"]
     assert origins[0]["start_sha256"] == origins[0]["teacher_sha256"]
     assert origins[1]["start_sha256"] != origins[1]["teacher_sha256"]
-    picture = torch.rand(1, 3, 32, 32) * 2 - 1
-    drawn = gs.load_generator_file("more/generator.safetensors")(picture)
-    assert drawn.shape == picture.shape
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    drawn = gs.load_generator_file("more/generator.safetensors")(image)
+    assert drawn.shape == image.shape
 
 
 def test_its_quantisers_go_where_none_are_asked_for(world: Path, capsys: Capture) -> None:

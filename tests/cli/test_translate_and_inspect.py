@@ -39,7 +39,7 @@ def last_line(capsys: Capture) -> tuple[dict[str, Any], str]:
     return json.loads(out), err
 
 
-def test_translate_writes_every_picture(run: Path, photos: Path, capsys: Capture) -> None:
+def test_translate_writes_every_image(run: Path, photos: Path, capsys: Capture) -> None:
     output = photos.parent / "out"
     line = ["translate", str(run), str(photos), "--output", str(output), "--device", "cpu"]
     assert main([*line, "--match-colours"]) == 0
@@ -56,20 +56,20 @@ def test_translate_writes_every_picture(run: Path, photos: Path, capsys: Capture
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_bad_picture_is_a_warning_and_all_bad_an_error(
+def test_a_bad_image_is_a_warning_and_all_bad_an_error(
     run: Path, photos: Path, capsys: Capture
 ) -> None:
-    (photos / "bad.jpg").write_bytes(b"no picture")
+    (photos / "bad.jpg").write_bytes(b"no image")
     output = str(photos.parent / "out")
     line = ["translate", str(run), str(photos), "--output", output, "--device", "cpu"]
     assert main(line) == 0
     result, err = last_line(capsys)
     assert (result["translated"], len(result["failed"])) == (3, 1)
-    assert err.startswith("warning: 1 of 4 pictures could not be translated")
+    assert err.startswith("warning: 1 of 4 images could not be translated")
     assert err.count("\n") == 1
     bad = ["translate", str(run), str(photos / "bad.jpg"), "--output", output]
     assert main(bad) == 2
-    assert "none of 1 picture(s)" in capsys.readouterr().err
+    assert "none of 1 image(s)" in capsys.readouterr().err
 
 
 def test_inspect_prints_tables_and_json(run: Path, capsys: Capture) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Eight smooth pictures of 40x36 pixels."""
+    """Eight smooth images of 40x36 pixels."""
     folder = tmp_path / "photos"
     folder.mkdir()
     random = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from torch import nn
 import gan_slimming as gs
 from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.models.registry import build_generator
-from gan_slimming.training.run_folder import read_run
+from gan_slimming.serialization.run_folder import RunFolder
 
 STEPS = 14
 
@@ -58,13 +58,13 @@ def test_the_budget_is_met_and_the_file_is_what_was_trained(
     share = summary["macs"] / summary["teacher_macs"]
     assert 0.27 < share <= 0.3
     loaded = gs.load_generator_file(summary["generator"])
-    picture = torch.rand(1, 3, 36, 44) * 2 - 1
+    image = torch.rand(1, 3, 36, 44) * 2 - 1
     with torch.no_grad():
-        assert torch.equal(loaded(picture), done.generator(picture))
+        assert torch.equal(loaded(image), done.generator(image))
     assert Path(summary["generator"]).stat().st_size == summary["size_bytes"]
     assert steps_logged(tmp_path / "run") == list(range(1, STEPS + 1))
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 2
-    assert read_run(tmp_path / "run")[0] == settings()
+    assert RunFolder(tmp_path / "run").read_config()[0] == settings()
 
 
 def test_rounded_outputs_are_trained_and_run_from_bytes_to_bytes(
@@ -77,11 +77,11 @@ def test_rounded_outputs_are_trained_and_run_from_bytes_to_bytes(
 
     done = gs.compress(teacher, photos, tmp_path / "run", settings(quantize_outputs=True))
     loaded = gs.load_generator_file(done.summary["generator"])
-    gs.export(loaded, tmp_path / "g.onnx", form="integer")
+    gs.export(loaded, tmp_path / "g.onnx", quantization="integer")
     opened = runtimes.open_runtime(tmp_path / "g.onnx", threads=1, profile=True)
-    picture = torch.rand(1, 3, 36, 44) * 2 - 1
+    image = torch.rand(1, 3, 36, 44) * 2 - 1
     with torch.no_grad():
-        assert abs(opened(picture.numpy()) - loaded(picture).numpy()).mean() < 0.02
+        assert abs(opened(image.numpy()) - loaded(image).numpy()).mean() < 0.02
     layers = layer_times(opened.native)
     kinds = [layer["kind"] for layer in layers]
     assert float_kernels(opened.native, layers) == []
@@ -184,12 +184,12 @@ def test_half_of_the_steps_at_half_the_size_and_resume_across_the_change(
 def test_hinge_and_real_targets(teacher: nn.Module, photos: Path, tmp_path: Path) -> None:
     run = settings(objective=Objective(distill="l1", adversarial="hinge"))
     summary = gs.compress(teacher, photos, tmp_path / "run", run, targets=photos).summary
-    assert summary["protocol"]["pictures"] == 2
+    assert summary["protocol"]["images"] == 2
 
 
 def test_resume_with_another_size_of_set_is_refused(
     teacher: nn.Module, photos: Path, tmp_path: Path
 ) -> None:
     gs.compress(teacher, photos, tmp_path / "run", settings())
-    with pytest.raises(gs.UserError, match="no checkpoint"):
+    with pytest.raises(gs.UserError, match="is no run folder"):
         gs.compress(teacher, photos, tmp_path / "other", settings(), resume=True)

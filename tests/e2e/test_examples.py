@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gan_slimming.cli import main
-from gan_slimming.metrics import tracker as quality
+from gan_slimming.perceptual import lpips
 from gan_slimming.serialization.resolve import RandomWeightsWarning
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -59,7 +59,7 @@ def test_a_generator_of_ones_own(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # nothing to measure
-    monkeypatch.setattr(quality, "find_weights", lambda name: None)
+    monkeypatch.setattr(lpips, "find_weights", lambda name: None)
     (tmp_path / "photos").mkdir()
     random = np.random.default_rng(0)
     for i in range(3):

@@ -1,4 +1,4 @@
-"""compress on generators that take noise, or give larger pictures than they take."""
+"""compress on generators that take noise, or give larger images than they take."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.latents import LatentSet
 from gan_slimming.models import build_generator, load_discriminator, spec_of
 from gan_slimming.pruning.groups import macs_left
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import prepare
-from gan_slimming.training.run_folder import read_run
 
 RUN = Run(
     budget=Budget(macs=0.5),
@@ -70,17 +70,17 @@ def assert_resumes(
 
 
 @pytest.mark.parametrize("stop_at", [2, 6])
-def test_noise_without_any_picture_resumes_bit_for_bit(tmp_path: Path, stop_at: int) -> None:
+def test_noise_without_any_image_resumes_bit_for_bit(tmp_path: Path, stop_at: int) -> None:
     teacher = build_generator("own_nets:noise")
     assert_resumes(teacher, None, tmp_path, stop_at)
     summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
     assert summary["macs"] <= 0.5 * summary["teacher_macs"]
     assert summary["size"] == 16
-    assert summary["protocol"]["pictures"] == 3
+    assert summary["protocol"]["images"] == 3
     assert summary["protocol"]["from"] == "noise that training never saw"
     with Image.open(tmp_path / "whole" / "samples" / "00_teacher_student.png") as row:
         assert row.size == (32, 16)
-    record = read_run(tmp_path / "whole")[1]
+    record = RunFolder(tmp_path / "whole").read_config()[1]
     assert record["data"] is None
     assert record["discriminator"] is None
 
@@ -92,7 +92,7 @@ def test_classes_and_the_dense_gans_discriminator(tmp_path: Path, photos: Path) 
     assert_resumes(teacher, photos, tmp_path, 6, discriminator=played)
     assert all(torch.equal(a, b) for a, b in zip(before, played.parameters(), strict=True))
     log = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
-    assert all(json.loads(line)["critic"] > 0 for line in log)
+    assert all(json.loads(line)["discriminator"] > 0 for line in log)
 
 
 def test_what_is_handed_out_has_batch_statistics_of_its_own(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_is_handed_out_has_batch_statistics_of_its_own(tmp_path: Path) -> N
     norm = next(m for n, m in student.named_modules() if n == "blocks.0")
     norm.register_forward_pre_hook(lambda module, inputs: shown.append(inputs[0]))
     with torch.no_grad():  # the batches that statistics are taken from go through the set in wholes
-        student(*LatentSet(8, 6, seed=RUN.seed).fed(torch.arange(8)))
+        student(*LatentSet(8, 6, seed=RUN.seed).batch(torch.arange(8)))
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     torch.testing.assert_close(norm.running_mean, shown[0].mean((0, 2, 3)), rtol=0, atol=1e-5)
@@ -123,19 +123,19 @@ def test_super_resolution_with_targets(tmp_path: Path, photos: Path) -> None:
 def test_what_cannot_go_together_is_refused(tmp_path: Path, photos: Path) -> None:
     noise = build_generator("own_nets:noise")
     out = tmp_path / "run"
-    with pytest.raises(gs.UserError, match="one folder to name, that of real pictures"):
+    with pytest.raises(gs.UserError, match="one folder to name, that of real images"):
         gs.compress(noise, photos, out, RUN, targets=photos)
     with pytest.raises(gs.UserError, match="has no encoder; take --distill lpips"):
         gs.compress(noise, None, out, RUN, objective=Objective(distill="encoder"))
-    with pytest.raises(gs.UserError, match="name the pictures to train on: --data"):
+    with pytest.raises(gs.UserError, match="name the images to train on: --data"):
         gs.compress(build_generator("own_nets:double"), None, out, RUN)
     wrong = nn.Conv2d(1, 1, 1)
-    with pytest.raises(gs.UserError, match="discriminator does not take pictures of 16x16"):
+    with pytest.raises(gs.UserError, match="discriminator does not take images of 16x16"):
         gs.compress(noise, None, out, RUN, discriminator=wrong)
     small = replace(RUN, optimisation=replace(RUN.optimisation, batch_size=None, steps=2))
     assert not out.exists()
     gs.compress(noise, None, out, small)
-    assert read_run(out)[0].optimisation.batch_size == 16
+    assert RunFolder(out).read_config()[0].optimisation.batch_size == 16
 
 
 def test_a_budget_knows_what_attention_costs(photos: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from tests.property.foreign_pictures import conv
+from tests.property.foreign_images import conv
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, spectral_norm
 

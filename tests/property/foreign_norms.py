@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from tests.property.foreign_pictures import conv
+from tests.property.foreign_images import conv
 from torch import Tensor, nn
 
 
@@ -41,7 +41,7 @@ class InvertedResBlock(nn.Module):
 
 
 class AnimeGanV2(nn.Module):
-    """AnimeGANv2's generator, of 32 channels there; without its padding of odd pictures."""
+    """AnimeGANv2's generator, of 32 channels there; without its padding of odd images."""
 
     def __init__(self, width: int = 3):
         super().__init__()

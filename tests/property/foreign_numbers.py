@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from tests.property.foreign_pictures import conv
+from tests.property.foreign_images import conv
 from torch import Tensor, nn
 
 

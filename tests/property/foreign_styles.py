@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from tests.property.foreign_pictures import conv
+from tests.property.foreign_images import conv
 from torch import Tensor, nn
 
 
 class LinearToImage(nn.Module):
-    """SNGAN's first layer: a vector becomes rows of a small picture; running BatchNorm."""
+    """SNGAN's first layer: a vector becomes rows of a small image; running BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class ViewedAdaIN(nn.Module):
 
 
 class ConditionalBatchNorm(nn.Module):
-    """BatchNorm without affine, scale and shift from embeddings of the class; latent to picture."""
+    """BatchNorm without affine, scale and shift from embeddings of the class; latent to image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,29 +217,29 @@ class StyleGan(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         w = self.mapping(z)
         x = self.one(self.constant.expand(z.shape[0], -1, -1, -1), w)
-        picture = self.rgb_one(x)
+        image = self.rgb_one(x)
         x = self.two(F.interpolate(x, scale_factor=2, mode="bilinear"), w)
-        return F.interpolate(picture, scale_factor=2, mode="bicubic") + self.rgb_two(x)
+        return F.interpolate(image, scale_factor=2, mode="bicubic") + self.rgb_two(x)
 
 
 class ManyEnds(nn.Module):
-    """Two pictures and a class in, a tuple of a picture, a mask and a latent out."""
+    """Two images and a class in, a tuple of an image, a mask and a latent out."""
 
     def __init__(self) -> None:
         super().__init__()
         self.left, self.right, self.join = conv(3, 5), conv(3, 4), conv(9, 6)
         self.label = nn.Embedding(4, 6)
-        self.picture, self.mask, self.code = conv(6, 3), conv(6, 1), nn.Linear(6, 2)
+        self.image, self.mask, self.code = conv(6, 3), conv(6, 1), nn.Linear(6, 2)
 
     def forward(self, x: Tensor, style: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = torch.cat([F.relu(self.left(x)), F.relu(self.right(style))], dim=1)
         x = F.relu(self.join(x) + self.label(label)[..., None, None])
-        picture, mask = torch.tanh(self.picture(x)), torch.sigmoid(self.mask(x))
-        return picture * mask, mask, self.code(x.amax(dim=(2, 3)))
+        image, mask = torch.tanh(self.image(x)), torch.sigmoid(self.mask(x))
+        return image * mask, mask, self.code(x.amax(dim=(2, 3)))
 
 
 class Encoder(nn.Module):
-    """An auto-encoder: a picture is flattened to a Linear, and comes back from one."""
+    """An auto-encoder: an image is flattened to a Linear, and comes back from one."""
 
     def __init__(self) -> None:
         super().__init__()

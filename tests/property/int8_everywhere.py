@@ -68,7 +68,7 @@ def random_students(count: int) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
 
     for seed in range(count):
         teacher = OneStyle(random_teacher(seed)).float()
-        yield f"random{seed}", teacher, (inputs_of("picture", 16, 1, 4)[0].float(),)
+        yield f"random{seed}", teacher, (inputs_of("image", 16, 1, 4)[0].float(),)
 
 
 def registered_students() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:

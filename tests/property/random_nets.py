@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 STYLE = 5
-"""Length of the style vector that every random net takes beside its picture."""
+"""Length of the style vector that every random net takes beside its image."""
 
 
 class Block(nn.Module):

@@ -181,14 +181,14 @@ def randomise(module: nn.Module, generator: torch.Generator) -> nn.Module:
     return module
 
 
-def picture(size: int, seed: int = 0) -> Tensor:
+def image(size: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(1, 3, size, size + 4, generator=generator, dtype=torch.float64) * 2 - 1
 
 
 @functools.cache
 def prepared(name: str, bits: int | None) -> Student:
-    return prepare(build(name), (picture(16),), bits=bits)
+    return prepare(build(name), (image(16),), bits=bits)
 
 
 def damaged(name: str, bits: int | None, seed: int, share: float, emptied: int) -> Student:
@@ -198,7 +198,7 @@ def damaged(name: str, bits: int | None, seed: int, share: float, emptied: int) 
     randomise(student.module, generator)
     for quantizer, weight in student.quantized_weights():
         quantizer.scale.copy_(weight_scale(weight, quantizer.axis, quantizer.bits))
-    calibrate(student, [(picture(16, seed),)])
+    calibrate(student, [(image(16, seed),)])
     for place, gate in enumerate(student.gates):
         noise = torch.randn(gate.shape, generator=generator, dtype=gate.dtype)
         dead = torch.rand(gate.shape, generator=generator) < share
@@ -208,7 +208,7 @@ def damaged(name: str, bits: int | None, seed: int, share: float, emptied: int) 
 
 def difference(left: nn.Module, right: nn.Module, size: int) -> float:
     with torch.no_grad():
-        ours, other = left(picture(size, 7)), right(picture(size, 7))
+        ours, other = left(image(size, 7)), right(image(size, 7))
     return float((ours - other).abs().max() / other.abs().max().clamp_min(1e-3))
 
 
@@ -220,7 +220,7 @@ def test_a_prepared_student_computes_what_the_teacher_does(name: str) -> None:
 @pytest.mark.parametrize("blocks", [6, 9])
 def test_a_prepared_cyclegan_of_the_paper_computes_what_the_teacher_does(blocks: int) -> None:
     teacher = ResnetGenerator(width=2, blocks=blocks).double().eval()
-    assert difference(prepare(teacher, (picture(16),), bits=None), teacher, 20) == 0
+    assert difference(prepare(teacher, (image(16),), bits=None), teacher, 20) == 0
 
 
 @pytest.mark.parametrize("bits", [None, 8])
@@ -240,7 +240,7 @@ def test_extraction_is_exact(
 def test_extraction_takes_every_dead_channel_out(name: str) -> None:
     student = damaged(name, None, 3, 0.5, -1)
     alive = {key: max(1, int(mask.sum())) for key, mask in student.alive().items()}
-    again = prepare(extract(student), (picture(16),), bits=None)
+    again = prepare(extract(student), (image(16),), bits=None)
     # A group of one channel is none to a fresh walk: nothing could be taken out of it.
     left = sum(count for count in alive.values() if count > 1)
     assert sum(g.channels for g in again.graph.prunable) == left
@@ -251,7 +251,7 @@ def test_extraction_takes_every_dead_channel_out(name: str) -> None:
 def test_a_second_extraction_changes_nothing(name: str) -> None:
     student = damaged(name, None, 5, 0.4, 1)
     small = extract(student)
-    once_more = extract(prepare(small, (picture(16),), bits=None))
+    once_more = extract(prepare(small, (image(16),), bits=None))
     assert {k: v.shape for k, v in once_more.state_dict().items()} == {
         k: v.shape for k, v in small.state_dict().items()
     }

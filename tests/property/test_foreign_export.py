@@ -22,6 +22,7 @@ from tests.property.test_foreign_nets import (
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.export.trace.graph import trace
 from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
@@ -32,20 +33,20 @@ for package in ("onnx", "onnxruntime", "openvino"):
 from gan_slimming.export import parity  # noqa: E402
 from gan_slimming.export.onnx import onnx_model  # noqa: E402
 
-TAKEN = ("picture", "latent", "latent+class")
-"""What an exported file can be fed."""
+TAKEN = ("image", "latent", "latent+class")
+"""Inputs of an exported file."""
 EXPORTED = [name for name, net in NETS.items() if net.takes in TAKEN]
 IN_INTEGERS = [
     "self_attention", "tokens", "style_gan", "shuffled", "gated", "channels_last", "inverted",
     "conv_next",
 ]  # fmt: skip
-"""Nets whose arguments follow the picture's size, or that have linear layers on more than vectors,
+"""Nets whose arguments follow the image's size, or that have linear layers on more than vectors,
 choices or pieces, or norms over all channels: their int8 forms too."""
 RUNTIMES = ("onnxruntime", "openvino")
 
 
 def contract_of(name: str) -> InputContract:
-    if NETS[name].takes == "picture":
+    if NETS[name].takes == "image":
         return InputContract(multiple_of=4)
     return InputContract(latent_size=8, classes=4 if "class" in NETS[name].takes else 0)
 
@@ -59,13 +60,13 @@ def single(name: str, size: int, batch: int) -> tuple[torch.Tensor, ...]:
 def test_what_was_extracted_goes_into_an_onnx_file(name: str) -> None:
     small = extract(damaged(prepared(name), 4, 0.4)).float()
     traced = trace(small, contract_of(name), 16, quantized=False)
-    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
+    content = onnx_model(traced, "none", 17, {})[0].SerializeToString()
     given = [single(name, 16, 1), single(name, 28, 2)]
     assert max(parity.differences(small, content, given, RUNTIMES).values()) < 1e-4
 
 
 class OneStyle(nn.Module):
-    """A random net that has one style, so that it takes a picture alone."""
+    """A random net that has one style, so that it takes an image alone."""
 
     def __init__(self, net: RandomNet):
         super().__init__()
@@ -80,8 +81,8 @@ class OneStyle(nn.Module):
 @given(random_seeds)
 def test_what_was_extracted_of_random_nets_goes_into_an_onnx_file(seed: int) -> None:
     teacher = OneStyle(random_teacher(seed))
-    exact = extract(damaged(prepare(teacher, inputs_of("picture", 16), bits=None), seed, 0.4))
-    given = [inputs_of("picture", size, 3, batch)[0].float() for size, batch in ((16, 1), (28, 2))]
+    exact = extract(damaged(prepare(teacher, inputs_of("image", 16), bits=None), seed, 0.4))
+    given = [inputs_of("image", size, 3, batch)[0].float() for size, batch in ((16, 1), (28, 2))]
     assert_written_alike(exact, InputContract(multiple_of=4), 16, given)
 
 
@@ -89,16 +90,16 @@ def test_what_was_extracted_of_random_nets_goes_into_an_onnx_file(seed: int) -> 
 @given(random_seeds)
 def test_random_nets_compute_in_integers_what_was_trained(seed: int) -> None:
     teacher = OneStyle(random_teacher(seed)).float()
-    pictures = inputs_of("picture", 16, 1, 4)[0].float()
+    images = inputs_of("image", 16, 1, 4)[0].float()
     how: dict[str, Any] = {"quantize_outputs": seed % 2 == 0, "weight_bits": 7 + seed // 2 % 2}
-    student = prepare(teacher, (pictures[:1],), **how)
-    calibrate(student, [(pictures,)])
+    student = prepare(teacher, (images[:1],), **how)
+    calibrate(student, [(images,)])
     for gate in student.gates:
         gate.data[1::3] = 0.0
     contract, small = InputContract(multiple_of=4), extract(student)
     traced, inputs = (
         trace(small, contract, 16, quantized=True),
-        parity.trial_inputs(contract, 20, 24),
+        dummy_inputs(contract, (20, 24)),
     )
     forms: list[tuple[Any, tuple[str, ...]]] = [("qdq", RUNTIMES), ("integer", RUNTIMES[:1])]
     for form, runtimes in forms:
@@ -112,7 +113,7 @@ def assert_written_alike(
 ) -> None:
     """The float file of a net in float64 agrees with it in every runtime, but for rounding."""
     small = copy.deepcopy(exact).float()
-    content = onnx_model(trace(small, contract, side, quantized=False), "float", 17, {})[0]
+    content = onnx_model(trace(small, contract, side, quantized=False), "none", 17, {})[0]
     with torch.no_grad():
         # Norms of maps that are nearly flat, and softmax, make much of what float32 rounds away.
         rounded = max(float((small(x) - exact(x.double())).abs().max()) for x in given)
@@ -136,7 +137,7 @@ def quantized(name: str, outputs: bool) -> nn.Module:
 def test_its_int8_layers_compute_what_was_trained(name: str, outputs: bool) -> None:
     small, contract = quantized(name, outputs), contract_of(name)
     traced = trace(small, contract, 16, quantized=True)
-    given = parity.trial_inputs(contract, 20, 24)
+    given = dummy_inputs(contract, (20, 24))
     values = single(name, 24, 2)
     with torch.no_grad():
         expected = small(*values).numpy()

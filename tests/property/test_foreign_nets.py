@@ -221,8 +221,8 @@ def test_a_quantised_student_survives_the_file(name: str, tmp_path: Path) -> Non
 
 def random_inputs(size: int, seed: int, batch: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    (picture,) = inputs_of("picture", size, seed, batch)
-    return picture, torch.rand(batch, STYLE, generator=generator, dtype=torch.float64)
+    (image,) = inputs_of("image", size, seed, batch)
+    return image, torch.rand(batch, STYLE, generator=generator, dtype=torch.float64)
 
 
 random_seeds = st.integers(0, 2**30)

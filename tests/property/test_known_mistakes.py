@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import Budget, UserError
+from gan_slimming.config import Budget
 from gan_slimming.data.folder import open_folder
-from gan_slimming.data.image_files import write_picture
+from gan_slimming.data.image_files import write_image
+from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models import CartoonGenerator, build_generator, spec_of
@@ -28,7 +29,7 @@ from gan_slimming.student.student import Student, calibrate, prepare
 from gan_slimming.student.surgery import cut, extract, remove_empty_blocks, set_gates
 from gan_slimming.training.budget import BudgetController, measure_of, parameters_left
 
-PICTURE = torch.rand(1, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+IMAGE = torch.rand(1, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def teacher(tiny_cartoongan: CartoonGenerator) -> nn.Module:
 
 
 def student_of(teacher: nn.Module, bits: int | None) -> Student:
-    student = prepare(teacher, (PICTURE,), bits=bits)
-    calibrate(student, [(PICTURE,)])
+    student = prepare(teacher, (IMAGE,), bits=bits)
+    calibrate(student, [(IMAGE,)])
     return student
 
 
@@ -52,7 +53,7 @@ def zero(student: Student, group: str, channels: slice) -> None:
 
 def output(module: nn.Module) -> Tensor:
     with torch.no_grad():
-        return module(PICTURE)
+        return module(IMAGE)
 
 
 def distance(left: Tensor, right: Tensor) -> float:
@@ -146,7 +147,7 @@ def test_the_residual_stream_is_not_clipped_at_zero(teacher: nn.Module) -> None:
     seen: list[Tensor] = []
     with torch.no_grad():
         hook = quantizer.register_forward_hook(lambda _m, args, _out: seen.append(args[0]))
-        student(PICTURE)
+        student(IMAGE)
         hook.remove()
         right = lost_to_zero(seen[0], quantizer)
         quantizer.signed = False  # the mistake
@@ -163,7 +164,7 @@ def lost_to_zero(values: Tensor, quantizer: ActivationQuantizer) -> float:
 
 # 6
 def test_activation_ranges_are_calibrated_layer_by_layer(teacher: nn.Module) -> None:
-    student, fixed = student_of(teacher, 4), prepare(teacher, (PICTURE,), bits=4)
+    student, fixed = student_of(teacher, 4), prepare(teacher, (IMAGE,), bits=4)
     scales = {float(q.scale.detach()) for q in student.activation_quantizers()}
     assert max(scales) > 2 * min(scales)
     for quantizer in fixed.activation_quantizers():  # the mistake: [0, 4] everywhere
@@ -177,7 +178,7 @@ def test_activation_ranges_are_calibrated_layer_by_layer(teacher: nn.Module) -> 
 # 7
 def test_the_file_of_an_int8_student_is_int8(tmp_path: Path) -> None:
     teacher = build_generator("cartoongan", width=16, blocks=2).eval()
-    example = (PICTURE.float(),)
+    example = (IMAGE.float(),)
     sizes = {}
     for bits in (8, None):
         student = prepare(teacher, example, bits=bits)
@@ -215,7 +216,7 @@ def test_the_residual_stream_and_convolutions_without_norm_are_pruned(teacher: n
     assert stream | bare | transposed <= prunable
     mistaken = prepare(  # the mistake: only channels behind a norm of their own, and no stream
         teacher,
-        (PICTURE,),
+        (IMAGE,),
         bits=None,
         protect=["conv0[23]_1", "deconv0*_1", "blocks.*.branch.conv_2"],
     ).graph
@@ -240,7 +241,7 @@ def test_there_is_a_budget_and_no_layer_is_emptied_by_it(teacher: nn.Module) -> 
     controller = BudgetController(student, Budget(macs=0.3), 8, 1, floor=0.5)
     gates = [gate.detach().clone() for gate in student.gates]
     greedy = shrink_gates(gates, [0.01] * len(gates), [0] * len(gates))  # the mistake
-    controller.shrink(student, 1)
+    controller.threshold_step(student, 1)
     alive = student.alive()
     assert measure_of("macs", student.graph, 8)(alive) <= controller.budget
     assert all(int(mask.sum()) >= controller.floors[name] >= 1 for name, mask in alive.items())
@@ -305,10 +306,10 @@ def test_transposed_convolutions_are_counted_as_computed_and_size_counts_everyth
 
 
 # 16
-def test_figures_are_of_the_pictures_as_they_are_now(tmp_path: Path) -> None:
+def test_figures_are_of_the_images_as_they_are_now(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     for name in "abcd":
-        write_picture(tmp_path / f"{name}.png", torch.rand(3, 32, 32, generator=generator))
+        write_image(tmp_path / f"{name}.png", torch.rand(3, 32, 32, generator=generator))
     files = sorted(tmp_path.iterdir())
 
     def figures() -> tuple[tuple[Path, ...], dict[str, float]]:
@@ -317,9 +318,9 @@ def test_figures_are_of_the_pictures_as_they_are_now(tmp_path: Path) -> None:
         return held.paths, tracker(lambda x: 0.5 * x)
 
     paths, before = figures()
-    cache = {paths: before}  # the mistake: statistics are kept under the names of the pictures
+    cache = {paths: before}  # the mistake: statistics are kept under the names of the images
     for file in files:
-        write_picture(file, 1 - torch.rand(3, 32, 32, generator=generator) / 4)
+        write_image(file, 1 - torch.rand(3, 32, 32, generator=generator) / 4)
     same_paths, now = figures()
     assert same_paths == paths
     assert abs(now["l1"] - before["l1"]) > 0.1

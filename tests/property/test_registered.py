@@ -13,6 +13,7 @@ from tests.tiny_nets import SHALLOW, example
 from torch import nn
 
 from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.models.registry import build_generator, registered, spec_of
 from gan_slimming.student.student import Student, calibrate, prepare
 from gan_slimming.student.surgery import cut, extract
@@ -75,7 +76,7 @@ def test_a_file_computes_what_was_extracted(name: str) -> None:
     given = [example(contract, batch, larger) for batch, larger in ((1, 0), (2, 1))]
     assert_written_alike(extract(damaged(prepared(name), 4, 0.4)), contract, side, given)
 
-    trial = parity.trial_inputs(contract, side, side)
+    trial = dummy_inputs(contract, (side, side))
     for outputs in (False, True):
         student = copy.deepcopy(prepared(name, 8, outputs))
         calibrate(student, [(example(contract, 2).double(),)])

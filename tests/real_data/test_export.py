@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import gan_slimming as gs
-from gan_slimming.data import list_pictures, read_picture, to_contract
+from gan_slimming.data.adapter import to_contract
+from gan_slimming.data.image_files import list_images, read_image
 from gan_slimming.export.trace.graph import quantized_layers, trace
 from gan_slimming.models.registry import spec_of
 
@@ -24,13 +25,13 @@ pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 def test_every_layer_of_hayao_computes_in_int8_what_torch_computes(data_root: Path) -> None:
     teacher = gs.load_generator("cartoongan", data_root / "cartoongan" / "Hayao_net_G_fp16.pth")
     contract = spec_of(teacher).contract
-    photos = [read_picture(p).rgb[None] for p in list_pictures([data_root / "photos256"])[:3]]
-    pictures = [to_contract(photo, contract) for photo in photos]
+    photos = [read_image(p).rgb[None] for p in list_images([data_root / "photos256"])[:3]]
+    images = [to_contract(photo, contract) for photo in photos]
     prepared = gs.prepare(teacher, (torch.zeros(1, 3, 64, 64),))
-    gs.calibrate(prepared, [(picture,) for picture in pictures[:2]])
+    gs.calibrate(prepared, [(image,) for image in images[:2]])
     student = gs.extract(prepared)
     traced = trace(student, contract, 64, quantized=True)
-    crop = pictures[2][:, :, :64, :96].contiguous()
+    crop = images[2][:, :, :64, :96].contiguous()
     for form, runtimes in (("qdq", ["onnxruntime", "openvino"]), ("integer", ["onnxruntime"])):
         rows = parity.check_layers(student, traced, form, 17, (crop,), runtimes)  # pyright: ignore
         assert len(rows) == len(runtimes) * len(quantized_layers(student)) == 26 * len(runtimes)

@@ -1,4 +1,4 @@
-"""Published facts about real pictures, with the real weights."""
+"""Published facts about real images, with the real weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real_data
 ZEBRA = 340
 
 
-def _picture(path: Path, size: tuple[int, int] | None = None) -> Tensor:
+def _image(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     """(1, 3, height, width) in [0, 1]; `size` is (width, height)."""
     with Image.open(path) as image:
         image = image.convert("RGB")
@@ -36,14 +36,14 @@ def lpips(data_root: Path) -> Lpips:
 def test_share_of_zebras_among_horses_and_cyclegans_zebras(
     data_root: Path, kind: str, low: float, high: float
 ) -> None:
-    """SqueezeNet guesses zebra for about 72 % of CycleGAN's pictures, 2 % of the horses."""
+    """SqueezeNet guesses zebra for about 72 % of CycleGAN's images, 2 % of the horses."""
     folder = data_root / "squeezenet1_1" / "squeezenet1_1_imagenet.pth"
     network = load_features("squeezenet", folder)
     assert isinstance(network, SqueezeNetFeatures)
     paths = sorted((data_root / "horse2zebra_test").glob(f"*_{kind}.png"))
     assert len(paths) == 40
     with torch.inference_mode():
-        guesses = torch.cat([network.logits(_picture(path)).argmax(dim=1) for path in paths])
+        guesses = torch.cat([network.logits(_image(path)).argmax(dim=1) for path in paths])
     assert low <= (guesses == ZEBRA).float().mean().item() <= high
 
 
@@ -51,9 +51,9 @@ def test_lpips_between_photos_and_their_cartoons(data_root: Path, lpips: Lpips) 
     cartoons = sorted((data_root / "cartoongan").glob("*_Hayao.jpg"))
     assert len(cartoons) == 4
     for path in cartoons:
-        cartoon = _picture(path) * 2 - 1
+        cartoon = _image(path) * 2 - 1
         size = (cartoon.shape[3], cartoon.shape[2])
-        photo = _picture(path.with_name(path.name.replace("_Hayao", "")), size) * 2 - 1
+        photo = _image(path.with_name(path.name.replace("_Hayao", "")), size) * 2 - 1
         with torch.inference_mode():
             assert lpips(cartoon, cartoon).item() == 0
             assert 0.2 < lpips(photo, cartoon).item() < 0.6
@@ -64,6 +64,6 @@ def test_vgg19_features_are_normalised(data_root: Path) -> None:
     network = load_features("vgg19", data_root / "vgg19_normalised" / "vgg_normalised_conv3_1.pth")
     paths = sorted((data_root / "photos256").rglob("*.jpg"))[:8]
     with torch.inference_mode():
-        found = network(torch.cat([_picture(path) for path in paths]))
+        found = network(torch.cat([_image(path) for path in paths]))
     means = [features.mean().item() for features in found.values()]
     assert all(0.4 < mean < 1.6 for mean in means), means

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import load_generator, spec_of
 
@@ -19,7 +19,7 @@ WIDTHS_INSIDE = [64] * 3 + [128] * 6
 """Of the published compressed CycleGAN's nine blocks."""
 
 
-def picture(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
+def image(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
     """(1, 3, height, width), RGB in [-1, 1]; size is (width, height), reached bicubically."""
     with Image.open(path) as file:
         image = file.convert("RGB")
@@ -30,7 +30,7 @@ def picture(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
 
 
 def psnr(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures in [-1, 1]."""
+    """Peak signal-to-noise ratio in dB of two images in [-1, 1]."""
     return 10 * math.log10(4 / (first - second).square().mean().item())
 
 
@@ -40,21 +40,21 @@ def hayao(data_root: Path) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ["15--324", "4--24", "7--136", "sjtu"])
-def test_cartoongan_gives_the_published_pictures(
+def test_cartoongan_gives_the_published_images(
     data_root: Path, hayao: nn.Module, name: str
 ) -> None:
     """The authors resize the longer side to 450 and let the network round the sizes up.
 
-    Their pictures are JPEGs, which leaves 31.8 to 34.1 dB. Zero padding in the blocks gives
+    Their images are JPEGs, which leaves 31.8 to 34.1 dB. Zero padding in the blocks gives
     28.5 to 31.1, RGB order or resizing to a multiple of 4 less than 22.
     """
     folder = data_root / "cartoongan"
     with Image.open(folder / f"{name}.jpg") as file:
         width, height = file.size
-    photo = picture(folder / f"{name}.jpg", (450, int(450 * height / width)))
+    photo = image(folder / f"{name}.jpg", (450, int(450 * height / width)))
     with torch.inference_mode():
         output = hayao(photo.flip(1)).flip(1)
-    published = picture(folder / f"{name}_Hayao.jpg")
+    published = image(folder / f"{name}_Hayao.jpg")
     assert output.shape == published.shape
     assert psnr(output, published) >= 31.5
 
@@ -65,7 +65,7 @@ def test_cartoongan_is_read_in_full(hayao: nn.Module) -> None:
 
 
 def test_cyclegan_mobile_gives_a_published_output(data_root: Path) -> None:
-    """A compressed CycleGAN, whose widths differ from block to block, gives its own picture."""
+    """A compressed CycleGAN, whose widths differ from block to block, gives its own image."""
     folder = data_root / "gancompression_horse2zebra"
     generator = load_generator("cyclegan-mobile", folder / "latest_net_G.pth")
     assert spec_of(generator).arguments["channels"] == [16, 32, 128, *WIDTHS_INSIDE, 32, 16]
@@ -73,9 +73,9 @@ def test_cyclegan_mobile_gives_a_published_output(data_root: Path) -> None:
     assert cost.parameters == 356_867
     assert cost.macs == 1_845_755_904
     with torch.inference_mode():
-        output = generator(picture(folder / "input.png"))
+        output = generator(image(folder / "input.png"))
     written = ((output + 1) * 127.5).floor() / 127.5 - 1  # they truncate to eight bits
-    assert psnr(written, picture(folder / "golden_output.png")) > 80
+    assert psnr(written, image(folder / "golden_output.png")) > 80
 
 
 MOSAIC = {
@@ -83,7 +83,7 @@ MOSAIC = {
     16: ("mosaic_nc16_b1_e2_1e05_1e10.model", 424_899, 2_774_532_096),
     8: ("mosaic_nc8_b1_e2_1e05_1e10.model", 108_771, 821_035_008),
 }
-"""Width -> file, parameters, MACs of a picture of 256 pixels."""
+"""Width -> file, parameters, MACs of an image of 256 pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +102,15 @@ def test_the_published_mosaics_are_read_in_full(mosaics: dict[int, nn.Module], w
 
 def test_the_published_mosaics_draw_alike(data_root: Path, mosaics: dict[int, nn.Module]) -> None:
     """Three networks of one style: 17 and 15 dB from the widest one, the photo 9 dB."""
-    photo = picture(sorted((data_root / "photos256").rglob("*.jpg"))[0])
+    photo = image(sorted((data_root / "photos256").rglob("*.jpg"))[0])
     with torch.inference_mode():
         drawn = {w: net((photo + 1) * 127.5) for w, net in mosaics.items()}
     for raw in drawn.values():
         outside = ((raw < 0) | (raw > 255)).float().mean()
         assert outside < 0.06  # the range of its output is [0, 255]
-    pictures = {w: raw.clamp(0, 255) / 127.5 - 1 for w, raw in drawn.items()}
+    images = {w: raw.clamp(0, 255) / 127.5 - 1 for w, raw in drawn.items()}
     for width in (16, 8):
-        assert psnr(pictures[width], pictures[32]) > 14 > 10 > psnr(photo, pictures[32])
+        assert psnr(images[width], images[32]) > 14 > 10 > psnr(photo, images[32])
 
 
 def test_a_compressed_cyclegan_is_refused_by_name(data_root: Path) -> None:

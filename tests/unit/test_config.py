@@ -8,16 +8,16 @@ from collections.abc import Callable
 import pytest
 
 from gan_slimming.config import (
+    PAPER,
     Budget,
     InputContract,
     Objective,
     Optimisation,
     Run,
-    UserError,
     bits_of_weights,
     parse_amount,
 )
-from gan_slimming.presets import PAPER
+from gan_slimming.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,15 @@ def test_settings_load_without_torch() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_settings_take_their_names_of_version_0_1() -> None:
+    with pytest.warns(FutureWarning, match="hidden_weight is called feature_distillation_weight"):
+        old = Objective(hidden_weight=2.0)  # pyright: ignore[reportCallIssue]
+    assert old == Objective(feature_distillation_weight=2.0)
+
+
+def test_a_contract_knows_the_sides_that_fit() -> None:
+    contract = InputContract(multiple_of=4, min_size=8)
+    assert [contract.takes(side) for side in (4, 8, 10, 12)] == [False, True, False, True]
+    assert [contract.next_side(side) for side in (1, 8, 9, 12)] == [8, 8, 12, 12]

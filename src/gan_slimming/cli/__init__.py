@@ -18,7 +18,7 @@ from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 __all__ = ["COMMANDS", "main"]
 

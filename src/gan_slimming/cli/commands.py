@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.config import Budget, Objective, Optimisation, Run, UserError
+from gan_slimming.config import Budget, Objective, Optimisation, Run
+from gan_slimming.errors import UserError
 
 
 def compress(
@@ -55,19 +56,19 @@ def compress(
         weights: The teacher's trained weights, a .pth or .safetensors file.
         student: A small generator of an earlier run, its folder or its generator.safetensors, to be
             trained further. Without a budget it keeps its size.
-        data: Folder of pictures to train on, of any sizes, at any depth. A generator that takes
+        data: Folder of images to train on, of any sizes, at any depth. A generator that takes
             noise needs none.
-        targets: Folder of real pictures of the output's kind, for the discriminator; without it
+        targets: Folder of real images of the output's kind, for the discriminator; without it
             the teacher's own outputs are its real ones.
         discriminator: The other player, from the dense GAN's training: patchgan:WEIGHTS,
             sngan:WEIGHTS, or your own as package.module:factory[:WEIGHTS]; without it a fresh
             PatchGAN.
         bits: Bits of activations and weights, 2 to 8, or none for no quantisation.
-        size: Pictures are trained at size x size pixels; where noise is fed, the generator
+        size: Images are trained at size x size pixels; noise has no size, the generator
             decides.
         latents: Noise vectors to train on, where the generator takes noise.
-        holdout: Pictures or noise vectors kept from training, on which quality is tracked; without
-            it 16, or a fifth of the pictures where that is less.
+        holdout: Images or noise vectors kept from training, on which quality is tracked; without
+            it 16, or a fifth of the images where that is less.
         device: auto, cpu, cuda or mps.
         precision: auto, 32-true or bf16-mixed.
         threads: CPU threads; without it, one or all, whichever is measured to be faster.
@@ -105,7 +106,7 @@ def compress(
         seed=seed,
     )
     from gan_slimming.cli.progress import step_bar
-    from gan_slimming.training.trainer import Interrupted
+    from gan_slimming.errors import Interrupted
     from gan_slimming.workflows.compress_by_name import Named, compress_by_name
 
     named = Named(
@@ -134,12 +135,12 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
         gan-slimming demo --output demo-output
 
     Args:
-        output: Folder for the page, the pictures and the run.
+        output: Folder for the page, the images and the run.
         steps: Generator steps; 300 take some minutes on two CPU cores.
     """
     Optimisation(steps=steps)  # refuses a wrong number before anything is written
     from gan_slimming.cli.progress import step_bar
-    from gan_slimming.training.trainer import Interrupted
+    from gan_slimming.errors import Interrupted
     from gan_slimming.workflows.demo import demo as run
 
     try:

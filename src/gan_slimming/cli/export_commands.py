@@ -14,7 +14,7 @@ def export(
     *,
     output: Path,
     format: Literal["onnx", "openvino"] | None = None,
-    form: Literal["float", "qdq", "integer"] | None = None,
+    quantization: Literal["qdq", "integer", "none"] | None = None,
     opset: int = 17,
     size: int = 64,
     cpus: Literal["all", "own"] = "all",
@@ -30,10 +30,10 @@ def export(
             registered NAME alone (random weights).
         output: The file, .onnx or .xml (its weights go into the .bin beside it).
         format: onnx or openvino; without it the file's name decides.
-        form: qdq, which OpenVINO runs in int8; integer, which ONNX Runtime runs in int8; or float.
-            Without it qdq for a quantised generator, else float.
+        quantization: qdq, which OpenVINO runs in int8; integer, which ONNX Runtime runs in int8; or
+            none for float. Without it qdq for a quantised generator, else none.
         opset: ONNX opset, 17 to 21.
-        size: Height and width in pixels of the picture that the check is made with; the file takes
+        size: Height and width in pixels of the image that the check is made with; the file takes
             any size.
         cpus: Kinds of CPUs that OpenVINO's int8 kernels are checked on: all that this CPU can stand
             for (some seconds each), or its own alone.
@@ -44,7 +44,7 @@ def export(
         model,
         output,
         format=format,
-        form=form,
+        quantization=quantization,
         opset=opset,
         size=size,
         cpus=cpus,
@@ -71,12 +71,12 @@ def benchmark(
 
     Args:
         models: Run folders, saved generators, NAME:WEIGHTS, exported .onnx and .xml files.
-        size: Height and width of the picture in pixels, where it takes one; batch one.
+        size: Height and width of the image in pixels, where it takes one; batch one.
         threads: CPU threads of every candidate; all cores without it.
         runtimes: Of torch, torch.compile, onnxruntime and openvino, between commas.
         precisions: Of f32, bf16, int8 and int8-bf16 (int8, the float rest in bf16), between
             commas; bf16 in OpenVINO, int8 of quantised generators only.
-        rounds: Turns of each candidate, three pictures a turn, interleaved with the others'.
+        rounds: Turns of each candidate, three images a turn, interleaved with the others'.
         layers: Also the time of each layer, in OpenVINO and ONNX Runtime.
     """
     from gan_slimming.workflows.benchmark import benchmark as run

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gan_slimming.cli.source import Source, options
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 
 def inspect(
@@ -26,7 +26,7 @@ def inspect(
     Args:
         model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
             registered NAME alone (random weights).
-        size: Height and width in pixels of the picture for which work is counted; of no meaning
+        size: Height and width in pixels of the image for which work is counted; of no meaning
             where the generator takes noise.
         protect: Modules whose channels stay, as shell patterns.
     """
@@ -51,7 +51,7 @@ def translate(
     threads: int | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Send pictures and folders of pictures through a generator, each at its own size.
+    """Send images and folders of images through a generator, each at its own size.
 
     For example:
         gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
@@ -59,8 +59,8 @@ def translate(
     Args:
         model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
             registered NAME alone (random weights), or an exported .onnx or .xml.
-        inputs: Pictures, and folders of pictures at any depth.
-        output: Folder for the results, which keep names and sub-folders; for a single picture
+        inputs: Images, and folders of images at any depth.
+        output: Folder for the results, which keep names and sub-folders; for a single image
             also a file name.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
         overwrite: Replace results that exist. Inputs are never replaced.
@@ -100,7 +100,7 @@ def sample(
     threads: int | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Draw pictures from a generator that takes noise.
+    """Draw images from a generator that takes noise.
 
     For example:
         gan-slimming sample runs/sngan --count 64 --output grid.png
@@ -108,14 +108,14 @@ def sample(
     Args:
         model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
             registered NAME alone (random weights), or an exported .onnx or .xml.
-        output: Picture file that shows all of them in a grid.
+        output: Image file that shows all of them in a grid.
         count: How many.
         seed: Seed of the noise; the same seed gives every model of one kind the same noise.
-        truncation: Standard deviation of the noise; below 1 pictures are more typical and less
+        truncation: Standard deviation of the noise; below 1 images are more typical and less
             varied.
         classes: Classes to draw in turn, between commas, such as 3,5; drawn at random without it.
-        separate: Folder that also gets each picture in a file of its own.
-        overwrite: Replace pictures that exist.
+        separate: Folder that also gets each image in a file of its own.
+        overwrite: Replace images that exist.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino, as for translate.
         threads: CPU threads of onnxruntime and openvino; all cores without it.

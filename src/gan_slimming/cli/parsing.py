@@ -7,15 +7,16 @@ import difflib
 import inspect
 import re
 import typing
+import warnings
 from argparse import SUPPRESS, Action
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
-from gan_slimming.config import UserError
-from gan_slimming.presets import PAPER
+from gan_slimming.config import PAPER, RENAMED
+from gan_slimming.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -35,6 +36,13 @@ KINDS = {
     "tuple": "a list such as [0.5, 0.9]",
 }
 SPELLINGS = {"optimization.": "optimisation.", "match-colors": "match-colours"}
+OLD_FLAGS = {
+    "form": "quantization",
+    **{f"objective.{old}": f"objective.{new}" for old, new in RENAMED.items()},
+}
+"""Flags of version 0.1, and keys of its YAML files -> their names now."""
+OLD_VALUES = {"quantization": {"float": "none"}}
+"""Flag -> values of version 0.1 -> their names now."""
 
 
 class HelpFormatter(DefaultHelpFormatter):
@@ -55,7 +63,7 @@ class Parser(ArgumentParser):
     """Its errors are one line, without the usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        text = one_line(message, self)
+        text = mistake_in_one_line(message, self)
         raise UserError(f"{text}{'' if text.endswith('?') else ';'} see {self.prog} --help") from ex
 
 
@@ -80,6 +88,7 @@ def parse(
             values = parser.parse_args(arguments)
     except SystemExit:
         return None
+    _take_old_names(values)
     parameters, groups = inspect.signature(command).parameters, _groups(command)
     for short, field in SHORT.items():
         given = short.replace("-", "_")
@@ -95,6 +104,16 @@ def parse(
             named[name] = groups[name](**vars(values[name])) if name in groups else values[name]
     positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     return positional, named
+
+
+def _take_old_names(values: Any) -> None:
+    """Move values that came under a name of version 0.1, in place, with one line of warning."""
+    for old, new in OLD_FLAGS.items():
+        if old in values:
+            text = f"--{old} is called --{new} now; the old name goes in version 1.0"
+            warnings.warn(text, FutureWarning, stacklevel=3)
+            value = values.pop(old)
+            values[new] = OLD_VALUES.get(new, {}).get(value, value)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +159,7 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
     for name, group in groups.items():
         parser.add_class_arguments(group, name)
         _add_short_flags(parser, name, group)
+    _add_old_names(parser, groups, [parameter.name for parameter in parameters])
     for action in parser._actions:
         if action.dest in groups:  # takes a whole group as JSON: of no use on a command line
             action.help = SUPPRESS
@@ -192,6 +212,17 @@ def _add_short_flags(parser: Parser, name: str, group: type) -> None:
             long.help = SUPPRESS
 
 
+def _add_old_names(parser: Parser, groups: Mapping[str, type], names: Iterable[str]) -> None:
+    """Add the flags of version 0.1 that help does not show."""
+    for old, new in OLD_FLAGS.items():
+        group, _, field = new.partition(".")
+        if group in groups:
+            kind = typing.get_type_hints(groups[group])[field]
+            parser.add_argument(f"--{old}", type=kind, default=SUPPRESS, help=SUPPRESS)
+        elif new in names:
+            parser.add_argument(f"--{old}", type=str, default=SUPPRESS, help=SUPPRESS)
+
+
 def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
     """Parameters that are dataclasses of settings; with `flat`, those whose fields are flags."""
     found = {}
@@ -221,7 +252,7 @@ def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
     return result
 
 
-def one_line(message: str, parser: Parser) -> str:
+def mistake_in_one_line(message: str, parser: Parser) -> str:
     """jsonargparse's account of a mistake, cut to what is wrong, what came and what is expected."""
     if unknown := re.match(r"unrecognized arguments: (\S+)", message):
         word = unknown[1].partition("=")[0]

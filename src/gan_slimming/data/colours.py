@@ -1,4 +1,4 @@
-"""Colour matching: gives a generated picture the colours of the photo that it was made from."""
+"""Colour matching: gives a generated image the colours of the photo that it was made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def match_colours(output: Tensor, photo: Tensor, weights: Tensor | None = None) 
 
     colour <- A (colour - mu_o) + mu_c  with  A = Sigma_c^1/2 Sigma_o^-1/2, Gatys et al. 2016 (arXiv
     1606.05897), section 5.3: the post-processing of CartoonGAN. To both covariances VARIANCE_FLOOR
-    is added, which the formula lacks: without it a flat picture has no inverse, and noise below a
+    is added, which the formula lacks: without it a flat image has no inverse, and noise below a
     grey level would be blown up.
 
     Args:
@@ -36,9 +36,9 @@ def match_colours(output: Tensor, photo: Tensor, weights: Tensor | None = None) 
     return matched.to(output.dtype).reshape(output.shape)
 
 
-def _statistics(picture: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean (3, 1) and covariance (3, 3), with the floor, of a picture's colours; float64."""
-    colours = picture.double().flatten(1)
+def _statistics(image: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean (3, 1) and covariance (3, 3), with the floor, of an image's colours; float64."""
+    colours = image.double().flatten(1)
     share = torch.full_like(colours[0], 1.0) if counts is None else counts
     share = share / share.sum()
     mean = (colours * share).sum(1, keepdim=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan_slimming.config import UserError
-from gan_slimming.data import SUFFIXES, list_pictures
+from gan_slimming.data.image_files import SUFFIXES, list_images
 from gan_slimming.data.video import is_video, require_video
+from gan_slimming.errors import UserError
 
 KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
 NO_ALPHA = (".jpg", ".jpeg", ".bmp")
@@ -19,17 +19,17 @@ NO_ALPHA = (".jpg", ".jpeg", ".bmp")
 
 @dataclass(frozen=True)
 class Job:
-    """The way of one picture or video."""
+    """The way of one image or video."""
 
     source: Path
     target: Path
 
 
 def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list[Job]:
-    """Every picture and video with the file that it becomes, checked before any work is done.
+    """Every image and video with the file that it becomes, checked before any work is done.
 
     Raises:
-        UserError: nothing to do, two pictures with one target, a target that is an input, or one
+        UserError: nothing to do, two images with one target, a target that is an input, or one
             that exists without `overwrite`.
     """
     jobs = _as_file(inputs, output) or _into_folder(inputs, output)
@@ -66,13 +66,13 @@ def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
         return [Job(_video(inputs[0]), output)]
     if output.suffix.lower() not in SUFFIXES or output.is_dir():
         if output.exists() and not output.is_dir():
-            raise UserError(f"output {output} is a file; name a folder, or a new picture file")
+            raise UserError(f"output {output} is a file; name a folder, or a new image file")
         return []
     if len(inputs) != 1 or Path(inputs[0]).is_dir():
-        raise UserError(f"output {output} is one picture file; name a folder for several pictures")
+        raise UserError(f"output {output} is one image file; name a folder for several images")
     if is_video(inputs[0]):
         raise UserError(f"{inputs[0]} is a video; name a folder, or a new video file")
-    return [Job(list_pictures(inputs)[0], output)]
+    return [Job(list_images(inputs)[0], output)]
 
 
 def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
@@ -83,13 +83,13 @@ def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
             jobs.setdefault(os.path.abspath(given), Job(_video(given), output / given.name))
             continue
         root = given if given.is_dir() else given.parent
-        for path in list_pictures([given]):
+        for path in list_images([given]):
             own_result = given.is_dir() and path.resolve().is_relative_to(inside)
             if not (own_result and inside != given.resolve()):
                 target = output / path.relative_to(root).with_name(_name(path))
                 jobs.setdefault(os.path.abspath(path), Job(path, target))
     if not jobs:
-        raise UserError(f"no pictures but earlier results in {', '.join(map(str, inputs))}")
+        raise UserError(f"no images but earlier results in {', '.join(map(str, inputs))}")
     return list(jobs.values())
 
 
@@ -101,7 +101,7 @@ def _video(path: str | Path) -> Path:
 
 
 def _name(path: Path) -> str:
-    """The result's file name: the picture's own wherever that format can hold the result."""
+    """The result's file name: the image's own wherever that format can hold the result."""
     suffix = path.suffix.lower()
     if suffix in KEEPS_ALPHA or (suffix in NO_ALPHA and not _has_alpha(path)):
         return path.name

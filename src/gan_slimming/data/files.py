@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -19,12 +22,25 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
-    draft = path.with_name(f".{secrets.token_hex(8)}.tmp")  # short, whatever the name is
+    with draft_of(path) as draft:
+        draft.write_bytes(content)
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """Yield a hidden file beside `path`, of the same suffix, that takes its place in the end.
+
+    An error leaves the old file, and nothing else.
+
+    Raises:
+        OSError: the draft cannot be moved.
+    """
+    draft = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")  # short, whatever the name is
     try:
-        with draft.open("xb") as file:
-            file.write(content)
-            file.flush()
+        yield draft
+        with draft.open("rb+") as file:  # on the disk before the old file goes
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the parent is no folder, say
+            draft.unlink()

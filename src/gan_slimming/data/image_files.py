@@ -1,13 +1,11 @@
-"""Single pictures: files to tensors and back, a generator's convention, padding, and finding files.
+"""Single images: files to tensors and back, a generator's convention, padding, and finding files.
 
-Canonical pictures are float32 RGB in [-1, 1]. Embedded colour profiles are not applied.
+Canonical images are float32 RGB in [-1, 1]. Embedded colour profiles are not applied.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,10 +17,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.data.files import draft_of
+from gan_slimming.errors import UserError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""File name endings, in lower case, that count as pictures; any case is accepted."""
+"""File name endings, in lower case, that count as images; any case is accepted."""
 
 _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -33,23 +32,21 @@ _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
 }
-LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue count in a grey picture, ITU-R BT.601."""
 _FORMATS_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
 
 
-class PictureError(UserError):
-    """One picture that cannot be read or written; `path` and `reason` stand apart for summaries."""
+class ImageError(UserError):
+    """One image that cannot be read or written; `path` and `reason` stand apart for summaries."""
 
     def __init__(self, path: Path, reason: str, verb: str = "read") -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"cannot {verb} picture {path}: {reason}")
+        super().__init__(f"cannot {verb} image {path}: {reason}")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture read from a file, upright."""
+class DecodedImage:
+    """An image read from a file, upright."""
 
     rgb: Tensor
     """(3, height, width) float32 in [-1, 1]; transparent pixels keep their colours."""
@@ -60,49 +57,49 @@ class Picture:
 
 
 class CropBox(NamedTuple):
-    """Size in pixels of a picture before padding; its top left corner is the padded picture's."""
+    """Size in pixels of an image before padding; its top left corner is the padded image's."""
 
     height: int
     width: int
 
 
-def read_picture(path: str | Path) -> Picture:
-    """Read a picture of any mode that Pillow knows, turned upright by its EXIF orientation.
+def read_image(path: str | Path) -> DecodedImage:
+    """Read an image of any mode that Pillow knows, turned upright by its EXIF orientation.
 
     Samples of 16 bits are reduced to 8, white staying white. Of several frames the first is read.
-    Raises PictureError where the file is missing, empty, damaged, no picture, or absurdly large.
+    Raises ImageError where the file is missing, empty, damaged, no image, or absurdly large.
     """
     path = Path(path)
-    image = decode_picture(path, read_content(path))
+    image = decode_image(path, read_content(path))
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     alpha = pixels[3].clone() if pixels.shape[0] == 4 else None
-    return Picture(rgb=pixels[:3].float() / 127.5 - 1.0, alpha=alpha, path=path)
+    return DecodedImage(rgb=pixels[:3].float() / 127.5 - 1.0, alpha=alpha, path=path)
 
 
 def read_content(path: Path) -> bytes:
-    """The file's bytes; raises PictureError where it is missing, unreadable or empty."""
+    """The file's bytes; raises ImageError where it is missing, unreadable or empty."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PictureError(path, error.strerror or type(error).__name__) from error
+        raise ImageError(path, error.strerror or type(error).__name__) from error
     if not content:
-        raise PictureError(path, "the file is empty (0 bytes)")
+        raise ImageError(path, "the file is empty (0 bytes)")
     return content
 
 
-def decode_picture(path: Path, content: bytes) -> Image.Image:
+def decode_image(path: Path, content: bytes) -> Image.Image:
     """Decode a file's bytes to an upright image of mode RGB, or RGBA where it has transparency."""
     try:
         with Image.open(BytesIO(content)) as image:
             image.load()
             return _to_8_bit_colour(_turn_upright(image))
     except UnidentifiedImageError:
-        raise PictureError(path, "it is not a picture in a format that Pillow reads") from None
+        raise ImageError(path, "it is not an image in a format that Pillow reads") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(path, f"it is too large; scale it down first ({error})") from error
+        raise ImageError(path, f"it is too large; scale it down first ({error})") from error
     except Exception as error:
         # On damaged files Pillow's decoders raise nearly anything: SyntaxError, struct.error, ...
-        raise PictureError(path, _one_line(error)) from error
+        raise ImageError(path, one_line(error)) from error
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -113,70 +110,36 @@ def flatten(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image).convert("RGB")
 
 
-def write_picture(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> None:
-    """Write a canonical picture, in the format of the suffix, whole or not at all.
+def write_image(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> None:
+    """Write a canonical image, in the format of the suffix, whole or not at all.
 
     rgb: (3, height, width) in [-1, 1], clamped and rounded to 8 bits. alpha: (height, width) uint8.
     JPEG has quality 95 without chroma subsampling. JPEG and BMP carry no transparency, so there
-    the picture is laid over white. Folders are made as needed. Raises PictureError.
+    the image is laid over white. Folders are made as needed. Raises ImageError.
     """
     path = Path(path)
     if path.suffix.lower() not in _SAVE_OPTIONS:
         reason = f"unknown suffix {path.suffix!r}; use one of {', '.join(SUFFIXES)}"
-        raise PictureError(path, reason, "write")
+        raise ImageError(path, reason, "write")
     file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
     image = _to_image(path, rgb, alpha)
     if file_format not in _FORMATS_WITH_ALPHA:
         image = flatten(image)
-    # A name of its own and not the target's plus a suffix, which could become too long.
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, format=file_format, **options)
-        os.replace(temporary, path)
+        with draft_of(path) as draft:
+            image.save(draft, format=file_format, **options)
     except (OSError, ValueError) as error:
         # Pillow raises ValueError where a format cannot hold so many pixels in a row.
-        reason = getattr(error, "strerror", None) or _one_line(error)
-        raise PictureError(path, reason, "write") from error
-    finally:
-        with contextlib.suppress(OSError):  # where the parent is no folder, say
-            temporary.unlink()
-
-
-def check_channels(contract: InputContract) -> None:
-    """Raise UserError for a generator that takes neither colours nor grey."""
-    if contract.channels not in (1, 3):
-        raise UserError(
-            f"pictures have 3 channels, or 1 as grey ones; the generator's contract says "
-            f"{contract.channels}; wrap it in a module that makes these of a picture"
-        )
-
-
-def to_contract(x: Tensor, contract: InputContract) -> Tensor:
-    """Canonical RGB (..., 3, height, width) to the generator's channels, colour order and range.
-
-    One channel is the luma of ITU-R BT.601, as in Pillow's mode L.
-    """
-    check_channels(contract)
-    if contract.channels == 1:
-        x = (x * x.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
-    x = x.flip(-3) if contract.colour_order == "BGR" else x
-    return x * ((contract.high - contract.low) / 2) + (contract.high + contract.low) / 2
-
-
-def from_contract(y: Tensor, contract: InputContract) -> Tensor:
-    """The generator's output, of one or three channels, to canonical RGB; nothing is clamped."""
-    y = (y - (contract.high + contract.low) / 2) / ((contract.high - contract.low) / 2)
-    if y.shape[-3] == 1:
-        return y.expand(*y.shape[:-3], 3, -1, -1)
-    return y.flip(-3) if contract.colour_order == "BGR" else y
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ImageError(path, reason, "write") from error
 
 
 def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, CropBox]:
     """Enlarge (..., height, width) to multiples of `multiple` pixels, and no less than `minimum`.
 
     Padding goes to the bottom and the right, so that strided layers keep their grid: by reflection
-    without the border pixel, or by repeating the border where the picture is too small to reflect.
+    without the border pixel, or by repeating the border where the image is too small to reflect.
     crop_back undoes it.
     """
     box = CropBox(height=x.shape[-2], width=x.shape[-1])
@@ -188,15 +151,15 @@ def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor,
 
 
 def crop_back(y: Tensor, box: CropBox) -> Tensor:
-    """The part of (..., height, width) that stood in the picture before pad_to_multiple."""
+    """The part of (..., height, width) that stood in the image before pad_to_multiple."""
     if y.shape[-2] < box.height or y.shape[-1] < box.width:
         got = f"{y.shape[-2]}x{y.shape[-1]}"
         raise ValueError(f"cannot crop {got} pixels to the {box.height}x{box.width} of the input")
     return y[..., : box.height, : box.width]
 
 
-def list_pictures(paths: Iterable[str | Path]) -> list[Path]:
-    """All pictures among the files and, at any depth, in the folders: sorted, each once.
+def list_images(paths: Iterable[str | Path]) -> list[Path]:
+    """All images among the files and, at any depth, in the folders: sorted, each once.
 
     A file that is named itself is taken whatever its suffix. In folders, hidden files and folders
     are passed over and links are followed. Raises UserError where a path is missing, a folder
@@ -206,18 +169,18 @@ def list_pictures(paths: Iterable[str | Path]) -> list[Path]:
     found: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            found.update(_pictures_below(path))
+            found.update(_images_below(path))
         elif path.exists():
             found.add(path)
         else:
             raise UserError(f"no such file or folder: {path}; check the path")
     if not found:
         where = ", ".join(map(str, paths)) or "an empty list of paths"
-        raise UserError(f"no pictures found in {where}; looked for {', '.join(SUFFIXES)}")
+        raise UserError(f"no images found in {where}; looked for {', '.join(SUFFIXES)}")
     return sorted(found)
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
+def _images_below(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(f"cannot read folder {error.filename}: {error.strerror}") from error
 
@@ -278,7 +241,7 @@ def _to_image(path: Path, rgb: Tensor, alpha: Tensor | None) -> Image.Image:
         raise ValueError(f"alpha {tuple(alpha.shape)} does not fit rgb {tuple(rgb.shape)}")
     rgb = rgb.detach().float().cpu()
     if rgb.isnan().any():
-        raise PictureError(path, "the picture holds values that are not numbers (NaN)", "write")
+        raise ImageError(path, "the image holds values that are not numbers (NaN)", "write")
     pixels = ((rgb.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
     if alpha is not None:
         pixels = torch.cat([pixels, alpha.cpu().to(torch.uint8).unsqueeze(-1)], dim=-1)
@@ -291,7 +254,3 @@ def _padding_index(length: int, target: int) -> Tensor:
     if target - length <= last:
         return torch.where(index > last, 2 * last - index, index)
     return index.clamp(max=last)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

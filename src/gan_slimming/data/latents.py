@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.inputs import Fed
+from gan_slimming.config import InputContract
+from gan_slimming.data.inputs import Inputs
+from gan_slimming.errors import UserError
 
 TRAIN, HELD, SAMPLE = 0, 1, 2
 """Streams: none shares a vector with another, whatever the seed."""
@@ -33,7 +34,7 @@ class LatentSet:
     stream: int = TRAIN
     """TRAIN, HELD or SAMPLE."""
     truncation: float = 1.0
-    """Standard deviation of the noise: 1 as the generator was trained, less for pictures that are
+    """Standard deviation of the noise: 1 as the generator was trained, less for images that are
     more typical and less varied."""
     chosen: tuple[int, ...] = ()
     """Classes that are taken in turn instead of drawn."""
@@ -48,17 +49,19 @@ class LatentSet:
         if wrong := [c for c in self.chosen if not 0 <= c < self.classes]:
             raise UserError(f"classes must be 0 to {self.classes - 1}, got {wrong[0]}")
 
-    def views(self, shrink: int = 1, draws: int = 0) -> int:
+    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
         """Noise is fed as it is."""
         return 1
 
     def __len__(self) -> int:
         return self.count
 
-    def fed(self, indices: Tensor, views: Tensor | None = None, shrink: int = 1) -> Fed:
+    def batch(
+        self, indices: Tensor, augmentations: Tensor | None = None, downscale: int = 1
+    ) -> Inputs:
         """(latents (batch, latent_size) float32,), with classes (batch,) int64 where there are any.
 
-        indices: (batch,) int64. Views and shrink, which are for pictures, change nothing.
+        indices: (batch,) int64. Views and downscale, which are for images, change nothing.
         """
         drawn = [self._draw(int(index)) for index in indices]
         latents = torch.from_numpy(np.stack([latent for latent, _ in drawn]))

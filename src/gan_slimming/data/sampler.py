@@ -7,13 +7,13 @@ import hashlib
 import torch
 from torch import Tensor
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 
 class Sampler:
     """An endless, resumable order of a set: a new random permutation per epoch.
 
-    In every epoch each thing is seen in one of its views, drawn anew, each as likely as the others.
+    In every epoch each thing is seen in one of its augmentations, drawn anew, all equally likely.
     Batches are always full: they run on across the end of an epoch, and of a set smaller than a
     batch as well. The order depends on (count, seed) alone, so the whole state is how many have
     been drawn.
@@ -21,7 +21,7 @@ class Sampler:
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         if count < 1:
-            raise UserError("the set of pictures to draw from is empty; add pictures")
+            raise UserError("the set of images to draw from is empty; add images")
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
         self.count = count
@@ -37,8 +37,12 @@ class Sampler:
         """How many times the set has been gone through, from 0."""
         return self.drawn // self.count
 
-    def next(self, views: int = 1) -> tuple[Tensor, Tensor]:
-        """The next batch: indices and views, both (batch_size,) int64, the latter below `views`."""
+    def next(self, augmentations: int = 1) -> tuple[Tensor, Tensor]:
+        """Return the next batch: indices and augmentations, both (batch_size,) int64.
+
+        Args:
+            augmentations: how many of each thing there are.
+        """
         indices: list[Tensor] = []
         chances: list[Tensor] = []
         missing = self.batch_size
@@ -50,7 +54,7 @@ class Sampler:
             chances.append(self._chances[start:stop])
             self.drawn += stop - start
             missing -= stop - start
-        return torch.cat(indices), (torch.cat(chances) * views).long()
+        return torch.cat(indices), (torch.cat(chances) * augmentations).long()
 
     def state_dict(self) -> dict[str, int]:
         """Plain integers from which load_state_dict goes on, bit for bit."""
@@ -59,7 +63,7 @@ class Sampler:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where `state` was taken. Raises UserError where the set has another size now."""
         if state["count"] != self.count:
-            came = f"the run was started with {state['count']} pictures, now there are {self.count}"
+            came = f"the run was started with {state['count']} images, now there are {self.count}"
             raise UserError(f"{came}; restore the folder, or start a new run")
         self.seed = state["seed"]
         self.drawn = state["drawn"]
@@ -72,7 +76,7 @@ class Sampler:
         # Hashed, lest seed 0 in epoch 1 be seed 1 in epoch 0.
         generator = seeded(f"{self.seed}:{self._epoch}")
         self._order = torch.randperm(self.count, generator=generator)
-        # In double precision: times the number of views it stays below that number.
+        # In double precision: times the number of augmentations it stays below that number.
         self._chances = torch.rand(self.count, generator=generator, dtype=torch.float64)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from importlib.util import find_spec
@@ -15,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_slimming.config import UserError
-from gan_slimming.data import PictureError
+from gan_slimming.data.files import draft_of
+from gan_slimming.data.image_files import ImageError
 from gan_slimming.data.pipeline import overlapped
+from gan_slimming.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), "": ("libx264", "mpeg4")}
@@ -42,37 +40,35 @@ def translate_video(source: Path, target: Path, change: Change) -> int:
     The target appears when it is whole: an error or Ctrl-C leaves nothing behind.
 
     Args:
-        change: picture (3, height, width), RGB in [-1, 1], to another one, all of one size.
+        change: image (3, height, width), RGB in [-1, 1], to another one, all of one size.
     Returns:
         How many frames there were.
     Raises:
-        PictureError: the source cannot be read, or the target cannot be written.
+        ImageError: the source cannot be read, or the target cannot be written.
     """
     import av
     from av.error import FFmpegError
 
-    draft = target.parent / f".{secrets.token_hex(8)}{target.suffix}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(source)) as given, av.open(str(draft), "w") as made:
-            frames = _copy(given, made, change, target.suffix.lower())
-        os.replace(draft, target)
+        with (
+            draft_of(target) as draft,
+            av.open(str(source)) as given,
+            av.open(str(draft), "w") as made,
+        ):
+            return _copy(given, made, change, target.suffix.lower())
     except (FFmpegError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise PictureError(source, reason, "translate") from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-    return frames
+        raise ImageError(source, reason, "translate") from error
 
 
 def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
-    """All packets of one container into another: sound as it is, pictures changed."""
+    """All packets of one container into another: sound as it is, images changed."""
     if not given.streams.video:
         raise ValueError("it holds no video")
-    pictures = given.streams.video[0]
-    pictures.thread_type = "AUTO"
-    encoder = _add_encoder(made, pictures, suffix)
+    images = given.streams.video[0]
+    images.thread_type = "AUTO"
+    encoder = _add_encoder(made, images, suffix)
     sound = {
         stream.index: made.add_stream_from_template(stream)
         for stream in given.streams.audio
@@ -80,20 +76,20 @@ def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
     }
     frames, early = 0, []
 
-    def run(item: Any, picture: Tensor | None) -> Tensor | None:
-        return None if picture is None else change(picture)
+    def run(item: Any, image: Tensor | None) -> Tensor | None:
+        return None if image is None else change(image)
 
-    def write(item: Any, _: Tensor | None, picture: Tensor | None) -> None:
-        if picture is None:
+    def write(item: Any, _: Tensor | None, image: Tensor | None) -> None:
+        if image is None:
             item.stream = sound[item.stream.index]
             early.append(item)
         else:
-            made.mux(encoder.encode(_to_frame(picture, item, encoder)))
+            made.mux(encoder.encode(_to_frame(image, item, encoder)))
         while encoder.width and early:  # the file's head, which has the size, comes first
             made.mux(early.pop(0))
 
-    steps = _packets_and_frames(given, pictures, sound)
-    for item, _ in overlapped(steps, _to_tensor, run, write, PictureError):
+    steps = _packets_and_frames(given, images, sound)
+    for item, _ in overlapped(steps, _to_tensor, run, write, ImageError):
         frames += hasattr(item, "to_ndarray")
     if not frames:
         raise ValueError("it holds no frames")
@@ -101,10 +97,10 @@ def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
     return frames
 
 
-def _packets_and_frames(given: Any, pictures: Any, sound: dict[int, Any]) -> Iterator[Any]:
+def _packets_and_frames(given: Any, images: Any, sound: dict[int, Any]) -> Iterator[Any]:
     """Packets of sound and decoded frames, in the order of the file."""
     chosen = [stream for stream in given.streams.audio if stream.index in sound]
-    for packet in given.demux([pictures, *chosen]):
+    for packet in given.demux([images, *chosen]):
         if packet.stream.index in sound:
             if packet.dts is not None:  # the last one is empty
                 yield packet
@@ -112,31 +108,31 @@ def _packets_and_frames(given: Any, pictures: Any, sound: dict[int, Any]) -> Ite
             yield from packet.decode()
 
 
-def _add_encoder(made: Any, pictures: Any, suffix: str) -> Any:
+def _add_encoder(made: Any, images: Any, suffix: str) -> Any:
     """A stream of the same rate; its size follows from the first frame."""
     import av
 
     names = ENCODERS.get(suffix, ENCODERS[""])
     name = next((n for n in names if n in av.codecs_available), names[-1])
-    encoder = made.add_stream(name, rate=pictures.average_rate or Fraction(25))
-    encoder.codec_context.time_base = pictures.time_base
+    encoder = made.add_stream(name, rate=images.average_rate or Fraction(25))
+    encoder.codec_context.time_base = images.time_base
     encoder.width = 0
     return encoder
 
 
 def _to_tensor(item: Any) -> Tensor | None:
-    """A frame as a canonical picture; None for sound."""
+    """A frame as a canonical image; None for sound."""
     if not hasattr(item, "to_ndarray"):
         return None
     pixels = torch.from_numpy(np.ascontiguousarray(item.to_ndarray(format="rgb24")))
     return pixels.permute(2, 0, 1).float() / 127.5 - 1
 
 
-def _to_frame(picture: Tensor, source: Any, encoder: Any) -> Any:
-    """A canonical picture as a frame with the time of `source`."""
+def _to_frame(image: Tensor, source: Any, encoder: Any) -> Any:
+    """A canonical image as a frame with the time of `source`."""
     import av
 
-    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     array = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
     if not encoder.width:
         encoder.height, encoder.width = array.shape[:2]

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-import gan_slimming as gs
 from gan_slimming.config import InputContract
-from gan_slimming.data.inputs import example_inputs
-from gan_slimming.export.placement import INT8_FORM, write_for
+from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.data.dummy import dummy_arrays
+from gan_slimming.export.convert import FLOAT
+from gan_slimming.export.placement import INT8_QUANTIZATION, write_for
 from gan_slimming.export.trace.graph import is_quantized
 from gan_slimming.metrics.complexity import count
-from gan_slimming.models.registry import attach_spec, spec_of
+from gan_slimming.models.registry import attach_spec, infer_spec, spec_of
 from gan_slimming.runtime.profiling import float_kernels, layer_times
 from gan_slimming.runtime.sessions import RUNTIMES, KernelWarning, open_runtime
 from gan_slimming.serialization.resolve import model_file, resolve_model
+from gan_slimming.student.student import calibrate, prepare
+from gan_slimming.student.surgery import extract
 
 TORCH = ("torch", "torch.compile")
 PRECISIONS = ("f32", "bf16", "int8", "int8-bf16")
@@ -77,7 +79,7 @@ def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
         opened = open_runtime(
             job.file, job.runtime, job.plan.threads, precision=precision, profile=profile
         )
-    inputs = trial_arrays(opened.contract, job.plan.size)
+    inputs = dummy_arrays(opened.contract, job.plan.size)
 
     def report() -> dict[str, Any]:
         told: dict[str, Any] = {}
@@ -92,7 +94,7 @@ def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
 
 def _torch_call(job: Job) -> Callable[[], Any]:
     module = _resolved(job.file, job.plan.origin)
-    inputs = example_inputs(spec_of(module).contract, job.plan.size)
+    inputs = dummy_inputs(infer_spec(module).contract, job.plan.size)
     function: Any = torch.compile(module) if job.runtime == "torch.compile" else module
 
     def infer() -> Any:
@@ -102,21 +104,10 @@ def _torch_call(job: Job) -> Callable[[], Any]:
     return infer
 
 
-def trial_arrays(contract: InputContract, size: int) -> tuple[np.ndarray, ...]:
-    """Random pixels in the contract's range, or noise and classes, a batch of one."""
-    random = np.random.default_rng(0)
-    shapes = [tuple(value.shape) for value in example_inputs(contract, size)]
-    if contract.latent_size:
-        noise = random.standard_normal(shapes[0], np.float32)
-        return (noise, *(np.zeros(shape, np.int64) for shape in shapes[1:]))
-    values = random.random(shapes[0], np.float32)
-    return (contract.low + (contract.high - contract.low) * values,)
-
-
 def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
     """A torch generator, exported for each runtime where it needs to be."""
     module = _resolved(model, plan.origin)
-    macs = count(module, example_inputs(spec_of(module).contract, plan.size)).macs
+    macs = count(module, dummy_inputs(infer_spec(module).contract, plan.size)).macs
     weights = plan.origin.weights
     file = model_file(model) or (Path(weights) if weights else None)
     jobs, quantized = [], is_quantized(module)
@@ -126,27 +117,28 @@ def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
                 size = file.stat().st_size if file else None
                 jobs.append(Job(model, runtime, "f32", plan, model, macs, size))
             elif runtime in RUNTIMES and _offers(runtime, precision, quantized):
-                form = INT8_FORM[runtime] if precision.startswith("int8") else "float"
-                path = write_for(module, runtime, form, folder)
+                int8 = precision.startswith("int8")
+                quantization = INT8_QUANTIZATION[runtime] if int8 else "none"
+                path = write_for(module, runtime, quantization, folder)
                 size = path.stat().st_size
                 jobs.append(Job(model, runtime, precision, plan, str(path), macs, size))
     return jobs
 
 
 def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
-    """An exported file as it is, in every runtime that reads it and is meant for its form."""
+    """An exported file as it is, in every runtime that reads it and is meant for it."""
     jobs = []
     for runtime in (r for r in plan.runtimes if r in RUNTIMES):
         if runtime == "onnxruntime" and Path(model).suffix.lower() == ".xml":
             continue
         opened = open_runtime(model, runtime, 1)
-        form = opened.metadata.get("form", "float")
+        form = opened.metadata.get("form", FLOAT)
         if form == "integer" and runtime == "openvino":
             continue
         per_pixel = opened.metadata.get("macs_per_pixel", 0)
         macs = int(opened.metadata.get("macs", per_pixel * plan.size**2)) or None
         for precision in plan.precisions:
-            if precision.startswith("int8") == (form != "float") and _offers(
+            if precision.startswith("int8") == (form != FLOAT) and _offers(
                 runtime, precision, True
             ):
                 size = opened.size_bytes
@@ -158,16 +150,16 @@ def ceiling_jobs(plan: Plan, folder: Path) -> list[Job]:
     """What the machine can do in OpenVINO where nothing but wide convolutions is asked of it."""
     net = _ceiling()
     inputs = (torch.rand(1, CEILING_CHANNELS, CEILING_SIZE, CEILING_SIZE) * 2 - 1,)
-    prepared = gs.prepare(net, inputs)
-    gs.calibrate(prepared, [inputs])
-    student = gs.extract(prepared)
+    prepared = prepare(net, inputs)
+    calibrate(prepared, [inputs])
+    student = extract(prepared)
     attach_spec(student, spec_of(net))
     macs = count(net, inputs).macs
     alone = Plan(CEILING_SIZE, plan.threads, ("openvino",), ("f32", "int8"), False)
     return [
         Job(CEILING, "openvino", precision, alone, str(path), macs, None)
-        for precision, form in (("f32", "float"), ("int8", "qdq"))
-        for path in [write_for(student, "openvino", form, folder)]
+        for precision, quantization in (("f32", "none"), ("int8", "qdq"))
+        for path in [write_for(student, "openvino", quantization, folder)]
     ]
 
 

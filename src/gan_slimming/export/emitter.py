@@ -11,14 +11,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import SymFloat, SymInt, fx
 
-from gan_slimming.export.int8.widening import LANES, widths_of
-from gan_slimming.export.int8.windows import OUTPUTS_AT_ONCE
-from gan_slimming.export.operators.sizes import write_number
+from gan_slimming.export.kernels.widening import LANES, widths_of
+from gan_slimming.export.kernels.windows import OUTPUTS_AT_ONCE
+from gan_slimming.export.sizes import write_number
 from gan_slimming.export.trace.graph import TracedGenerator
 from gan_slimming.export.trace.tracing import expression, sides_of
 from gan_slimming.graph.nodes import value_of
 
-Form = Literal["float", "qdq", "integer"]
+Quantization = Literal["qdq", "integer", "none"]
 """float: no quantisers. qdq: quantise and dequantise in front of convolutions, which OpenVINO runs
 in int8. integer: ConvInteger and a scale per channel, or QLinearConv where the student rounds what
 the layer gives; ONNX Runtime runs both in int8."""
@@ -38,11 +38,15 @@ def kind_of(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype.is_floating_point else torch.int64
 
 
-def file_widths(traced: TracedGenerator, form: Form) -> dict[fx.Node, int]:
-    """Values that a form gives more channels, because its runtime takes so many at once."""
-    if form == "integer":
+def file_widths(traced: TracedGenerator, quantization: Quantization) -> dict[fx.Node, int]:
+    """Return values that get more channels, because the runtime takes so many at once."""
+    if quantization == "integer":
         return widths_of(traced, OUTPUTS_AT_ONCE, on_bytes=True)
-    return widths_of(traced, LANES) if form == "qdq" else {}
+    return widths_of(traced, LANES) if quantization == "qdq" else {}
+
+
+END = 2**31 - 1
+"""Behind the end of every axis."""
 
 
 class Emitter:
@@ -50,17 +54,18 @@ class Emitter:
 
     Args:
         traced: what is written.
-        form: how quantised layers are written.
+        quantization: how quantised layers are written.
         widths: channels of the values that have more in the file than in torch; None finds them.
         opset: what the file is written for.
     """
 
     def __init__(
-        self, traced: TracedGenerator, form: Form, widths: dict[fx.Node, int] | None = None,
+        self, traced: TracedGenerator, quantization: Quantization,
+        widths: dict[fx.Node, int] | None = None,
         opset: int = 17,
     ) -> None:  # fmt: skip
         self.traced = traced
-        self.form: Form = form
+        self.quantization: Quantization = quantization
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.makers: dict[str, onnx.NodeProto] = {}
@@ -68,8 +73,8 @@ class Emitter:
         self.names: dict[fx.Node, str] = {node: name for name, node in traced.sources.items()}
         self.float_layers: list[str] = []
         self.shuffled: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.parts: dict[fx.Node, list[str]] = {}
-        self.widths = widths if widths is not None else file_widths(traced, form)
+        self.outputs: dict[fx.Node, list[str]] = {}
+        self.widths = widths if widths is not None else file_widths(traced, quantization)
         self.numbers: dict[Any, str] = {}
         self._shapes: dict[str, str] = {}
         self._known: dict[tuple[Any, ...], str] = {}
@@ -114,7 +119,7 @@ class Emitter:
         return self.emit("Transpose", [name], perm=[0, 3, 1, 2])
 
     def width_times(self, name: str, factor: int) -> str:
-        """The width of a picture's planes times a number, as an int64 tensor of one number."""
+        """The width of an image's planes times a number, as an int64 tensor of one number."""
         width = self.emit("Gather", [self.shape_of(name), self.integers([3])])
         return self.emit("Mul", [width, self.integers([factor])])
 
@@ -166,6 +171,11 @@ class Emitter:
             return self.integers([int(number) for number in numbers])
         parts = [n if isinstance(n, str) else self.size(n) for n in numbers]
         return self.emit("Concat", parts, axis=0) if len(parts) > 1 else parts[0]
+
+    def slice(self, name: str, axis: int, start: Any, end: Any, step: int = 1) -> str:
+        """Write a slice of one axis; start and end are numbers, symbols, or names of tensors."""
+        ranges = [self.sizes([number]) for number in (start, end, axis, step)]
+        return self.emit("Slice", [name, *ranges])
 
     def _follow(self, number: SymInt | SymFloat) -> str:
         """A tensor of one number, computed from the sides of the inputs."""

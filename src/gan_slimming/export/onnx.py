@@ -1,4 +1,4 @@
-"""A finished generator as an ONNX model that any size of picture goes through."""
+"""A finished generator as an ONNX model that any size of image goes through."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import onnx
 from onnx import TensorProto, helper
 from torch import fx
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.export.emitter import Emitter, Form, file_widths
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
+from gan_slimming.export.emitter import Emitter, Quantization, file_widths
 from gan_slimming.export.operators.table import write_node
 from gan_slimming.export.trace.graph import TracedGenerator
 from gan_slimming.export.trace.tracing import sides_of
@@ -25,13 +26,13 @@ _IR_VERSION = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
 def onnx_model(
-    traced: TracedGenerator, form: Form, opset: int, metadata: Mapping[str, Any]
+    traced: TracedGenerator, quantization: Quantization, opset: int, metadata: Mapping[str, Any]
 ) -> tuple[onnx.ModelProto, list[str]]:
     """The whole generator.
 
     Args:
         traced: from `graph.trace`.
-        form: float, qdq or integer.
+        quantization: qdq, integer or none.
         opset: one of OPSETS.
         metadata: JSON for the file.
     Returns:
@@ -41,7 +42,7 @@ def onnx_model(
     """
     if opset not in OPSETS:
         raise UserError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
-    emitter = Emitter(traced, form, opset=opset)
+    emitter = Emitter(traced, quantization, opset=opset)
     for node in traced.nodes:
         emitter.names[node] = write_node(emitter, node)
     model = _assemble(emitter, traced.result, opset)
@@ -50,15 +51,22 @@ def onnx_model(
     return model, emitter.float_layers
 
 
-def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) -> onnx.ModelProto:
+def layer_model(
+    traced: TracedGenerator, node: fx.Node, quantization: Quantization, opset: int
+) -> onnx.ModelProto:
     """One call of the generator, its padded input as the model's input."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
     tensors = {other: value for other, value in traced.tensors.items() if other is not source}
     alone = dataclasses.replace(
-        traced, tensors=tensors, sources={"input": source}, result=node, lost=frozenset()
+        traced,
+        tensors=tensors,
+        sources={"input": source},
+        result=node,
+        redundant_biases=frozenset(),
     )
-    emitter = Emitter(alone, form, file_widths(traced, form), opset)  # as it stands in the file
+    widths = file_widths(traced, quantization)  # as it stands in the file
+    emitter = Emitter(alone, quantization, widths, opset)
     if more := emitter.widths.get(source, 0):
         last = [0, more - value_of(source).shape[1]] + [0] * (value_of(source).dim() - 2)
         pads = emitter.integers([0] * len(last) + last)
@@ -72,7 +80,7 @@ def layer_model(traced: TracedGenerator, node: fx.Node, form: Form, opset: int) 
 
 
 def metadata_of(
-    contract: InputContract, form: Form, generator: str, provenance: Mapping[str, Any]
+    contract: InputContract, form: str, generator: str, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What translate and benchmark need, so that the file is enough for them."""
     return {

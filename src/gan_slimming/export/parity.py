@@ -1,8 +1,8 @@
 """Does the file compute what was trained? Asked layer by layer, in every runtime offered.
 
 Rounding flips grow from layer to layer, so a whole int8 network says little about its layers. Each
-quantised layer is therefore run alone, on the input that the student itself feeds it, and compared
-with the fake-quantised layer. The float form is compared as a whole.
+quantised layer is therefore run alone, on the input that the student itself inputs it, and compared
+with the fake-quantised layer. A model in float is compared as a whole.
 
 A value that lies between two codes to the last bits of float32 may go to either, and runtimes
 divide or multiply by the scale: such inputs, closer than TIE to a border, are moved to the code
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.export.emitter import Form
+from gan_slimming.errors import UserError
+from gan_slimming.export.emitter import Quantization
 from gan_slimming.export.onnx import layer_model
 from gan_slimming.export.trace.graph import (
     Codes,
@@ -38,7 +38,7 @@ from gan_slimming.runtime.sessions import start_onnxruntime, start_openvino
 LAYER_TOLERANCE = 1e-5
 """Greatest difference of a quantised layer, relative to the range of its output."""
 FLOAT_TOLERANCE = 1e-4
-"""Greatest difference of the float form's picture, in its own units."""
+"""Greatest difference of a float model's image, in its own units."""
 TIE = 1e-4
 """Distance from the border of two codes, in codes, within which float32 decides nothing."""
 TIE_OF_SUMS = 2e-3
@@ -73,7 +73,8 @@ class LayerParity:
 
 
 def check_layers(
-    module: nn.Module, traced: TracedGenerator, form: Form, opset: int, given: Inputs,
+    module: nn.Module, traced: TracedGenerator, quantization: Quantization, opset: int,
+    given: Inputs,
     runtimes: Sequence[str],
 ) -> list[LayerParity]:  # fmt: skip
     """Every quantised layer alone, in every runtime.
@@ -89,8 +90,11 @@ def check_layers(
     for path, layer in quantized_layers(module).items():
         if path not in inputs or path not in nodes:
             continue
-        rows += list(_check_layer(path, layer, inputs[path], traced, nodes[path], form, opset,
-                                  runtimes))  # fmt: skip
+        rows += list(
+            _check_layer(
+                path, layer, inputs[path], traced, nodes[path], quantization, opset, runtimes
+            )
+        )
     missed = [row for row in rows if not row.error <= LAYER_TOLERANCE]
     if missed:
         worst = max(missed, key=lambda row: row.error)
@@ -104,13 +108,13 @@ def check_layers(
 
 def _check_layer(
     path: str, layer: nn.Module, values: Tensor, traced: TracedGenerator, node: fx.Node,
-    form: Form, opset: int, runtimes: Sequence[str],
+    quantization: Quantization, opset: int, runtimes: Sequence[str],
 ) -> Iterator[LayerParity]:  # fmt: skip
     codes, ties = traced.layers[path].inputs, 0.0
     if codes is not None:
         values, ties = off_the_borders(values, codes)
     expected, sure = _expected(layer, values, traced.layers[path].outputs)
-    content = layer_model(traced, node, form, opset).SerializeToString()
+    content = layer_model(traced, node, quantization, opset).SerializeToString()
     extent = _range(expected)
     read, unsure = _padded(layer, values).numpy(), 1 - float(sure.mean())
 
@@ -205,7 +209,8 @@ def check_image(
         if not only_flips(made, expected, moved):
             raise UserError(
                 f"the int8 file's image is off by {errors[runtime]:.2g} of its spread in "
-                f"{runtime}; nothing is written. Take --form float, and please report the generator"
+                f"{runtime}; nothing is written. Take --quantization none, and please report the "
+                "generator"
             )
     return errors
 
@@ -214,7 +219,7 @@ def check_image(
 def differences(
     module: nn.Module, content: bytes, given: Sequence[Inputs], runtimes: Sequence[str]
 ) -> dict[str, float]:
-    """Runtime -> greatest difference between torch's pictures and the runtime's."""
+    """Runtime -> greatest difference between torch's images and the runtime's."""
     expected = [module(*inputs).numpy() for inputs in given]
     errors = {}
     for runtime in runtimes:
@@ -240,7 +245,7 @@ def _on_a_border(ratio: Tensor, codes: Codes | OutputCodes, near: float) -> Tens
 
 @torch.no_grad()
 def layer_inputs(module: nn.Module, given: Inputs) -> dict[str, Tensor]:
-    """Quantised layer -> what the student feeds it for this input (its first call)."""
+    """Quantised layer -> what the student inputs it for this input (its first call)."""
     seen: dict[str, Tensor] = {}
     hooks = []
     for path, layer in quantized_layers(module).items():
@@ -255,32 +260,6 @@ def layer_inputs(module: nn.Module, given: Inputs) -> dict[str, Tensor]:
         for hook in hooks:
             hook.remove()
     return seen
-
-
-def trial_inputs(
-    contract: InputContract, height: int, width: int, batch: int = 1
-) -> tuple[Tensor, ...]:
-    """What the generator takes, the same every time: a picture, or noise and classes."""
-    if not contract.latent_size:
-        return (trial_picture(contract, height, width).expand(batch, -1, -1, -1).contiguous(),)
-    generator = torch.Generator().manual_seed(0)
-    latents = torch.randn((batch, contract.latent_size), generator=generator)
-    if not contract.classes:
-        return (latents,)
-    return latents, torch.randint(contract.classes, (batch,), generator=generator)
-
-
-def trial_picture(contract: InputContract, height: int, width: int) -> Tensor:
-    """A picture of smooth patches and some noise, the same every time, as the generator takes it.
-
-    Returns:
-        (1, channels, height, width) in the contract's range.
-    """
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand((1, contract.channels, 5, 5), generator=generator)
-    smooth = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-    noise = 0.1 * torch.rand((1, contract.channels, height, width), generator=generator)
-    return contract.low + (contract.high - contract.low) * (0.9 * smooth + noise)
 
 
 def summary(rows: Sequence[LayerParity]) -> dict[str, Any]:

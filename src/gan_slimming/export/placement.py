@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
-from gan_slimming.export.export_model import convert
-from gan_slimming.models.registry import spec_of
+from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.errors import UserError
+from gan_slimming.export.convert import convert
+from gan_slimming.models.registry import infer_spec, spec_of
 from gan_slimming.runtime.sessions import RUNTIMES, SUFFIXES, RuntimeModel, open_runtime, require
-from gan_slimming.serialization.resolve import CanonicalGenerator, choose_device, resolve_model
+from gan_slimming.serialization.resolve import choose_device, resolve_model
 
-INT8_FORM = {"onnxruntime": "integer", "openvino": "qdq"}
-"""The form that each runtime really runs in int8."""
+INT8_QUANTIZATION = {"onnxruntime": "integer", "openvino": "qdq"}
+"""What each runtime really runs in int8."""
 
 
 class ExportedGenerator(nn.Module):
@@ -35,7 +36,7 @@ class ExportedGenerator(nn.Module):
         self.name = name
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the contract says, to pictures as it says."""
+        """What the contract says, to images as it says."""
         return torch.from_numpy(self.opened(*(x.detach().cpu().numpy() for x in inputs)))
 
 
@@ -51,11 +52,11 @@ def check_runtime(runtime: str) -> None:
     require(runtime)
 
 
-def write_for(module: nn.Module, runtime: str, form: str, folder: Path) -> Path:
+def write_for(module: nn.Module, runtime: str, quantization: str, folder: Path) -> Path:
     """A generator as a file for a runtime, without a check of parity, for use at once."""
     check_runtime(runtime)
-    path = folder / f"{runtime}-{form}.onnx"
-    path.write_bytes(convert(module, form=form, runtimes=()).content)
+    path = folder / f"{runtime}-{quantization}.onnx"
+    path.write_bytes(convert(module, quantization=quantization, runtimes=()).content)
     return path
 
 
@@ -78,9 +79,10 @@ def in_runtime(
         )
     assert runtime is not None
     check_runtime(runtime)
-    form = INT8_FORM[runtime] if _is_quantized(model) else "float"
+    infer_spec(model)
+    quantization = INT8_QUANTIZATION[runtime] if _is_quantized(model) else "none"
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
-        path = write_for(model, runtime, form, Path(folder))
+        path = write_for(model, runtime, quantization, Path(folder))
         opened = open_runtime(path, runtime, threads, precision=precision)
         return ExportedGenerator(opened, str(spec_of(model)))
 
@@ -93,7 +95,7 @@ def place(
     weights: str | Path | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
-) -> tuple[CanonicalGenerator, torch.device]:
+) -> tuple[GeneratorAdapter, torch.device]:
     """Any generator where it will run, behind its border, and the device that it is fed on.
 
     Args:
@@ -106,7 +108,8 @@ def place(
         model = resolve_model(model, weights, where, factory, arguments)
     if elsewhere or not isinstance(model, nn.Module):
         model = in_runtime(model, runtime, threads)
-    return CanonicalGenerator(model.to(where).eval()), where
+    contract = infer_spec(model).contract
+    return GeneratorAdapter(model.to(where).eval(), contract), where
 
 
 def model_name(generator: nn.Module) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import module_path
 
 GATEABLE: tuple[type[nn.Module], ...] = (
@@ -43,7 +43,7 @@ class TracedModule:
 
     def __init__(self, module: nn.Module, example: tuple[Any, ...], protect: Sequence[str]):
         self.module = module
-        self.protect = protect
+        self.patterns = protect
         program = _exported(module, example)
         self.graph: fx.Graph = program.graph
         self.order = {node: place for place, node in enumerate(self.graph.nodes)}
@@ -63,7 +63,7 @@ class TracedModule:
             fnmatch.fnmatch(OPERATOR + name, pattern)
             if pattern.startswith(OPERATOR)
             else any(fnmatch.fnmatch(place, pattern) for place in above)
-            for pattern in self.protect
+            for pattern in self.patterns
         )
 
     def kept_whole(self, path: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 KINDS = ("lsgan", "hinge", "minimax")
 """lsgan: least squares, Mao et al. 2017, as the paper's released setting has it; hinge: Miyato et
@@ -21,7 +21,7 @@ non-saturating generator."""
 
 
 def generator_loss(kind: str, fake_logits: Tensor) -> Tensor:
-    """What the generator minimises: the discriminator should take its pictures for real.
+    """What the generator minimises: the discriminator should take its images for real.
 
     lsgan (D(G(x)) - 1)^2, hinge -D(G(x)), minimax -log sigmoid(D(G(x))).
     """
@@ -36,7 +36,7 @@ def generator_loss(kind: str, fake_logits: Tensor) -> Tensor:
 
 
 def discriminator_loss(kind: str, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """What the discriminator minimises, on pictures y and on the generator's pictures G(x).
+    """What the discriminator minimises, on images y and on the generator's images G(x).
 
     lsgan ((D(y) - 1)^2 + D(G(x))^2) / 2, hinge max(0, 1 - D(y)) + max(0, 1 + D(G(x))),
     minimax -log sigmoid(D(y)) - log(1 - sigmoid(D(G(x)))).
@@ -60,23 +60,23 @@ def _unknown(kind: str) -> UserError:
 
 
 class ReplayBuffer:
-    """Generated pictures of earlier steps, shown to the discriminator (Shrivastava et al. 2017).
+    """Generated images of earlier steps, shown to the discriminator (Shrivastava et al. 2017).
 
-    Until `size` pictures are kept, every new one is kept and returned. From then on each new one
+    Until `size` images are kept, every new one is kept and returned. From then on each new one
     is, with probability 1/2, returned itself; otherwise a random kept one is returned and replaced
-    by it. With the same generator state and the same pictures the result is the same.
+    by it. With the same generator state and the same images the result is the same.
     """
 
     def __init__(self, size: int = 50, generator: torch.Generator | None = None) -> None:
-        """`size` pictures (0: no memory); `generator` on the CPU, by default one seeded with 0."""
+        """`size` images (0: no memory); `generator` on the CPU, by default one seeded with 0."""
         if size < 0:
-            raise UserError(f"the replay buffer's size must be 0 or more pictures, got {size}")
+            raise UserError(f"the replay buffer's size must be 0 or more images, got {size}")
         self.size = size
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self._images: list[Tensor] = []
 
     def __len__(self) -> int:
-        """The number of pictures kept."""
+        """The number of images kept."""
         return len(self._images)
 
     def exchange(self, images: Tensor) -> Tensor:
@@ -95,15 +95,15 @@ class ReplayBuffer:
         place = int(torch.randint(self.size, (), generator=self.generator).item())
         kept = self._images[place]
         self._images[place] = image.clone()
-        # A picture of another size cannot stand in this batch; its place is taken all the same.
+        # An image of another size cannot stand in this batch; its place is taken all the same.
         return kept.to(image) if kept.shape == image.shape else image
 
     def state_dict(self) -> dict[str, Any]:
-        """The pictures (on the CPU) and the generator's state, tensors only."""
+        """The images (on the CPU) and the generator's state, tensors only."""
         images = [image.cpu().clone() for image in self._images]
         return {"images": images, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` left off. At most `size` pictures are taken over."""
+        """Take up where `state_dict` left off. At most `size` images are taken over."""
         self._images = [image.clone() for image in state["images"]][: self.size]
         self.generator.set_state(state["generator"].cpu())

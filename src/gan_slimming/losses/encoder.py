@@ -1,7 +1,7 @@
 """The teacher's own first layers as a feature network: perceptual, and nothing to download.
 
 An image-to-image generator begins with an encoder that was trained, with the rest of it, to see
-what matters in pictures of its domain. Its features stand in for VGG's where no weights are at
+what matters in images of its domain. Its features stand in for VGG's where no weights are at
 hand. This goes beyond Wang et al. 2020, who take VGG-16 (eq. 4).
 """
 
@@ -26,7 +26,7 @@ class EncoderFeatures(nn.Module):
 
     Args:
         generator: an image-to-image generator; copied and frozen.
-        to_input: pictures RGB in [-1, 1] -> the generator's own convention.
+        to_input: images RGB in [-1, 1] -> the generator's own convention.
         depth: how many convolutions, in the order of execution.
     """
 
@@ -44,11 +44,11 @@ class EncoderFeatures(nn.Module):
         """Always in evaluation mode."""
         return super().train(False)
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Pictures (batch, 3, height, width) RGB in [0, 1] -> `depth` maps, shallow first."""
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (batch, 3, height, width) RGB in [0, 1] -> `depth` maps, shallow first."""
         self._maps = {}
         with suppress(_Enough):
-            self.generator(self.to_input(pictures * 2 - 1))
+            self.generator(self.to_input(images * 2 - 1))
         maps, self._maps = self._maps, {}
         return maps
 

@@ -27,7 +27,7 @@ from gan_slimming.pruning.groups import GATE, GroupGraph
 from gan_slimming.student.student import Student
 
 PLACES = 256
-"""So many places of a feature map are compared, drawn anew for each picture."""
+"""So many places of a feature map are compared, drawn anew for each image."""
 GUIDED = 0.5
 """The share of recovery over which the weight of h would fall to nothing, in a straight line."""
 Seen = dict[str, list[Tensor]]
@@ -37,7 +37,7 @@ LAST_AXIS = (nn.Linear, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
-class HiddenLayer:
+class SharedLayer:
     """A module that teacher and student both have.
 
     Attributes:
@@ -51,7 +51,7 @@ class HiddenLayer:
     channels: Tensor
 
 
-class HiddenLayers:
+class SharedLayers:
     """Which channels of the teacher the student's stand for, at any time of its life.
 
     Args:
@@ -60,20 +60,20 @@ class HiddenLayers:
 
     def __init__(self, student: Student):
         self._places: dict[str, dict[str, dict[int, int]]] = {}
-        self._of: tuple[GroupGraph, list[HiddenLayer]] | None = None
+        self._of: tuple[GroupGraph, list[SharedLayer]] | None = None
         for group in student.graph.prunable:
             for member in group.gated:
                 pairs = zip(member.channels.tolist(), member.positions.tolist(), strict=True)
                 own = self._places.setdefault(member.tensor, {}).setdefault(group.name, {})
                 own.update(pairs)
 
-    def of(self, student: Student) -> list[HiddenLayer]:
+    def of(self, student: Student) -> list[SharedLayer]:
         """The layers that are left, at their present width; every cut makes another graph."""
         if self._of is None or self._of[0] is not student.graph:
             self._of = student.graph, self._found(student)
         return self._of[1]
 
-    def _found(self, student: Student) -> list[HiddenLayer]:
+    def _found(self, student: Student) -> list[SharedLayer]:
         channels: dict[str, dict[int, int]] = {}
         for group in student.graph.prunable:
             kept = student.kept[group.name].tolist()
@@ -93,11 +93,11 @@ class HiddenLayers:
                 continue  # gates on another module's parameter, or on a part of the channels
             order = torch.tensor([found[position] for position in sorted(found)])
             axis = -1 if isinstance(student.module.get_submodule(path), LAST_AXIS) else 1
-            layers += [HiddenLayer(p, axis, order) for p in (path, ends.get(path)) if p is not None]
+            layers += [SharedLayer(p, axis, order) for p in (path, ends.get(path)) if p is not None]
         return layers
 
 
-class HiddenTerm:
+class FeatureDistillation:
     """h of one run, its weight, and what it needs of teacher and student.
 
     Args:
@@ -109,7 +109,7 @@ class HiddenTerm:
     def __init__(self, student: Student, teacher: nn.Module | None, weight: float):
         self.teacher = teacher
         self.weight = weight if teacher is not None else 0.0
-        self._layers = HiddenLayers(student)
+        self._layers = SharedLayers(student)
 
     def weight_at(self, recovered: float, left: float) -> float:
         """The weight of h.
@@ -121,42 +121,42 @@ class HiddenTerm:
         return self.weight * max(1 - recovered / GUIDED, left)
 
     def of_teacher(
-        self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]
+        self, student: Student, generate: Callable[[], Tensor], seeds: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The teacher's pictures, and the channels of its layers that the student has kept.
+        """The teacher's images, and the channels of its layers that the student has kept.
 
         Args:
-            draw: lets the teacher draw, without gradient.
-            keys: one for each picture; they choose the places that are compared.
+            generate: runs the teacher, without gradient.
+            seeds: one for each image; they choose the positions that are compared.
         """
         assert self.teacher is not None
         layers = self._layers.of(student)
         with watched(self.teacher, layers) as seen:
-            pictures = draw()
-        channels = (layer.channels.to(pictures.device) for layer in layers)
+            images = generate()
+        channels = (layer.channels.to(images.device) for layer in layers)
         chosen = [
             (values.index_select(layer.axis, kept), layer.axis)
             for layer, kept in zip(layers, channels, strict=True)
             for values in seen.get(layer.path, [])
         ]
-        return pictures, [at_places(values, axis, keys) for values, axis in chosen]
+        return images, [at_places(values, axis, seeds) for values, axis in chosen]
 
     def of_student(
-        self, student: Student, draw: Callable[[], Tensor], keys: Sequence[int]
+        self, student: Student, generate: Callable[[], Tensor], seeds: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
         """The same of the student, with gradient."""
         layers = self._layers.of(student)
         with watched(student.module, layers) as seen:
-            pictures = draw()
-        return pictures, [
-            at_places(values, layer.axis, keys)
+            images = generate()
+        return images, [
+            at_places(values, layer.axis, seeds)
             for layer in layers
             for values in seen.get(layer.path, [])
         ]
 
 
 @contextmanager
-def watched(module: nn.Module, layers: Iterable[HiddenLayer]) -> Iterator[Seen]:
+def watched(module: nn.Module, layers: Iterable[SharedLayer]) -> Iterator[Seen]:
     """What the layers give while this lasts."""
     seen: Seen = {}
     hooks = []
@@ -174,11 +174,11 @@ def watched(module: nn.Module, layers: Iterable[HiddenLayer]) -> Iterator[Seen]:
             hook.remove()
 
 
-def at_places(values: Tensor, axis: int, keys: Sequence[int]) -> Tensor:
-    """Some places of a feature map, the same for the same key: few enough to be kept in memory.
+def at_places(values: Tensor, axis: int, seeds: Sequence[int]) -> Tensor:
+    """Some places of a feature map, the same for the same seed: few enough to be kept in memory.
 
     Args:
-        values: one picture for each key, channels on `axis`.
+        values: one image for each seed, channels on `axis`.
     Returns:
         (batch, channels, at most PLACES)
     """
@@ -187,17 +187,17 @@ def at_places(values: Tensor, axis: int, keys: Sequence[int]) -> Tensor:
     total = flat.shape[2]
     if total <= PLACES:
         return flat
-    generators = (torch.Generator().manual_seed(key) for key in keys)
+    generators = (torch.Generator().manual_seed(seed) for seed in seeds)
     rows = [torch.randint(total, (PLACES,), generator=generator) for generator in generators]
     places = torch.stack(rows).to(flat.device)
     return flat.gather(2, places[:, None].expand(-1, flat.shape[1], -1))
 
 
-def hidden_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+def feature_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """h, a scalar in float32; 0 when the student's channels are the teacher's.
 
     Args:
-        student, teacher: channels of each layer for the same pictures, layer by layer in the same
+        student, teacher: channels of each layer for the same images, layer by layer in the same
             order; the teacher's without gradient.
     """
     terms = [

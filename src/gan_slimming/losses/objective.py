@@ -20,7 +20,7 @@ from gan_slimming.losses.adversarial import discriminator_loss, generator_loss
 from gan_slimming.losses.perceptual import multiscale_l1
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""(student's pictures, teacher's pictures), both (batch, 3, height, width) in [-1, 1] -> scalar."""
+"""(student's images, teacher's images), both (batch, 3, height, width) in [-1, 1] -> scalar."""
 
 
 class GeneratorTerms(NamedTuple):
@@ -30,29 +30,29 @@ class GeneratorTerms(NamedTuple):
     distance: Tensor
     pixel: Tensor
     adversarial: Tensor
-    hidden: Tensor
+    features: Tensor
 
 
-def student_loss(
+def student_objective(
     settings: Objective,
     fake: Tensor,
     teacher: Tensor,
     distance: Distance,
     discriminator: nn.Module | None,
-    hidden: tuple[float, Tensor] | None = None,
+    features: tuple[float, Tensor] | None = None,
 ) -> GeneratorTerms:
     """What W and gamma minimise, without the sparsity term.
 
     distill_weight * d(G_q(x), G_0(x)) + pixel_weight * L1 + adversarial_weight * L_G(D(G_q(x)))
-    + w * h, with w falling from hidden_weight (`hidden.HiddenTerm.weight_at`)
+    + w * h, where w falls from feature_distillation_weight (`FeatureDistillation`)
 
-    The paper has the first and the third; h (`hidden`) and the L1 are additions of ours.
+    The paper has the first and the third; h and the L1 are additions of ours.
 
     Args:
         fake: G_q(x), (batch, 3, height, width) RGB in [-1, 1], with gradient.
         teacher: G_0(x), the same shape, without.
         discriminator: None leaves the adversarial term out.
-        hidden: w and h; None leaves it out.
+        features: w and h; None leaves it out.
     """
     zero = fake.new_zeros((), dtype=torch.float32)
     near = distance(fake, teacher) if settings.distill_weight > 0 else zero
@@ -66,15 +66,15 @@ def student_loss(
         + settings.adversarial_weight * fooled
     )
     inside = zero
-    if hidden is not None:
-        total, inside = total + hidden[0] * hidden[1], hidden[1]
+    if features is not None:
+        total, inside = total + features[0] * features[1], features[1]
     return GeneratorTerms(total, near.detach(), pixel.detach(), fooled.detach(), inside.detach())
 
 
-def critic_loss(
+def discriminator_objective(
     settings: Objective, discriminator: nn.Module, real: Tensor, fake: Tensor
 ) -> Tensor:
-    """What theta minimises: real pictures (targets, or the teacher's) against the student's.
+    """What theta minimises: real images (targets, or the teacher's) against the student's.
 
     Args:
         real, fake: (batch, 3, height, width) RGB in [-1, 1], both without gradient.

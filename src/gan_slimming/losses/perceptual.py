@@ -1,7 +1,7 @@
-"""The distance d between the student's and the teacher's pictures: the distillation term.
+"""The distance d between the student's and the teacher's images: the distillation term.
 
-Pictures are (batch, 3, height, width), RGB in [-1, 1]; each function maps them to [0, 1] itself.
-`features` is any callable that takes pictures in [0, 1] and gives named feature maps (batch,
+Images are (batch, 3, height, width), RGB in [-1, 1]; each function maps them to [0, 1] itself.
+`features` is any callable that takes images in [0, 1] and gives named feature maps (batch,
 channels, height, width), shallowest first. Every loss is a scalar, 0 when student and teacher are
 equal, and gives the teacher no gradient.
 """
@@ -51,11 +51,11 @@ def content_and_gram(
     content_weight: float = 1.0,
     gram_weight: float = 1.0,
 ) -> Tensor:
-    """Relative distance of features and of their Gram matrices, averaged over layers and pictures.
+    """Relative distance of features and of their Gram matrices, averaged over layers and images.
 
-    Per picture and layer: content_weight * mean|f_s - f_t| / mean|f_t| + gram_weight * mean|G_s -
+    Per image and layer: content_weight * mean|f_s - f_t| / mean|f_t| + gram_weight * mean|G_s -
     G_t| / mean|G_t|. Deviates from the paper in two ways: all layers carry content, so that the
-    picture's structure is held at every scale; and each distance is relative to the teacher's own
+    image's structure is held at every scale; and each distance is relative to the teacher's own
     size, so that the weights mean the same for any feature network (the paper's 1e5 fits VGG-16
     only). A student that gives zero features has a loss of content_weight + gram_weight.
     """
@@ -91,7 +91,7 @@ def multiscale_l1(student: Tensor, teacher: Tensor, scales: int = 3) -> Tensor:
 def _both(
     student: Tensor, teacher: Tensor, features: Features
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Feature maps of the student's and, without gradient, of the teacher's pictures."""
+    """Feature maps of the student's and, without gradient, of the teacher's images."""
     of_student = list(features((student + 1) / 2).values())
     with torch.no_grad():
         of_teacher = list(features((teacher + 1) / 2).values())
@@ -99,7 +99,7 @@ def _both(
 
 
 def _relative_l1(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over the batch of mean|s - t| / mean|t|, each mean over one picture's entries."""
+    """Mean over the batch of mean|s - t| / mean|t|, each mean over one image's entries."""
     distance = (student - teacher).abs().flatten(1).mean(dim=1)
     size = teacher.abs().flatten(1).mean(dim=1)
     return (distance / size.clamp_min(torch.finfo(size.dtype).eps)).mean()

@@ -1,6 +1,6 @@
-"""Distances between a picture and its counterpart: PSNR and SSIM, one number per picture.
+"""Distances between an image and its counterpart: PSNR and SSIM, one number per image.
 
-Pictures are (batch, 3, height, width), RGB in [-1, 1]; both measures are taken in [0, 1], where the
+Images are (batch, 3, height, width), RGB in [-1, 1]; both measures are taken in [0, 1], where the
 literature takes them (SSIM depends on where black lies, so it must not be taken in [-1, 1]).
 """
 
@@ -13,7 +13,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window in pixels (sigma 1.5)."""
@@ -31,11 +31,11 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity (batch,) of Wang et al. 2004, mean over RGB and positions.
 
     11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, per colour channel, borders left out.
-    Raises UserError for pictures smaller than the window.
+    Raises UserError for images smaller than the window.
     """
     if min(first.shape[-2:]) < SSIM_WINDOW:
         raise UserError(
-            f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, "
+            f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, "
             f"got {first.shape[-2]}x{first.shape[-1]}; give larger ones"
         )
     similarity = structural_similarity_index_measure(
@@ -45,6 +45,6 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     return similarity.reshape(-1)
 
 
-def _unit_range(pictures: Tensor) -> Tensor:
-    wide = pictures.to(torch.promote_types(pictures.dtype, torch.float32))
+def _unit_range(images: Tensor) -> Tensor:
+    wide = images.to(torch.promote_types(images.dtype, torch.float32))
     return (wide + 1) / 2

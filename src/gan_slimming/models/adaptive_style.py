@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, known, size
 from gan_slimming.models.initialisation import initialise
 

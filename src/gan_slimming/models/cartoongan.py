@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry
 
 CONTRACT = InputContract(colour_order="BGR", multiple_of=4, min_size=8)

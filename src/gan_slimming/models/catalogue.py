@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import UserError
-from gan_slimming.models.checkpoints import one_line, read_state_dict
+from gan_slimming.errors import UserError, one_line
+from gan_slimming.models.checkpoints import read_state_dict
 from gan_slimming.models.entry import Entry, StateDict
 
 

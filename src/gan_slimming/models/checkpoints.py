@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError, one_line
 
 _SHARED_WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params")
 GENERATOR_WRAPPERS = (
@@ -188,8 +188,3 @@ def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tenso
 
 def _shape(shape: tuple[int, ...] | torch.Size) -> str:
     return "x".join(map(str, shape)) or "a scalar"
-
-
-def one_line(error: Exception) -> str:
-    """An exception's text on one line."""
-    return " ".join(str(error).split())

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry
 from gan_slimming.models.initialisation import initialise
 
@@ -38,7 +39,7 @@ class ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """Picture to picture: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """Image to image: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
 
     Height and width are multiples of 4, at least 8. Children of `model` stand at the official
     implementation's positions, so that its checkpoints fit by name: 0 to 9 the encoder, from 10
@@ -46,7 +47,7 @@ class ResnetGenerator(nn.Module):
 
     Args:
         width: channels at full resolution; the blocks have 4 * width.
-        blocks: residual blocks; the paper has 9 for pictures of 256 pixels, 6 for 128.
+        blocks: residual blocks; the paper has 9 for images of 256 pixels, 6 for 128.
         affine: gives the norms a scale and a shift; the official networks have none.
     """
 

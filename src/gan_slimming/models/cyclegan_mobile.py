@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict
 from gan_slimming.models.initialisation import initialise
 
@@ -58,7 +59,7 @@ class MobileResnetBlock(nn.Module):
 
 
 class MobileResnetGenerator(nn.Module):
-    """Picture to picture: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """Image to image: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
 
     Height and width are multiples of 4, at least 8. The layout, and the positions in `model`, are
     those of the ResNet generator; only the blocks' convolutions are separable.

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, known, size
 from gan_slimming.models.initialisation import initialise
 
 
 class DcganGenerator(nn.Module):
-    """Noise to picture: (batch, latent) to (batch, 3, 64, 64), RGB in [-1, 1].
+    """Noise to image: (batch, latent) to (batch, 3, 64, 64), RGB in [-1, 1].
 
     Args:
         width: channels of the last hidden layer, at 32x32; the first, at 4x4, has 8 * width.

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models import patchgan
-from gan_slimming.models import sngan_discriminator as sngan_critic
+from gan_slimming.models import sngan_discriminator as sngan_discriminator
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import DISCRIMINATOR_WRAPPERS, load_checked
 
 _DISCRIMINATORS = Catalogue(
-    "discriminator", patchgan.ENTRIES | sngan_critic.ENTRIES, DISCRIMINATOR_WRAPPERS
+    "discriminator", patchgan.ENTRIES | sngan_discriminator.ENTRIES, DISCRIMINATOR_WRAPPERS
 )
 
 
@@ -52,7 +52,7 @@ def load_discriminator(name: str, weights: str | Path | None = None, **arguments
 
     Raises:
         UserError: as build_discriminator and read_state_dict; the weights do not fit, or are of a
-            conditional discriminator, which sees two pictures at once.
+            conditional discriminator, which sees two images at once.
     """
     if weights is None:
         return build_discriminator(name, **arguments).float()
@@ -60,7 +60,7 @@ def load_discriminator(name: str, weights: str | Path | None = None, **arguments
     if (channels := arguments.get("channels", 3)) != 3 and ":" not in name:
         raise UserError(
             f"weights file {weights} is of a {name} that sees {channels} channels, as conditional "
-            "ones do; give one that sees the 3 of a picture, or none"
+            "ones do; give one that sees the 3 of an image, or none"
         )
     module, resolved = _DISCRIMINATORS.build(name, arguments)
     module = module.float()

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, known, numbered, size
 
 RESIDUAL_SCALE = 0.2
@@ -57,9 +58,9 @@ class ResidualInResidual(nn.Module):
 
 
 class EsrganGenerator(nn.Module):
-    """Small picture to large: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
+    """Small image to large: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
 
-    The output is not bounded: what lies outside [0, 1] is clipped when a picture is written.
+    The output is not bounded: what lies outside [0, 1] is clipped when an image is written.
 
     Args:
         width: channels of the trunk.

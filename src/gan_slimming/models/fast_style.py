@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, known, size
 
 BLOCKS = 5
@@ -56,7 +57,7 @@ class TransformerNet(nn.Module):
     """Photo to painting: (batch, 3, height, width), RGB in [0, 255], to the same shape.
 
     Height and width are multiples of 4, at least 8; other sizes come out rounded up. The output
-    is not bounded: what lies outside [0, 255] is clipped when a picture is written.
+    is not bounded: what lies outside [0, 255] is clipped when an image is written.
 
     Args:
         width: channels at full resolution; the blocks have 4 * width.

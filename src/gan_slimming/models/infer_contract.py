@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from gan_slimming.config import InputContract
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Sides of pictures are tried in multiples of so many pixels."""
-LEAST = 64
-"""No side that is tried is shorter: reflection needs some pixels to reflect."""
+"""Sides of images are tried in multiples of so many pixels."""
+MIN_SIDE = 64
+"""Shortest side in pixels that is tried: reflection needs some to reflect."""
 
 
-def tried_contract(module: nn.Module) -> InputContract:
+def infer_contract(module: nn.Module) -> InputContract:
     """Channels, multiples of sides and scale of a generator that does not tell its contract.
 
     A side counts as taken where the output's is a whole multiple of it: two convolutions of stride
@@ -24,7 +24,7 @@ def tried_contract(module: nn.Module) -> InputContract:
     as it is.
 
     Returns:
-        The defaults where no picture that is tried is taken, as by a generator of noise.
+        The defaults where no image that is tried is taken, as by a generator of noise.
     """
     try:
         shell = copy.deepcopy(module).to("meta").eval()
@@ -39,13 +39,13 @@ def tried_contract(module: nn.Module) -> InputContract:
 
 def _sides(step: int) -> tuple[int, int]:
     """Height and width: odd multiples of `step`, and so of no larger one of STEPS."""
-    first = max(1, LEAST // step) | 1
+    first = max(1, MIN_SIDE // step) | 1
     return first * step, (first + 2) * step
 
 
 @torch.no_grad()
 def _scale(shell: nn.Module, channels: int, height: int, width: int) -> int:
-    """How many times the sides of the picture the output's are, 0 where that is no whole number."""
+    """How many times the sides of the image the output's are, 0 where that is no whole number."""
     try:
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, size
 from gan_slimming.models.initialisation import initialise
 
@@ -16,7 +16,7 @@ NORMS = ("instance", "batch")
 
 
 class PatchDiscriminator(nn.Module):
-    """A realness score, unbounded, for every overlapping patch of a picture.
+    """A realness score, unbounded, for every overlapping patch of an image.
 
     (batch, channels, height, width) in [-1, 1] to (batch, 1, h, w). With 3 layers a score sees
     70 x 70 pixels and 256 x 256 pixels give 30 x 30 scores. Children of `model` stand at the
@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
     Args:
         width: channels of the first layer; they double with each layer, up to 8 * width.
         layers: convolutions of stride 2.
-        channels: channels of the picture.
+        channels: channels of the image.
         norm: 'instance' (without scale and shift), or 'batch' (convolutions in front of a norm
             then have no bias).
     """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models import (
     adaptive_style,
     cartoongan,
@@ -24,7 +24,7 @@ from gan_slimming.models import (
 )
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import GENERATOR_WRAPPERS, load_checked
-from gan_slimming.models.infer_contract import tried_contract
+from gan_slimming.models.infer_contract import infer_contract
 
 _GENERATORS = Catalogue(
     "generator",
@@ -41,9 +41,8 @@ _GENERATORS = Catalogue(
     GENERATOR_WRAPPERS,
 )
 
-_HIDDEN_SPEC = "gan_slimming_spec"
-_TRIED: WeakKeyDictionary[nn.Module, InputContract] = WeakKeyDictionary()
-"""Contracts of modules that tell none."""
+_ATTACHED_SPEC = "gan_slimming_spec"
+"""Attribute of a module that has a `spec` of its own, or that was not built here."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
         UserError: an unknown name or argument, or a factory that fails.
     """
     module, resolved = _GENERATORS.build(name, arguments)
-    attach_spec(module, GeneratorSpec(name, resolved, _contract_of(module, name)))
+    contract = _declared_contract(module, name) or infer_contract(module)
+    attach_spec(module, GeneratorSpec(name, resolved, contract))
     return module
 
 
@@ -124,27 +124,48 @@ def attach_spec(module: nn.Module, spec: GeneratorSpec) -> None:
     """Note down how a module is built: as its `.spec`, or out of sight where it has one itself."""
     free = isinstance(getattr(module, "spec", spec), GeneratorSpec)
     # nn.Module types its attributes as tensors and modules.
-    module.__dict__["spec" if free else _HIDDEN_SPEC] = spec
+    module.__dict__["spec" if free else _ATTACHED_SPEC] = spec
 
 
 def spec_of(module: nn.Module) -> GeneratorSpec:
-    """The module's `.spec`; for one that was not built here, its class and what it takes."""
-    for spec in (getattr(module, "spec", None), module.__dict__.get(_HIDDEN_SPEC)):
-        if isinstance(spec, GeneratorSpec):
-            return spec
+    """Return the module's `.spec`; for one that was not built here, its class and its contract.
+
+    Nothing is run: `infer_spec` has to be called first for a module that tells no contract.
+    """
+    built = getattr(module, "spec", None)
+    if isinstance(built, GeneratorSpec):
+        return built
     name = f"{type(module).__module__}:{type(module).__qualname__}"
-    return GeneratorSpec(name, {}, _contract_of(module, name))
+    attached = module.__dict__.get(_ATTACHED_SPEC)
+    contract = _declared_contract(module, name) or (attached and attached.contract)
+    assert contract is not None, f"the contract of {name} is not known yet; call infer_spec"
+    return replace(attached or GeneratorSpec(name, {}), contract=contract)
 
 
-def _contract_of(module: nn.Module, name: str) -> InputContract:
+def infer_spec(module: nn.Module) -> GeneratorSpec:
+    """Return the module's spec; a contract that it does not tell is found by trying inputs, once.
+
+    What is found is attached to the module, where `spec_of` sees it.
+
+    Raises:
+        UserError: it tells a contract that is no InputContract.
+    """
+    name = f"{type(module).__module__}:{type(module).__qualname__}"
+    attached = isinstance(getattr(module, "spec", None), GeneratorSpec)
+    known = attached or _ATTACHED_SPEC in module.__dict__
+    if not known and _declared_contract(module, name) is None:
+        module.__dict__[_ATTACHED_SPEC] = GeneratorSpec(name, {}, infer_contract(module))
+    return spec_of(module)
+
+
+def _declared_contract(module: nn.Module, name: str) -> InputContract | None:
+    """Return the module's attribute `contract`; None where it has none, or something else."""
     contract = getattr(module, "contract", None)
     if contract is None or callable(contract):  # a layer, or a method, of that name
-        if module not in _TRIED:
-            _TRIED[module] = tried_contract(module)
-        return _TRIED[module]
+        return None
     if not isinstance(contract, InputContract):
         raise UserError(
             f"generator {name} has a contract of type {type(contract).__name__}; "
-            "make it a gan_slimming.config.InputContract"
+            "make it a gan_slimming.InputContract"
         )
     return contract

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, known, size
 
 UPSAMPLING = ("nearest", "bilinear")
@@ -40,7 +41,7 @@ class UpBlock(nn.Module):
 
 
 class SnganGenerator(nn.Module):
-    """Noise to picture: (batch, latent) to (batch, 3, 32, 32), RGB in [-1, 1].
+    """Noise to image: (batch, latent) to (batch, 3, 32, 32), RGB in [-1, 1].
 
     Args:
         width: channels of every layer.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, size
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -26,8 +26,8 @@ class DownBlock(nn.Module):
 
     Args:
         channels: channels inside and out.
-        incoming: channels of the input; the first block, which sees the picture (3), does not
-            begin with a relu and halves the picture before c_sc.
+        incoming: channels of the input; the first block, which sees the image (3), does not
+            begin with a relu and halves the image before c_sc.
         down: halve height and width.
         wrap: puts spectral normalisation on a layer, or leaves it.
     """
@@ -50,9 +50,9 @@ class DownBlock(nn.Module):
 
 
 class SnganDiscriminator(nn.Module):
-    """One realness score, unbounded, for a picture: (batch, 3, 32, 32) in [-1, 1] to (batch, 1).
+    """One realness score, unbounded, for an image: (batch, 3, 32, 32) in [-1, 1] to (batch, 1).
 
-    Larger pictures pass as well: the features are summed over all pixels.
+    Larger images pass as well: the features are summed over all pixels.
 
     Args:
         width: channels of every layer.

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, known, size
 
 _BLOCK = re.compile(r"block\d+\.conv1\.weight")
@@ -46,7 +47,7 @@ class UpBlock(nn.Module):
 
 
 class SrganGenerator(nn.Module):
-    """Small picture to large: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
+    """Small image to large: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
 
     With n blocks: block1 is the first convolution, block2 to block(n+1) are residual,
     block(n+2) is the convolution behind them, block(n+3) enlarges; so the usual PyTorch code

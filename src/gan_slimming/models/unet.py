@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models.entry import Entry, StateDict, size
 from gan_slimming.models.initialisation import initialise
 
@@ -26,23 +27,23 @@ class Level(nn.Module):
         self.outermost = outermost
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to twice the channels; the outermost to a picture."""
+        """(batch, channels, height, width) to twice the channels; the outermost to an image."""
         inner = self.model(features)
         return inner if self.outermost else torch.cat((features, inner), 1)
 
 
 class UnetGenerator(nn.Module):
-    """Picture to picture: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """Image to image: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
 
     Height and width are multiples of 2 ** downs. Children stand at the official implementation's
     positions: model.model.0 the first convolution, model.model.1 the next level, and so on.
 
     The official programs draw with dropout on and with the batch's own statistics; evaluation
-    mode, as everywhere here, has neither, so that a picture does not depend on chance.
+    mode, as everywhere here, has neither, so that an image does not depend on chance.
 
     Args:
         width: channels of the first level; they double with each level, up to 8 * width.
-        downs: levels: 8 for pictures of 256 pixels, 7 for 128.
+        downs: levels: 8 for images of 256 pixels, 7 for 128.
         norm: 'batch', or 'instance' (without scale and shift; convolutions then have biases).
         dropout: layers of dropout in the innermost levels but one; they hold no weights.
     """

@@ -1,8 +1,8 @@
-"""Frozen classification networks that look at pictures: features for perceptual losses and metrics.
+"""Frozen classification networks that look at images: features for perceptual losses and metrics.
 
-Each takes pictures (batch, 3, height, width), RGB in [0, 1], applies its own normalisation in
+Each takes images (batch, 3, height, width), RGB in [0, 1], applies its own normalisation in
 float32, and gives feature maps by name, shallowest first. The weights never get a gradient; the
-pictures do.
+images do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.perceptual.weights import load_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,14 +31,14 @@ class _FrozenFeatures(nn.Module):
         self.features = nn.Sequential(OrderedDict(layers))
         self._taps = taps
 
-    def normalise(self, pictures: Tensor) -> Tensor:
-        """Pictures in [0, 1] to what the first layer was trained on."""
-        return pictures
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] to what the first layer was trained on."""
+        return images
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Pictures (batch, 3, height, width) in [0, 1] to {name: (batch, channels, h, w)}."""
-        with torch.autocast(pictures.device.type, enabled=False):
-            values = self.normalise(pictures.to(_wider(pictures.dtype)))
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (batch, 3, height, width) in [0, 1] to {name: (batch, channels, h, w)}."""
+        with torch.autocast(images.device.type, enabled=False):
+            values = self.normalise(images.to(_wider(images.dtype)))
         found: dict[str, Tensor] = {}
         for number, layer in self.features.named_children():
             values = layer(values)
@@ -70,7 +70,7 @@ class _FrozenFeatures(nn.Module):
 
 
 class _ImageNetFeatures(_FrozenFeatures):
-    """Features of a network trained on ImageNet-normalised pictures."""
+    """Features of a network trained on ImageNet-normalised images."""
 
     mean: Tensor
     std: Tensor
@@ -81,8 +81,8 @@ class _ImageNetFeatures(_FrozenFeatures):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
-    def normalise(self, pictures: Tensor) -> Tensor:
-        return (pictures - self.mean) / self.std
+    def normalise(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
 
 
 class Vgg16Features(_ImageNetFeatures):
@@ -92,7 +92,7 @@ class Vgg16Features(_ImageNetFeatures):
     """
 
     def __init__(self, state: Mapping[str, Tensor], imagenet_normalisation: bool = False) -> None:
-        """`imagenet_normalisation`: off by default, because the paper feeds [0, 1] unnormalised.
+        """`imagenet_normalisation`: off by default, because the paper inputs [0, 1] unnormalised.
 
         The weights were trained with it; switch it on for features as the network knows them, but
         then the paper's factors (beta = 20, 1e5) no longer fit.
@@ -111,8 +111,8 @@ class Vgg16Features(_ImageNetFeatures):
         self.imagenet_normalisation = imagenet_normalisation
         self._fill(state)
 
-    def normalise(self, pictures: Tensor) -> Tensor:
-        return super().normalise(pictures) if self.imagenet_normalisation else pictures
+    def normalise(self, images: Tensor) -> Tensor:
+        return super().normalise(images) if self.imagenet_normalisation else images
 
 
 class Vgg19Features(_FrozenFeatures):
@@ -149,8 +149,8 @@ class Vgg19Features(_FrozenFeatures):
             }
         )
 
-    def normalise(self, pictures: Tensor) -> Tensor:
-        return self.colours(pictures)
+    def normalise(self, images: Tensor) -> Tensor:
+        return self.colours(images)
 
 
 class _Fire(nn.Module):
@@ -196,13 +196,13 @@ class SqueezeNetFeatures(_ImageNetFeatures):
             self.classifier = nn.ModuleDict({"1": nn.Conv2d(512, classes, 1)})
         self._fill(state)
 
-    def logits(self, pictures: Tensor) -> Tensor:
-        """Class logits (batch, 1000) of pictures in [0, 1]; class 340 is zebra, 339 sorrel."""
+    def logits(self, images: Tensor) -> Tensor:
+        """Class logits (batch, 1000) of images in [0, 1]; class 340 is zebra, 339 sorrel."""
         if self.classifier is None:
             raise UserError(
                 "the SqueezeNet weights hold no classifier; give a file with classifier.1"
             )
-        maps = F.relu(self.classifier["1"](self.forward(pictures)["slice7"]))
+        maps = F.relu(self.classifier["1"](self.forward(images)["slice7"]))
         return maps.mean(dim=(2, 3))
 
 

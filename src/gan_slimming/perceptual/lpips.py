@@ -9,9 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
-from gan_slimming.perceptual.weights import SOURCES, load_weights
+from gan_slimming.perceptual.weights import SOURCES, find_weights, load_weights
 
 EPSILON = 1e-10
 """Added to the length of a feature vector, as in the original."""
@@ -20,10 +20,10 @@ EPSILON = 1e-10
 class Lpips(nn.Module):
     """d(a, b) = sum over layers of the mean over positions of w . (a^ - b^)^2.
 
-    a^, b^: feature vectors scaled to length one; w: one weight per channel, not negative. Pictures
+    a^, b^: feature vectors scaled to length one; w: one weight per channel, not negative. Images
     are RGB in [-1, 1]. The original's scaling layer, (x - shift) / scale with shift (-.030, -.088,
     -.188) and scale (.458, .448, .450), is exactly ImageNet's normalisation of (x + 1) / 2, which
-    the features apply. Frozen, differentiable in both pictures, computed in float32 behind the
+    the features apply. Frozen, differentiable in both images, computed in float32 behind the
     features.
     """
 
@@ -48,7 +48,7 @@ class Lpips(nn.Module):
         return super().train(False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two batches of pictures (batch, 3, height, width) in [-1, 1] to distances (batch,)."""
+        """Two batches of images (batch, 3, height, width) in [-1, 1] to distances (batch,)."""
         of_first = self.features((first + 1) / 2).values()
         of_second = self.features((second + 1) / 2).values()
         distances: list[Tensor] = []
@@ -79,6 +79,13 @@ def load_lpips(weights_folder: Path | None = None, download: bool = True) -> Lpi
     features = load_features("squeezenet", squeezenet, download=download)
     assert isinstance(features, SqueezeNetFeatures)
     return Lpips(features, load_weights("lpips", linear, download=download))
+
+
+def lpips_at_hand() -> Lpips | None:
+    """Return LPIPS-squeeze if its weights are on this machine; nothing is downloaded for it."""
+    if find_weights("squeezenet") is None or find_weights("lpips") is None:
+        return None
+    return load_lpips(download=False)
 
 
 def _inside(folder: Path, name: str) -> Path:

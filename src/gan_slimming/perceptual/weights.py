@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan_slimming.config import UserError
 from gan_slimming.data.files import cache_folder
+from gan_slimming.errors import UserError
 
 try:
     import fcntl

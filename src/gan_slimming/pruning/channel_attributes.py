@@ -15,13 +15,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from gan_slimming.pruning.groups import ChannelGroup, Numbers, owner_of
-from gan_slimming.pruning.pruned_norms import THINNED
+from gan_slimming.pruning.pruned_norms import PRUNED_NORMS
 
 NOTE = "remembered_numbers"
 """Where a cut module notes them."""
-OWN = set(THINNED.values())
+OWN = set(PRUNED_NORMS.values())
 """Layers of this package, whose numbers `slicing` sees to."""
-MOST = 4
+MAX_READINGS = 4
 """Readings of one class that are tried."""
 Axes = Mapping[tuple[str, int], np.ndarray]
 """(tensor, axis) -> the channels that stand on it."""
@@ -41,7 +41,9 @@ def readings(
         if not type(child).__module__.startswith("torch.") and type(child) not in OWN:
             classes[type(child)].append((path, child))
     found = {
-        f"{kind.__module__}.{kind.__qualname__}": list(islice(_of_class(same, axes, asked), MOST))
+        f"{kind.__module__}.{kind.__qualname__}": list(
+            islice(_of_class(same, axes, asked), MAX_READINGS)
+        )
         for kind, same in classes.items()
     }
     return {kind: meanings for kind, meanings in found.items() if meanings}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import operator_name
 from gan_slimming.graph.traced import OPERATOR
 from gan_slimming.pruning.blocks import residual_blocks
@@ -19,8 +19,9 @@ from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.pruned_norms import as_if_whole
 from gan_slimming.pruning.reparametrised import plain_copy
-from gan_slimming.pruning.required_gates import demanded, guard_unreadable
+from gan_slimming.pruning.required_gates import protect_unreadable, required
 from gan_slimming.pruning.verify_cut import hold_what_cannot_be_cut
+from gan_slimming.pruning.walk import propagate
 
 
 def find_groups(
@@ -35,7 +36,7 @@ def find_groups(
             'operator:NAME' for every call of an operator.
     Raises:
         UserError: an operator that the tables do not know, by name; a pattern without a match; a
-            trial cut that changes the function.
+            verified cut that changes the function.
     """
     names = [name for name, _ in module.named_modules(remove_duplicate=False)]
     for pattern in protect:
@@ -45,10 +46,10 @@ def find_groups(
                 f"{', '.join(name for name in names if name)[:100]} ..."
             )
     module = plain_copy(module)
-    walk = Propagation(as_if_whole(module), example, protect)
+    walk = propagate(as_if_whole(module), example, protect)
     _check_operators(walk, protect)
-    guard_unreadable(walk)
-    gates = demanded(walk)
+    protect_unreadable(walk)
+    gates = required(walk)
     groups = _groups(_rows(walk, gates), _reasons(walk))
     graph = GroupGraph(
         groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized,
@@ -111,7 +112,7 @@ def _rows(walk: Propagation, gates: Iterable[str]) -> dict[int, list[tuple[str, 
 
 def _reasons(walk: Propagation) -> dict[int, str]:
     reasons: dict[int, str] = {}
-    for slot, reason in walk.guarded.items():
+    for slot, reason in walk.protections.items():
         reasons.setdefault(walk.forest.find(slot), reason)
     return reasons
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 GATE = ".gate"
+SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
+"""Ends of the names of scales that a student adds to the tensors of its groups."""
 Renumber = Callable[[str, int, Tensor], tuple[Tensor, Tensor]]
 Numbers = dict[tuple[str, str], tuple[str, int]]
 """(module, its attribute) -> the (tensor, axis) whose channels it counts."""
@@ -123,6 +125,12 @@ def macs_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
     elements = elements_left(graph, alive)
     made = sum(factor * elements[name] for name, factor in graph.macs_per_element.items())
     return made + graph.fixed_macs
+
+
+def parameters_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
+    """Return the trainable numbers of the generator, without quantiser scales and buffers."""
+    elements = elements_left(graph, alive).items()
+    return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALES))
 
 
 def activations_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:

@@ -1,38 +1,41 @@
-"""Find the channels of any generator by one walk over its torch.export graph.
+"""What a walk over a generator's graph knows of its channels, and what operators say of them.
 
-Every place of every axis of a parameter is a slot in a union-find forest. Operators carry slots
-from tensor to tensor and tie those together that are one channel; what each of them does stands in
-the tables of `operators`. What the tables do not know is refused by name, never guessed.
-
-A channel may be removed only when it is exactly zero wherever other channels are mixed with it. The
-walk keeps, for every place, which gates would make it zero; where a place is read those gates are
-demanded, and where there are none the channel is guarded, with the reason.
+Every place of every axis of a parameter is a slot in a union-find forest. A channel may be removed
+only when it is exactly zero wherever other channels are mixed with it. So each place is known with
+the gates that would make it zero. Where a place is read, those gates are required; where there are
+none, the channel is protected, with the reason.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from torch import fx, nn
 
-from gan_slimming.config import UserError
-from gan_slimming.graph.nodes import Forest, Slots, operator_name, sharing_memory, value_of
-from gan_slimming.graph.traced import GATEABLE, OPERATOR, TracedModule
+from gan_slimming.graph.nodes import Forest, Slots, operator_name, value_of
+from gan_slimming.graph.traced import GATEABLE, TracedModule
 from gan_slimming.pruning.groups import GATE
 from gan_slimming.pruning.values import Factor, Value, Zeros, listed
 
+LAYERS = frozenset(
+    [f"{kind}{d}d" for kind in ("conv", "conv_transpose") for d in (1, 2, 3)] + ["linear"]
+)
+"""Calls whose weights cost multiply-accumulates."""
+
 
 class Propagation(TracedModule):
-    """One walk. `values[node]` is what is known of each tensor, a list where a call makes several.
+    """The state of one walk (`walk.propagate`).
 
     Attributes:
+        values: call -> what is known of its result, a list where it has several.
         axes: (parameter or buffer, axis) -> its slots. Shared tensors stand under one name.
         gates: gate -> its slots; '<layer>.gate', or '<parameter>@<axis>.gate'.
         reads: slots that are mixed with others, and what would make each zero there.
-        guarded: slot -> why its channel stays.
+        protections: slot -> why its channel stays.
         makers: call of a gateable layer -> its path.
         named: slots that went through a call that may name how many they are.
         unusual: whether anything happened beyond the ordinary life of a convolutional net.
@@ -46,7 +49,7 @@ class Propagation(TracedModule):
         self.gates: dict[str, Slots] = {}
         self.channel_axes: set[tuple[str, int]] = set()
         self.channel_slots: list[Slots] = []
-        self.guarded: dict[int, str] = {}
+        self.protections: dict[int, str] = {}
         self.reads: list[tuple[Slots, np.ndarray]] = []
         self.splits: list[tuple[Slots, list[int]]] = []
         self.named: list[Slots] = []
@@ -56,69 +59,6 @@ class Propagation(TracedModule):
         self.positions: dict[tuple[str, int], int] = defaultdict(int)
         self.quantized: list[str] = []
         self.static: set[fx.Node] = set()
-        for node in self.graph.nodes:
-            self.visit(node)
-        self._resolve_splits()
-
-    # -- the walk ----------------------------------------------------------------------------
-
-    def visit(self, node: fx.Node) -> None:
-        if node.op == "placeholder":
-            self.values[node] = self._placeholder(node)
-        elif node.op == "output":
-            for value in self.inputs(node):
-                self.guard_all(value, "it is the output")
-        else:
-            if all(source in self.static for source in node.all_input_nodes):
-                self.static.add(node)
-            self.values[node] = self._called(node)
-            if operator_name(node).endswith("_"):
-                self._changed_in_place(node)
-
-    def _called(self, node: fx.Node) -> Value | list[Value]:
-        from gan_slimming.pruning.operators import ORDINARY, handler_of
-
-        name, path = operator_name(node), self.path(node)
-        if self.protected(name, path):
-            return self.barrier(node, "the user protects it")
-        if kind := self.kept_whole(path):
-            return self.barrier(node, f"nn.{kind} is kept whole")
-        handler = handler_of(name)
-        live = any(value.factors for value in self.inputs(node))
-        ordinary = name in ORDINARY and not self._counts_channels(node)
-        if live and not ordinary and node not in self.static:
-            self.unusual = True
-        if handler is not None:
-            return self._settled(handler(self, node))
-        if not live:
-            return self.barrier(node, "it is a constant")
-        if node in self.static or self._all_guarded(node):
-            return self.barrier(node, f"operator '{name}' is not understood")
-        way = path or OPERATOR + name
-        raise UserError(
-            f"operator '{name}' in module '{path or type(self.module).__name__}' is not "
-            f"understood, so channels cannot be followed through it; exclude it with "
-            f"--protect '{way}'"
-        )
-
-    def _counts_channels(self, node: fx.Node) -> bool:
-        """Whether a number in the call could be made of the number of channels: C, its root, ..."""
-        sizes = {size for v in self.inputs(node) for f in v.factors for size in f.slots.shape}
-        for number in node.args[:2]:
-            if isinstance(number, (int, float)) and number not in (0, 1) and sizes - {1}:
-                powers = np.abs(np.array([number, 1 / number, number**2, 1 / number**2], float))
-                if any(np.isclose(powers, size, rtol=1e-6).any() for size in sizes - {1}):
-                    return True
-        return False
-
-    def _settled(self, found: Value | list[Value]) -> Value | list[Value]:
-        """Without factors whose channels have all been tied into one, which has to stay."""
-        if isinstance(found, list):
-            return [value for part in found if isinstance(value := self._settled(part), Value)]
-        for factor in found.factors:
-            if not factor.varies:
-                self.guard(factor.slots, "all its channels are tied into one")
-        return Value(tuple(f for f in found.factors if f.varies), found.fixed)
 
     def inputs(self, node: fx.Node) -> Iterator[Value]:
         """What is known of every tensor that a call takes."""
@@ -133,13 +73,13 @@ class Propagation(TracedModule):
 
     # -- what operators say about slots ------------------------------------------------------
 
-    def guard(self, slots: Slots, reason: str) -> None:
+    def protect(self, slots: Slots, reason: str) -> None:
         for slot in np.unique(slots).tolist():
-            self.guarded.setdefault(slot, reason)
+            self.protections.setdefault(slot, reason)
 
-    def guard_all(self, value: Value, reason: str) -> None:
+    def protect_all(self, value: Value, reason: str) -> None:
         for factor in value.factors:
-            self.guard(factor.slots, reason)
+            self.protect(factor.slots, reason)
 
     def join(self, left: Slots, right: Slots) -> None:
         self.forest.join(*np.broadcast_arrays(left, right))
@@ -155,7 +95,7 @@ class Propagation(TracedModule):
                 if not isinstance(self.state[fqn], nn.Parameter):
                     continue
                 self.axes[(fqn, axis)] = self.forest.fresh(1)
-                self.guard(self.axes[(fqn, axis)], "it is a single channel")
+                self.protect(self.axes[(fqn, axis)], "it is a single channel")
             self.channel_axes.add((fqn, axis))
 
     def are_channels(self, weight: Value, axes: Sequence[int]) -> None:
@@ -171,17 +111,15 @@ class Propagation(TracedModule):
 
     def barrier(self, node: fx.Node, reason: str) -> Value | list[Value]:
         """Nothing is followed through this call: what enters stays, what leaves is fixed."""
-        from gan_slimming.pruning.operators.weighted import LAYERS, count
-
         for value in self.inputs(node):
-            self.guard_all(value, reason)
+            self.protect_all(value, reason)
         for source in node.all_input_nodes:
             if source.name in self.tensors:
                 fqn = self.tensors[source.name]
                 axes = range(min(value_of(source).dim(), 2)) if self.known_tensor(fqn) else ()
                 self.channels_on(fqn, *axes)
         if operator_name(node) in LAYERS:
-            count(self, node)
+            self.count_layer(node)
         made = node.meta.get("val")
         if isinstance(made, (list, tuple)):
             return [Value(fixed=reason) for _ in made]
@@ -190,6 +128,51 @@ class Propagation(TracedModule):
     def known_tensor(self, fqn: str) -> bool:
         """Whether this is a weight of a layer, whose axes are reported even when they all stay."""
         return isinstance(self.state[fqn], nn.Parameter)
+
+    # -- costs -------------------------------------------------------------------------------
+
+    def count_layer(self, node: fx.Node) -> None:
+        """Note what one element of a weight costs, and whether the layer can be quantised."""
+        weight = node.args[1]
+        assert isinstance(weight, fx.Node)
+        fqn, made = self._stored(weight), value_of(node)
+        if fqn is None:
+            return
+        is_linear, transposed = operator_name(node) == "linear", "transpose" in operator_name(node)
+        spot = value_of(node.args[0]) if transposed else made
+        pixels, written = (
+            (prod(made.shape[1:-1]), prod(made.shape[1:-1]))
+            if is_linear
+            else (prod(spot.shape[2:]), prod(made.shape[2:]))
+        )
+        self.macs[fqn] += pixels
+        if weight.name not in self.tensors:
+            return
+        self.positions[(fqn, 1 if transposed else 0)] += written
+        path = self.path(node)
+        layer = self.module.get_submodule(path)
+        own = type(layer) in GATEABLE and layer._parameters.get("weight") is self.state[fqn]
+        if own and path not in self.quantized and path not in self.strangers:
+            self.quantized.append(path)
+
+    def _stored(self, weight: fx.Node) -> str | None:
+        """Return the tensor that a weight is or is computed from, element by element; or None.
+
+        A weight that is scaled or modulated on its way has its parameter's axes, give or take
+        those of length one.
+        """
+        if weight.name in self.tensors:
+            return self.tensors[weight.name]
+        found, waiting, seen = set(), [weight], set()
+        while waiting:
+            node = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            waiting += node.all_input_nodes
+            if node.name in self.tensors and _long_axes(node) == _long_axes(weight):
+                found.add(self.tensors[node.name])
+        return found.pop() if len(found) == 1 else None
 
     # -- gates -------------------------------------------------------------------------------
 
@@ -219,80 +202,6 @@ class Propagation(TracedModule):
         """The channel that each slot belongs to, after all joins."""
         return self.forest.roots(slots)
 
-    # -- bookkeeping -------------------------------------------------------------------------
 
-    def _placeholder(self, node: fx.Node) -> Value:
-        if node.name not in self.tensors:
-            if node.name in self.constants:
-                self.static.add(node)
-                return Value()
-            return Value(fixed="it is the input")
-        self.static.add(node)
-        fqn = self.tensors[node.name]
-        shape = value_of(node).shape
-        factors = []
-        for axis, size in enumerate(shape):
-            if size < 2:
-                continue
-            if (fqn, axis) not in self.axes:
-                self.axes[(fqn, axis)] = self.forest.fresh(size)
-                if fqn not in self.saved:
-                    why = "it meets a buffer that is not saved"
-                    self.guard(self.axes[(fqn, axis)], why)
-            slots = self.axes[(fqn, axis)]
-            grid = slots.reshape([size if a == axis else 1 for a in range(len(shape))])
-            factors.append(Factor(grid, np.full_like(grid, self._parameter_zero(fqn, axis, slots))))
-        return Value(tuple(factors), "it is a parameter")
-
-    def _parameter_zero(self, fqn: str, axis: int, slots: Slots) -> int:
-        """A parameter can be gated where no layer's own gate stands on it."""
-        tensor = self.state[fqn]
-        owners = [owner for owner, own in self.owners.items() if id(tensor) in own]
-        layers = [type(self.module.get_submodule(owner)) for owner in owners]
-        if not isinstance(tensor, nn.Parameter) or not tensor.is_floating_point():
-            return self.zeros.never("a buffer is added to it")
-        if any(layer in GATEABLE for layer in layers):
-            return self.zeros.never("its weight is used outside of its layer")
-        name = f"{fqn}@{axis}{GATE}"
-        self.gates[name] = slots
-        return self.zeros.intern(frozenset({name}))
-
-    def _all_guarded(self, node: fx.Node) -> bool:
-        kept = self.roots(np.array(list(self.guarded), dtype=np.int64))
-        slots = [factor.slots.ravel() for value in self.inputs(node) for factor in value.factors]
-        return bool(np.isin(self.roots(np.concatenate(slots)), kept).all())
-
-    def _changed_in_place(self, node: fx.Node) -> None:
-        """The tensor itself has another value now; what else reads its memory is not followed."""
-        from gan_slimming.pruning.operators import VIEWS, keeps_zero
-
-        target = node.args[0]
-        assert isinstance(target, fx.Node)
-        aliases = sharing_memory(target, VIEWS)
-        same = sharing_memory(target, frozenset())
-        for alias in same:
-            self.values[alias] = self.values[node]
-        if keeps_zero(operator_name(node)):
-            return
-        late = [
-            alias
-            for alias in aliases - same
-            if self.order[alias] < self.order[node]
-            and any(self.order[user] > self.order[node] for user in alias.users)
-        ]
-        for alias in (*late, node) if late else ():
-            for value in listed(self.values[alias]):
-                self.guard_all(value, "a part of it is changed in place")
-
-    def _resolve_splits(self) -> None:
-        """Where nothing has said which axis of a view counts channels, the longest one does."""
-        for slots, axes in self.splits:
-            while True:
-                roots = self.roots(slots)
-                varied = [a for a in axes if bool((roots != roots.take([0], a)).any())]
-                if len(varied) < 2:
-                    break
-                carrier = max(varied, key=lambda axis: (slots.shape[axis], axis))
-                for axis in varied:
-                    if axis != carrier:
-                        self.join(slots.take([0], axis), slots)
+def _long_axes(node: fx.Node) -> list[int]:
+    return [size for size in value_of(node).shape if size > 1]

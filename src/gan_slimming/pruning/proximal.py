@@ -47,7 +47,7 @@ def shrink_gates(
 def channel_prices(groups: Sequence[ChannelGroup], measure: Measure) -> list[float]:
     """What one channel of each group costs now, relative to the mean over all channels.
 
-    The price of a group falls as its neighbours shrink, so prices are taken anew at every step.
+    The price of a group falls as its neighbours downscale, so prices are taken anew at every step.
     """
     whole = measure({})
     unit = []

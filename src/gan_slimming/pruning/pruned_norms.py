@@ -23,7 +23,7 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class ThinnedGroupNorm(nn.GroupNorm):
+class PrunedGroupNorm(nn.GroupNorm):
     """GroupNorm of one group that had `whole_channels` channels before any were cut."""
 
     whole_channels: int
@@ -36,7 +36,7 @@ class ThinnedGroupNorm(nn.GroupNorm):
         return f"{super().extra_repr()}, whole_channels={self.whole_channels}"
 
 
-class ThinnedLayerNorm(nn.LayerNorm):
+class PrunedLayerNorm(nn.LayerNorm):
     """LayerNorm over a last axis that was `whole_channels` long before any of it was cut."""
 
     whole_channels: int
@@ -49,9 +49,9 @@ class ThinnedLayerNorm(nn.LayerNorm):
         return f"{super().extra_repr()}, whole_channels={self.whole_channels}"
 
 
-THINNED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.GroupNorm: ThinnedGroupNorm,
-    nn.LayerNorm: ThinnedLayerNorm,
+PRUNED_NORMS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.GroupNorm: PrunedGroupNorm,
+    nn.LayerNorm: PrunedLayerNorm,
 }
 """Norm -> what it becomes by the first cut. Exact types: a subclass may compute something else."""
 
@@ -66,7 +66,7 @@ def is_over_channels(layer: object) -> bool:
 def normalise_over_channels(
     layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None
 ) -> Tensor:
-    """What a GroupNorm or LayerNorm, thinned or not, computes with this scale and shift."""
+    """What a GroupNorm or LayerNorm, pruned or not, computes with this scale and shift."""
     grouped, whole = isinstance(layer, nn.GroupNorm), getattr(layer, "whole_channels", None)
     if whole is None and grouped:
         return F.group_norm(values, layer.num_groups, weight, bias, layer.eps)
@@ -99,7 +99,7 @@ def thin(layer: Any, left: int) -> None:
         layer.num_channels = left
     else:
         layer.normalized_shape = (left,)
-    layer.__class__ = THINNED.get(type(layer), type(layer))
+    layer.__class__ = PRUNED_NORMS.get(type(layer), type(layer))
 
 
 def as_if_whole(module: Module) -> Module:
@@ -107,7 +107,7 @@ def as_if_whole(module: Module) -> Module:
 
     For a walk over channels, to which it is all one how many there were.
     """
-    plain = {thinned: norm for norm, thinned in THINNED.items()}
+    plain = {pruned: norm for norm, pruned in PRUNED_NORMS.items()}
     if not any(type(layer) in plain for layer in module.modules()):
         return module
     module = copy.deepcopy(module)

@@ -10,9 +10,9 @@ from gan_slimming.pruning.groups import GATE
 from gan_slimming.pruning.propagation import Propagation
 
 
-def demanded(walk: Propagation) -> set[str]:
+def required(walk: Propagation) -> set[str]:
     """Gates of channels that may die; layers that share a tensor have theirs together."""
-    kept = walk.roots(np.array(list(walk.guarded), dtype=np.int64))
+    kept = walk.roots(np.array(list(walk.protections), dtype=np.int64))
     channels = np.setdiff1d(walk.channel_roots(), kept)
     gates: set[str] = set()
     for slots, zero in walk.reads:
@@ -22,13 +22,13 @@ def demanded(walk: Propagation) -> set[str]:
     return gates | _partners(walk, gates)
 
 
-def guard_unreadable(walk: Propagation) -> None:
-    """Guard what is read and would not be zero."""
+def protect_unreadable(walk: Propagation) -> None:
+    """Protect what is read and would not be zero."""
     for slots, zero in walk.reads:
         for number in np.unique(zero).tolist():
             gates, why = walk.zeros.table[number]
             if gates is None:
-                walk.guard(slots[zero == number], why)
+                walk.protect(slots[zero == number], why)
 
 
 def _partners(walk: Propagation, gates: Iterable[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A trial cut: does the module without some channels compute what it does with them at zero?
+"""A verified cut: does the module without some channels compute what it does with them at zero?
 
 The graph of a module does not tell whether its forward writes `x.view(n, 128, 8, 8)` or
 `x.view(n, -1, 8, 8)`. So generators that do anything unusual are cut once for trial, in float64, on
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.pruning.channel_attributes import readings, renumber
 from gan_slimming.pruning.groups import (
     GATE,
@@ -36,7 +36,7 @@ NAMED = (
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """Largest difference, relative to the largest output."""
 SMALL = 64
-"""Pixels a side to which pictures are halved for the trial."""
+"""Pixels a side to which images are halved for the trial."""
 
 
 def hold_what_cannot_be_cut(
@@ -56,7 +56,7 @@ def hold_what_cannot_be_cut(
     Raises:
         UserError: other groups whose removal changes the function.
     """
-    trial = _Trial.of(module, example, graph)
+    trial = _CutCheck.of(module, example, graph)
     if trial is None or trial.passes(graph.prunable):
         return
     suspects = [group for group in graph.prunable if group.name in named]
@@ -85,7 +85,7 @@ def _module_of(group: ChannelGroup) -> str:
 
 
 @dataclass
-class _Trial:
+class _CutCheck:
     """A copy of the module with random parameters, and what it is tried on."""
 
     module: nn.Module
@@ -95,8 +95,8 @@ class _Trial:
     trouble: str = ""
 
     @classmethod
-    def of(cls, module: nn.Module, example: tuple[Any, ...], graph: GroupGraph) -> _Trial | None:
-        """On small pictures and in float64, or as the example is where its forward insists on that.
+    def of(cls, module: nn.Module, example: tuple[Any, ...], graph: GroupGraph) -> _CutCheck | None:
+        """On small images and in float64, or as the example is where its forward insists on that.
 
         Raises:
             UserError: no numbers come out that could be compared.
@@ -241,7 +241,7 @@ def _randomised(module: nn.Module) -> nn.Module:
 
 
 def _drawn(value: Any, dtype: torch.dtype, low: float, small: bool) -> Any:
-    """Random numbers from `low` to 1 in place of a tensor's; where asked, a picture of 64 or so."""
+    """Random numbers from `low` to 1 in place of a tensor's; where asked, an image of 64 or so."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value
     shape = list(value.shape)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
 
-FOLLOW = 0.1
+SCALE_RATE = 0.1
 """How far the scale of an output moves in a step towards what the batch needs."""
-LEAST = 1e-12
-"""The least scale of an output, for a channel that gives nothing but zeros."""
+MIN_SCALE = 1e-12
+"""Least scale of an output, for a channel of zeros."""
 
 
 class _RoundToGrid(torch.autograd.Function):
@@ -177,7 +177,7 @@ class WeightQuantizer(Quantizer):
         if self.observing:
             return weight
         if self.training:
-            self.follow(weight)
+            self.update(weight)
         scale = along(self.scale, self.axis, weight.dim())
         rounded = quantize(weight, scale, *self.codes) * scale
         if not self.training:
@@ -185,7 +185,7 @@ class WeightQuantizer(Quantizer):
         return weight + (rounded - weight).detach()
 
     @torch.no_grad()
-    def follow(self, weight: Tensor) -> None:
+    def update(self, weight: Tensor) -> None:
         """Take the scale from this weight."""
         self.scale.copy_(weight_scale(weight, self.axis, self.bits))
 
@@ -221,7 +221,7 @@ class OutputQuantizer(Quantizer):
     def forward(self, values: Tensor) -> Tensor:
         """(..., channels, *spatial) in, the same shape out, on the quantiser's grid."""
         if self.observing or self.training:
-            self.follow(values)
+            self.update(values)
         if self.observing:
             return values
         return _RoundToGrid.apply(  # pyright: ignore
@@ -229,16 +229,16 @@ class OutputQuantizer(Quantizer):
         )
 
     @torch.no_grad()
-    def follow(self, values: Tensor) -> None:
+    def update(self, values: Tensor) -> None:
         """Move the scale towards this batch's; while calibrating, to the greatest of all."""
         axis = values.dim() - self.dims - 1
         others = [dim for dim in range(values.dim()) if dim != axis]
         largest = values.detach().abs().amax(dim=others).to(self.scale.dtype) / self.codes[1]
-        largest = largest.clamp_min(LEAST)
+        largest = largest.clamp_min(MIN_SCALE)
         if self.observing:
             self.scale.copy_(torch.maximum(self.scale, largest) if self._seen else largest)
         else:
-            self.scale.lerp_(largest, FOLLOW)
+            self.scale.lerp_(largest, SCALE_RATE)
         self._seen = True
 
     def extra_repr(self) -> str:

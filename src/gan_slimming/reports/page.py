@@ -1,4 +1,4 @@
-"""One self-contained page: pictures side by side, figures and charts under them. No network."""
+"""One self-contained page: images side by side, figures and charts under them. No network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from jinja2 import Environment
 from PIL import Image
 from torch import Tensor
+
+from gan_slimming.data.files import write_atomically
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
@@ -30,7 +32,7 @@ PAGE = """<!doctype html>
 </style></head><body>
 <h1>{{ title }}</h1><p class="lead">{{ lead }}</p>
 <div class="row head">{% for name in columns %}<div>{{ name }}</div>{% endfor %}</div>
-{% for row in rows %}<div class="row">{% for uri in row.pictures %}<img src="{{ uri }}"
+{% for row in rows %}<div class="row">{% for uri in row.images %}<img src="{{ uri }}"
  alt="{{ row.name }}: {{ columns[loop.index0] }}" title="{{ row.name }}">{% endfor %}</div>
 {% endfor %}
 <table><tr>{% for cell in table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
@@ -45,10 +47,10 @@ PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures to be seen side by side: each (3, height, width) RGB in [-1, 1]."""
+    """Images to be seen side by side: each (3, height, width) RGB in [-1, 1]."""
 
     name: str
-    pictures: Sequence[Tensor]
+    images: Sequence[Tensor]
 
 
 def write_page(
@@ -65,13 +67,13 @@ def write_page(
     """Write the page, whole or not at all.
 
     Args:
-        columns: what the pictures of a row are.
+        columns: what the images of a row are.
         table: its first line is the heading.
         charts: <svg> elements of `charts`, which has escaped their text.
         notes: the protocol: how each figure was measured.
     """
     drawn: list[Mapping[str, object]] = [
-        {"name": row.name, "pictures": [data_uri(p) for p in row.pictures]} for row in rows
+        {"name": row.name, "images": [data_uri(p) for p in row.images]} for row in rows
     ]
     page = (
         Environment(autoescape=True)
@@ -86,15 +88,13 @@ def write_page(
             notes=notes,
         )
     )
-    unfinished = path.with_suffix(path.suffix + ".part")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_atomically(path, page.encode())
 
 
-def data_uri(picture: Tensor) -> str:
-    """A picture (3, height, width) RGB in [-1, 1] as a PNG inside a URL."""
-    pixels = ((picture.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round()
-    image = Image.fromarray(pixels.permute(1, 2, 0).numpy().astype(np.uint8))
+def data_uri(image: Tensor) -> str:
+    """An image (3, height, width) RGB in [-1, 1] as a PNG inside a URL."""
+    pixels = ((image.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round()
+    file = Image.fromarray(pixels.permute(1, 2, 0).numpy().astype(np.uint8))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    file.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

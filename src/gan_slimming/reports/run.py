@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_slimming.data.image_files import read_picture
+from gan_slimming.data.image_files import read_image
 from gan_slimming.reports.charts import bars, curves
 from gan_slimming.reports.page import Row, write_page
 from gan_slimming.serialization.generator_file import read_header
-from gan_slimming.serialization.resolve import GENERATOR_FILE
-from gan_slimming.training.run_folder import CONFIG, read_run
+from gan_slimming.serialization.run_folder import RunFolder
 
-PAGE = "report.html"
 QUALITY = {"lpips": "lower is nearer", "psnr": "dB, higher is nearer", "l1": "lower is nearer"}
 
 
@@ -29,13 +26,11 @@ def report(folder: str | Path, output: str | Path | None = None) -> dict[str, An
     Raises:
         UserError: no run folder.
     """
-    folder = Path(folder)
-    page = Path(output) if output else folder / PAGE
-    run, record = read_run(folder)
-    metrics = read_metrics(folder)
-    file = folder / "summary.json"
-    summary = json.loads(file.read_text()) if file.is_file() else {}
-    rows = _samples(folder)
+    run_folder = RunFolder(folder)
+    page = Path(output) if output else run_folder.report
+    run, record = run_folder.read_config()
+    metrics, summary = run_folder.read_metrics(), run_folder.read_summary()
+    rows = _samples(run_folder)
     done = int(metrics[-1]["step"]) if metrics else 0
     environment = record["environment"]
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
@@ -46,21 +41,15 @@ def report(folder: str | Path, output: str | Path | None = None) -> dict[str, An
         columns=rows[0].name.split("_")[1:] if rows else (),
         rows=rows,
         table=_table(summary),
-        charts=[*_curves(metrics), *_widths(folder, record.get("channels", {}))],
+        charts=[*_curves(metrics), *_widths(run_folder, record.get("channels", {}))],
         notes=[
             *([_protocol(summary["protocol"])] if "protocol" in summary else []),
             f"{done} steps, seed {run.seed}, on {environment['processor']}, "
-            f"{environment['gpu'] or 'no GPU'}; {versions}. All settings are in {CONFIG}.",
+            f"{environment['gpu'] or 'no GPU'}; {versions}. "
+            f"All settings are in {run_folder.config.name}.",
         ],
     )
     return {"report": str(page), "steps": done, "finished": bool(summary), **summary}
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; one that is being written is left out."""
-    file = folder / "metrics.jsonl"
-    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _lead(summary: Mapping[str, Any]) -> str:
@@ -81,11 +70,11 @@ def _table(summary: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _samples(folder: Path) -> list[Row]:
-    """Each sample is a file of pictures side by side; its name lists them: 00_teacher_student."""
+def _samples(folder: RunFolder) -> list[Row]:
+    """Each sample is a file of images side by side; its name lists them: 00_teacher_student."""
     rows = []
-    for file in sorted((folder / "samples").glob("*_teacher_student.png")):
-        strip = read_picture(file).rgb
+    for file in sorted(folder.samples.glob("*_teacher_student.png")):
+        strip = read_image(file).rgb
         rows.append(Row(file.stem, list(strip.chunk(file.stem.count("_"), dim=2))))
     return rows
 
@@ -97,11 +86,14 @@ def _curves(metrics: list[dict[str, float]]) -> list[str]:
         return [(row["step"], row[key]) for row in metrics if row.get(key) is not None]
 
     charts = [
-        curves(f"{key} to the teacher, pictures held out ({sense})", {key: line(key)})
+        curves(f"{key} to the teacher, images held out ({sense})", {key: line(key)})
         for key, sense in QUALITY.items()
         if line(key)
     ]
-    terms = {key: line(key) for key in ("distance", "pixel", "adversarial", "critic")}
+    terms = {
+        key: line(key) for key in ("distance", "pixel", "adversarial", "discriminator", "critic")
+    }
+    # 'critic' is the discriminator's name in runs of version 0.1.
     if terms["distance"]:
         charts.append(curves("terms of the loss", terms))
     if line("macs"):
@@ -109,12 +101,11 @@ def _curves(metrics: list[dict[str, float]]) -> list[str]:
     return charts
 
 
-def _widths(folder: Path, teacher: Mapping[str, int]) -> list[str]:
+def _widths(folder: RunFolder, teacher: Mapping[str, int]) -> list[str]:
     """Channels kept of each of the teacher's groups, from the artifact's channel map."""
-    file = folder / GENERATOR_FILE
-    if not file.is_file() or not teacher:
+    if not folder.generator.is_file() or not teacher:
         return []
-    kept = read_header(file)["channel_map"]
+    kept = read_header(folder.generator)["channel_map"]
     rows = [(name, len(kept.get(name, ())), total) for name, total in teacher.items()]
     return [bars("channels kept, by group", rows)]
 

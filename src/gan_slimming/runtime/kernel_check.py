@@ -22,6 +22,7 @@ import openvino
 from openvino import opset13 as ops
 
 from gan_slimming.config import InputContract
+from gan_slimming.data.dummy import dummy_arrays, dummy_image
 from gan_slimming.runtime.flips import nudged, only_flips
 from gan_slimming.runtime.openvino_int8 import (
     INT8_KERNELS,
@@ -38,8 +39,8 @@ from gan_slimming.runtime.openvino_int8 import (
 
 IMAGE_SIZE = 64
 """Least height and width, in pixels, of the image that is made up."""
-LEAST = 1e-3
-"""Mean difference of the whole image, over its spread, that is not looked into."""
+MIN_DIFFERENCE = 1e-3
+"""Mean difference of the whole image, over its spread; less is not looked into."""
 MEAN, LARGEST = 0.02, 0.1
 """Greatest mean difference of a piece over its values' spread, and greatest one over their range.
 A flip here and there stays far below; a lost zero point or scale is far above."""
@@ -69,7 +70,7 @@ def check_layers(
         with suppress(RuntimeError):  # what cannot even run shows as a whole
             suspects |= _wrong_pieces(read_model(source), cut, exact, settings) - wrong
     # A cut may bring out a fault that the whole does not have: float has to help the whole as well.
-    if suspects and exact.error(wrong) > 2 * exact.error(wrong | suspects) + LEAST:
+    if suspects and exact.error(wrong) > 2 * exact.error(wrong | suspects) + MIN_DIFFERENCE:
         wrong |= suspects
     if wrong < names and not exact.is_near(wrong):
         near = exact.is_near
@@ -247,32 +248,15 @@ def is_near(made: np.ndarray, expected: np.ndarray) -> bool:
 
 def made_up_inputs(model: Any, contract: InputContract | None) -> list[np.ndarray]:
     """Return an image of patches and some noise, or a latent and a class, a batch of one."""
-    random = np.random.default_rng(0)
-    if contract is not None and contract.latent_size:
-        noise = random.standard_normal((1, contract.latent_size), np.float32)
-        return [noise, np.zeros(1, np.int64)][: 2 if contract.classes else 1]
     if contract is not None:
-        step = contract.multiple_of
-        side = -(-max(IMAGE_SIZE, contract.min_size) // step) * step
-        return [_image((1, contract.channels, side, side), contract.low, contract.high)]
+        return list(dummy_arrays(contract, contract.next_side(IMAGE_SIZE)))
     given = []
     for port in model.inputs:
         axes = [(d.get_length() if d.is_static else 0) for d in port.get_partial_shape()]
         shape = [length or (IMAGE_SIZE if axis > 1 else 1) for axis, length in enumerate(axes)]
         real = port.get_element_type().is_real()
-        given.append(_image(tuple(shape), -1, 1) if real else np.zeros(shape, np.int64))
+        given.append(dummy_image(tuple(shape), -1, 1) if real else np.zeros(shape, np.int64))
     return given
-
-
-def _image(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
-    random = np.random.default_rng(0)
-    values = random.random(shape, np.float32)
-    if len(shape) == 4:
-        height, width = shape[2:]
-        patches = random.random((*shape[:2], 4, 4), np.float32)
-        patches = patches.repeat(-(-height // 4), 2).repeat(-(-width // 4), 3)
-        values = 0.9 * patches[..., :height, :width] + 0.1 * values
-    return low + (high - low) * values
 
 
 if __name__ == "__main__":

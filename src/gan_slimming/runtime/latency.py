@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 Call = Callable[[], Any]
 Load = Callable[[Any], tuple[Call, Callable[[], dict[str, Any]]]]

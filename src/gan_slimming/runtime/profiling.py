@@ -25,7 +25,7 @@ class ExecutedLayer:
 
     @property
     def computes(self) -> bool:
-        """Whether it multiplies weights with pictures."""
+        """Whether it multiplies weights with images."""
         return self.kind in ("Convolution", "Deconvolution", "MatMul", "FullyConnected")
 
 
@@ -90,7 +90,7 @@ def _onnx_times(session: Any) -> list[dict[str, Any]]:
 
 
 FLOAT_KINDS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "MatMul", "FusedGemm")
-"""ONNX Runtime's operators that multiply weights with pictures in float."""
+"""ONNX Runtime's operators that multiply weights with images in float."""
 
 
 def float_kernels(native: Any, layers: list[dict[str, Any]]) -> list[str]:

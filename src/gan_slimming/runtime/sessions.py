@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.runtime.openvino_int8 import (
     INT8_KERNELS,
     all_in_float,
@@ -28,7 +29,7 @@ NAMED = 3
 KEY = "gan_slimming"
 """The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
 Run = Callable[..., np.ndarray]
-"""Inputs in the generator's order, to its pictures."""
+"""Inputs in the generator's order, to its images."""
 
 
 class KernelWarning(UserWarning):
@@ -51,7 +52,7 @@ class RuntimeModel:
     Attributes:
         runtime: onnxruntime or openvino.
         threads: CPU threads that it works with.
-        contract: the picture that it takes and gives.
+        contract: the image that it takes and gives.
         metadata: what export wrote into the file; empty for a file of another maker.
         size_bytes: of the file, its weights included.
         run: the runtime's function.
@@ -70,7 +71,7 @@ class RuntimeModel:
     float_layers: tuple[str, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """Pictures in the generator's own convention, to the same; or noise, and classes."""
+        """Images in the generator's own convention, to the same; or noise, and classes."""
         whole = np.issubdtype
         kinds = (np.int64 if whole(x.dtype, np.integer) else np.float32 for x in inputs)
         return self.run(*map(np.ascontiguousarray, inputs, kinds))

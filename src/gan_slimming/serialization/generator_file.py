@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
 from gan_slimming.data.files import write_atomically
-from gan_slimming.models.checkpoints import one_line
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.pruning.channel_attributes import noted_numbers
 from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.pruning.channel_attributes import restore_numbers
 from gan_slimming.pruning.groups import owner_of
 from gan_slimming.pruning.reparametrised import make_plain

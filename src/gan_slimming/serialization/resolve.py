@@ -1,4 +1,4 @@
-"""From the MODEL of a command line to a generator, and from any generator to canonical pictures."""
+"""What MODEL names on a command line, and the device that it goes to."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.data import from_contract
-from gan_slimming.data.inputs import to_inputs
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.models import (
     load_generator,
     registered,
     registered_discriminators,
-    spec_of,
 )
 from gan_slimming.serialization.generator_file import load_generator_file
-
-GENERATOR_FILE = "generator.safetensors"
-"""What a run folder keeps its generator in."""
+from gan_slimming.serialization.run_folder import GENERATOR, RunFolder
 
 KINDS = (
     "a run folder, its generator.safetensors, NAME:WEIGHTS (cartoongan:Hayao.pth), "
@@ -38,24 +33,6 @@ WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 class RandomWeightsWarning(UserWarning):
     """A generator was named without weights."""
-
-
-class CanonicalGenerator(nn.Module):
-    """A generator that takes what data.feeds gives and gives RGB in [-1, 1].
-
-    Args:
-        generator: pictures, or noise, to pictures (batch, 3, height, width).
-        contract: what it takes and gives; None asks its `.spec` or `.contract`.
-    """
-
-    def __init__(self, generator: nn.Module, contract: InputContract | None = None) -> None:
-        super().__init__()
-        self.generator = generator
-        self.contract = contract or spec_of(generator).contract
-
-    def forward(self, *fed: Tensor) -> Tensor:
-        """Pictures (batch, 3, height, width) RGB in [-1, 1], or latents, to pictures as these."""
-        return from_contract(self.generator(*to_inputs(fed, self.contract)), self.contract)
 
 
 def resolve_model(
@@ -109,12 +86,13 @@ def model_file(model: str | Path) -> Path | None:
     """
     path = Path(model)
     if path.is_dir():
-        if not (path / GENERATOR_FILE).is_file():
+        file = RunFolder(path).generator
+        if not file.is_file():
             raise UserError(
-                f"{path} holds no {GENERATOR_FILE}; give a finished run folder, or finish this "
+                f"{path} holds no {file.name}; give a finished run folder, or finish this "
                 "run with --resume"
             )
-        return path / GENERATOR_FILE
+        return file
     if path.is_file():
         return path
     inline = split_generator(str(model))[1]
@@ -122,7 +100,7 @@ def model_file(model: str | Path) -> Path | None:
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' -> the first accelerator, else the CPU; other names as torch knows them.
+    """Return the device of a name; 'auto' is the first accelerator, else the CPU.
 
     Raises:
         UserError: the device is unknown, or not in this machine.
@@ -132,12 +110,17 @@ def choose_device(name: str) -> torch.device:
         name = "mps" if name == "cpu" and torch.backends.mps.is_available() else name
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device must be auto, cpu, cuda or mps, got {name}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda was asked for, but no CUDA device is here; use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device mps was asked for, but this machine has none; use --device cpu")
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"device {name!r} cannot be used ({reason}); take auto, cpu or cuda"
-        ) from error
+        reason = one_line(error)[:200]
+        raise UserError(f"device {name} cannot be used ({reason}); use --device cpu") from error
     return device
 
 
@@ -149,7 +132,7 @@ def _is_saved(text: str) -> bool:
     if not path.is_file():
         return False
     if path.suffix.lower() in (".onnx", ".xml"):
-        hint = f"this is an exported file; give the {GENERATOR_FILE} that it was made from"
+        hint = f"this is an exported file; give the {GENERATOR} that it was made from"
     else:
         hint = f"for upstream weights name the generator too, such as cartoongan:{path.name}"
     raise UserError(f"MODEL is {KINDS}({', '.join(registered())}), got {text}; {hint}")

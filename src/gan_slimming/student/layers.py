@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_slimming.pruning.pruned_norms import THINNED, normalise_over_channels
+from gan_slimming.pruning.pruned_norms import PRUNED_NORMS, normalise_over_channels
 from gan_slimming.pruning.slicing import output_axis
 from gan_slimming.quantization.affine import along
 from gan_slimming.quantization.fake_quant import (
@@ -143,7 +143,7 @@ SLIM: dict[type[nn.Module], type[nn.Module]] = {
 }
 """Layer type -> its student. Only exact types: a subclass may compute something else."""
 SLIM[nn.ReflectionPad2d] = SlimReflectionPad2d
-SLIM |= {thinned: SLIM[norm] for norm, thinned in THINNED.items()}
+SLIM |= {pruned: SLIM[norm] for norm, pruned in PRUNED_NORMS.items()}
 
 
 def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -163,7 +163,7 @@ def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """What the norm computes with this scale and shift in place of its own."""
-    if isinstance(layer, tuple(THINNED)):
+    if isinstance(layer, tuple(PRUNED_NORMS)):
         return normalise_over_channels(layer, values, weight, bias)
     mean, variance = layer.running_mean, layer.running_var
     batch_statistics = layer.training or mean is None
@@ -192,9 +192,9 @@ def to_slim(layer: nn.Module) -> nn.Module:
 
 
 def to_plain(slim: nn.Module) -> nn.Module:
-    """The standard layer again, or a thinned norm, once it has neither gate nor quantisers."""
+    """The standard layer again, or a pruned norm, once it has neither gate nor quantisers."""
     base: Any = type(slim).__bases__[-1]
-    base = THINNED.get(base, base) if hasattr(slim, "whole_channels") else base
+    base = PRUNED_NORMS.get(base, base) if hasattr(slim, "whole_channels") else base
     plain = base.__new__(base)
     nn.Module.__init__(plain)
     hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer", "output_quantizer")

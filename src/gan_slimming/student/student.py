@@ -16,6 +16,7 @@ from gan_slimming.config import bits_of_weights
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.groups import (
     GATE,
+    SCALES,
     GroupGraph,
     Member,
     drop_modules,
@@ -37,8 +38,6 @@ from gan_slimming.student.layers import (
     to_plain,
     to_slim,
 )
-
-SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
 
 
 class Student(nn.Module):
@@ -147,7 +146,7 @@ def prepare(
         weight_bits: of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
         activation_range: the paper's fixed p; None for calibrated and learnt ranges.
         quantize_outputs: round to `bits` what convolutions give, too, in front of their biases;
-            not that of the last ones, which would show in the picture.
+            not that of the last ones, which would show in the image.
         protect: shell patterns of modules whose channels stay.
     Raises:
         UserError: an operator that channels cannot be followed through, by name.

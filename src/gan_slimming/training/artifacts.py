@@ -1,86 +1,97 @@
-"""The end of a run: the artifact, its samples, and what both cost and are worth."""
+"""The end of a run: the generator's file, its samples, and the figures of both."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import Run, bits_of_weights
-from gan_slimming.data.inputs import Fed, Generate
-from gan_slimming.metrics.complexity import Complexity, count
+from gan_slimming.config import InputContract, Run, bits_of_weights
+from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models.registry import spec_of
-from gan_slimming.pruning.groups import macs_left
+from gan_slimming.pruning.groups import parameters_left
 from gan_slimming.serialization.generator_file import save_generator
+from gan_slimming.serialization.provenance import environment, fingerprint
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
-from gan_slimming.training.budget import parameters_left
-from gan_slimming.training.run_folder import environment, fingerprint
+from gan_slimming.training.setup import FLOAT_BYTES, Setup
+from gan_slimming.training.summary import Summary
 
-FLOAT_BYTES = 4
 SAMPLES = 6
+"""Rows of sample images."""
 
 
-def beyond_weights(start: nn.Module, student: Student, example: Fed) -> int:
-    """Multiply-accumulates that no weight's element accounts for, such as attention's products."""
-    return max(0, count(start, example).macs - macs_left(student.graph, {}))
-
-
-def cost(
-    run: Run, dense: Complexity, final: Student, generator: nn.Module, example: Fed
-) -> dict[str, Any]:
-    """Work and size of teacher (`dense`) and student, for inputs like `example`."""
-    return {
-        "teacher_macs": dense.macs,
-        "macs": count(generator, example).macs,
-        "teacher_parameters": dense.parameters,
-        "parameters": parameters_left(final.graph, final.alive()),
-        "teacher_size_bytes": dense.parameters * FLOAT_BYTES,
-        "bits": run.bits,
-        "weight_bits": run.bits and bits_of_weights(run.bits, run.weight_bits),
-    }
-
-
-def deliver(
-    folder: Path,
-    run: Run,
-    parents: tuple[nn.Module, nn.Module],
+def write_artifacts(
+    folder: RunFolder,
+    setup: Setup,
     final: Student,
-    tracker: Tracker,
     generator: nn.Module,
-    generate: Generate,
-) -> dict[str, Any]:
-    """Write the artifact and the samples; measure what has been written.
+    tracker: Tracker,
+    seconds: float,
+    distance: str,
+) -> Summary:
+    """Write the generator's file and samples; measure what has been written.
 
     Args:
-        parents: the teacher, and the generator that the student began as: mostly the same.
-        generator: the extracted student, `generate` the same behind its border.
+        final: the trained student, and `generator` what `extract` made of it.
+        seconds: of training.
+        distance: name of the distance that was trained on.
     """
-    path = folder / "generator.safetensors"
-    teacher, start = parents
-    provenance = {
-        "teacher_sha256": fingerprint(teacher),
-        "start_sha256": fingerprint(start),
-        "seed": run.seed,
-        "budget": dataclasses.asdict(run.budget),
-        "steps": run.optimisation.steps,
-        "versions": environment()["versions"],
-    }
-    size = save_generator(
+    size_bytes = _save(folder, setup, final, generator)
+    adapter = GeneratorAdapter(generator, setup.contract)
+    tracker.write_samples(adapter, folder.samples, SAMPLES)
+    run, protocol = setup.run, protocol_of(setup.contract, setup.run, setup.side, len(tracker.held))
+    return Summary(
+        teacher_macs=setup.dense.macs,
+        macs=count(generator, setup.example).macs,
+        teacher_parameters=setup.dense.parameters,
+        parameters=parameters_left(final.graph, final.alive()),
+        teacher_size_bytes=setup.dense.parameters * FLOAT_BYTES,
+        bits=run.bits,
+        weight_bits=run.bits and bits_of_weights(run.bits, run.weight_bits),
+        size=setup.side if setup.contract.latent_size else run.size,
+        steps=run.optimisation.steps,
+        seconds=round(seconds, 1),
+        generator=str(folder.generator),
+        size_bytes=size_bytes,
+        quality=tracker(adapter),
+        protocol=protocol | {"distance_trained_on": distance},
+        report=str(folder.report),
+    )
+
+
+def protocol_of(contract: InputContract, run: Run, side: int, images: int) -> dict[str, Any]:
+    """Return how the figures of quality are to be read.
+
+    Args:
+        side: height and width in pixels of the generator's output.
+        images: held-out inputs.
+    """
+    # 'pictures' is the key of version 0.1.
+    counts = {"images": images, "pictures": images}
+    against = {"against": "the teacher's output in float32"}
+    if contract.latent_size:
+        return {**counts, "size": side, "from": "noise that training never saw", **against}
+    return {**counts, "size": run.size, "resize": "central square, Lanczos", **against}
+
+
+def _save(folder: RunFolder, setup: Setup, final: Student, generator: nn.Module) -> int:
+    """Write generator.safetensors; return its bytes."""
+    return save_generator(
         generator,
-        path,
-        spec_of(start),
+        folder.generator,
+        spec_of(setup.start),
         identities=final.identities,
         channel_map={name: kept.tolist() for name, kept in final.kept.items()},
-        provenance=provenance,
+        provenance={
+            "teacher_sha256": fingerprint(setup.teacher.generator),
+            "start_sha256": fingerprint(setup.start),
+            "seed": setup.run.seed,
+            "budget": dataclasses.asdict(setup.run.budget),
+            "steps": setup.run.optimisation.steps,
+            "versions": environment()["versions"],
+        },
     )
-    tracker.write_samples(generate, folder / "samples", SAMPLES)
-    return {"generator": str(path), "size_bytes": size, **tracker(generate)}
-
-
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """summary.json, which says that the run is finished."""
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

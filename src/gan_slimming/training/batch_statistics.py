@@ -20,11 +20,11 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 def has_batch_statistics(module: nn.Module) -> bool:
     """Whether some layer keeps running statistics of batches, or scales that follow them."""
-    return bool(_layers(module) or _followers(module))
+    return bool(_layers(module) or _output_quantizers(module))
 
 
 @torch.no_grad()
-def settle(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+def recalibrate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
     """Set every running mean and variance to the mean over `batches`, move scales of outputs.
 
     Each layer's batches come through the layers in front of it as they are while training. The
@@ -38,7 +38,7 @@ def settle(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
         layer.train()
         layer.reset_running_stats()
         layer.momentum = None  # a mean over all batches
-    for quantizer in _followers(module):
+    for quantizer in _output_quantizers(module):
         quantizer.train()
     for inputs in batches:
         module(*inputs)
@@ -48,7 +48,7 @@ def settle(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
         child.training = mode
 
 
-def _followers(module: nn.Module) -> list[OutputQuantizer]:
+def _output_quantizers(module: nn.Module) -> list[OutputQuantizer]:
     return [m for m in module.modules() if isinstance(m, OutputQuantizer)]
 
 

@@ -14,8 +14,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gan_slimming.config import Budget, UserError
-from gan_slimming.pruning.groups import GroupGraph, activations_left, elements_left, macs_left
+from gan_slimming.config import Budget
+from gan_slimming.errors import UserError
+from gan_slimming.pruning.groups import (
+    GroupGraph,
+    activations_left,
+    elements_left,
+    macs_left,
+    parameters_left,
+)
 from gan_slimming.pruning.proximal import (
     Measure,
     channel_prices,
@@ -23,16 +30,10 @@ from gan_slimming.pruning.proximal import (
     shrink_gates,
     uniform_widths,
 )
-from gan_slimming.student.student import SCALES, Student
+from gan_slimming.student.student import Student
 
 MARGIN = 0.003
 """The controller aims this share below the budget."""
-
-
-def parameters_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
-    """Trainable numbers of the generator: quantiser scales and buffers are not counted."""
-    elements = elements_left(graph, alive).items()
-    return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALES))
 
 
 def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:
@@ -133,7 +134,7 @@ class BudgetController:
         return self.start * ((1 - MARGIN) * self.budget / self.start) ** share
 
     @torch.no_grad()
-    def shrink(self, student: Student, step: int, least_threshold: float = 0.0) -> float:
+    def threshold_step(self, student: Student, step: int, least_threshold: float = 0.0) -> float:
         """The proximal step, in place: the smallest threshold that meets `target(step)`.
 
         Returns:

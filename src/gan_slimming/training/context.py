@@ -1,55 +1,68 @@
-"""What a training works with, besides its settings: the teacher, its feed, the judges."""
+"""What a training works with besides its settings: teacher, inputs, judges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from gan_slimming.data.folder import PictureSet
-from gan_slimming.data.inputs import Border, Fed, Feed, Generate
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import GeneratorAdapter, to_inputs
+from gan_slimming.data.folder import ImageSet
+from gan_slimming.data.inputs import Generate, Inputs, InputSet
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.objective import Distance
 
 Track = Callable[[Generate], dict[str, float]]
-"""Measures a generator on what training never feeds it."""
+"""Measures a generator on held-out inputs."""
 
 
 @dataclass
-class Setting:
-    """All of it stays as it is while the student trains."""
+class TrainingContext:
+    """All that stays as it is while the student trains."""
 
-    teacher: Generate
-    border: Border
-    to_input: Callable[[Fed], Fed]
-    """The package's own form -> what the generator's forward takes."""
-    feed: Feed
-    targets: PictureSet | None
+    teacher: GeneratorAdapter
+    """The dense generator, frozen, in evaluation mode."""
+    inputs: InputSet
+    """What training draws from."""
+    targets: ImageSet | None
+    """Real images of the teacher's output domain; None where the teacher's outputs stand in."""
     distance: Distance
+    """The distillation term."""
     track: Track
-    folder: Path
     side: int
-    """Height and width in pixels of what the generator makes."""
-    takes: Callable[[int], bool]
-    """Whether the generator takes pictures of this many pixels a side."""
+    """Height and width in pixels of the generator's output."""
     on_step: Callable[[int, dict[str, float]], None] = lambda step, terms: None
-    """Told of every step, from 1, and its terms."""
-    network: nn.Module | None = None
-    """The teacher itself, where the student began as its copy: its hidden layers can be told
-    apart. None leaves the distance between hidden layers out."""
+    """Called after every step with its number, from 1, and its terms."""
+    same_channels: bool = True
+    """Whether the student began as the teacher's copy, so that their channels can be compared."""
     discriminator: nn.Module | None = None
-    """The user's; None for a fresh PatchGAN."""
+    """The user's discriminator; None for a fresh PatchGAN."""
+
+    @property
+    def contract(self) -> InputContract:
+        """The convention that teacher and student share."""
+        return self.teacher.contract
+
+    def adapt(self, generator: nn.Module) -> GeneratorAdapter:
+        """Return a generator behind the border of the teacher's convention."""
+        return GeneratorAdapter(generator, self.contract)
+
+    def takes(self, side: int) -> bool:
+        """Return whether the generator takes images of this many pixels a side."""
+        return not self.contract.latent_size and self.contract.takes(side)
 
     def sampler(self, batch_size: int, seed: int) -> Sampler:
-        """An order in which the feed is drawn."""
-        return Sampler(len(self.feed), batch_size, seed)
+        """Return an order in which the inputs are drawn."""
+        return Sampler(len(self.inputs), batch_size, seed)
 
-    def inputs(self, count: int, seed: int, batch_size: int, device: torch.device) -> Iterator[Fed]:
-        """Batches of what the generator's forward takes, drawn from what it trains on."""
+    def batches(
+        self, count: int, seed: int, batch_size: int, device: torch.device
+    ) -> Iterator[Inputs]:
+        """Yield `count` batches of training inputs as the generator's forward takes them."""
         sampler = self.sampler(batch_size, seed)
         for _ in range(count):
-            fed = self.feed.fed(*sampler.next(self.feed.views()))
-            yield self.to_input(tuple(x.to(device) for x in fed))
+            batch = self.inputs.batch(*sampler.next(self.inputs.augmentations()))
+            yield to_inputs(tuple(x.to(device) for x in batch), self.contract)

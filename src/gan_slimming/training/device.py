@@ -11,31 +11,25 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from gan_slimming.config import Run, UserError
-from gan_slimming.pruning.reparametrised import whole_copy
+from gan_slimming.config import Run
+from gan_slimming.errors import UserError
+from gan_slimming.serialization.resolve import choose_device
 
 
 def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fabric:
-    """Lightning Fabric on one device.
+    """Return Lightning Fabric on one device, and set the number of threads.
 
     Args:
-        teacher: with its example inputs, decides whether bfloat16 can be used at all.
+        teacher: frozen; with its example inputs it decides whether bfloat16 can be used. It may
+            have moved to the device afterwards.
     Raises:
         UserError: this machine, or the teacher, does not have what was asked for.
     """
-    device = run.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda", "mps"):
-        raise UserError(f"device must be auto, cpu, cuda or mps, got {device}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda was asked for, but no CUDA device is here; use --device cpu")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("device mps was asked for, but this machine has none; use --device cpu")
+    device = choose_device(run.device)
     precision: Any = run.precision
     if precision == "auto":
-        precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
-    if precision == "bf16-mixed" and (missing := no_bfloat16(teacher, example, device)):
+        precision = "bf16-mixed" if fast_bfloat16(device.type) else "32-true"
+    if precision == "bf16-mixed" and (missing := no_bfloat16(teacher, example, device.type)):
         if run.precision != "auto":
             raise UserError(
                 f"this generator does not compute in bf16-mixed ({missing}); use --precision auto"
@@ -44,8 +38,9 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    devices = 1 if device.index is None else [device.index]
     try:
-        fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        fabric = Fabric(accelerator=device.type, devices=devices, precision=precision)
     except ValueError as error:
         raise UserError(
             f"precision must be auto, 32-true or bf16-mixed, got {run.precision}"
@@ -63,11 +58,11 @@ def fast_bfloat16(device: str) -> bool:
 
 @torch.no_grad()
 def no_bfloat16(generator: nn.Module, example: tuple[Tensor, ...], device: str) -> str:
-    """What a generator lacks to compute in mixed bfloat16, as an FFT does; '' where it does."""
-    trial = whole_copy(generator).eval().to(device)
+    """Return what a generator lacks to compute in mixed bfloat16, as an FFT does; '' if nothing."""
+    generator.to(device)
     try:
         with torch.autocast(device, torch.bfloat16):
-            trial(*(tensor.to(device) for tensor in example))
+            generator(*(tensor.to(device) for tensor in example))
     except (RuntimeError, TypeError) as error:
         return str(error).strip().partition("\n")[0]
     return ""
@@ -94,11 +89,11 @@ def _seconds_of_a_step(threads: int, steps: int = 5) -> float:
         for _ in range(4)
     ]
     net = nn.Sequential(*layers)
-    pictures = torch.zeros(2, 16, 96, 96)
-    net(pictures).sum().backward()
+    images = torch.zeros(2, 16, 96, 96)
+    net(images).sum().backward()
     taken = []
     for _ in range(steps):
         start = time.perf_counter()
-        net(pictures).sum().backward()
+        net(images).sum().backward()
         taken.append(time.perf_counter() - start)
     return sorted(taken)[steps // 2]

@@ -1,4 +1,4 @@
-"""The other player of the game: discriminator, memory of old pictures, optimiser."""
+"""The other player of the game: discriminator, memory of old images, optimiser."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from gan_slimming.config import Run, UserError
-from gan_slimming.data.folder import PictureSet
+from gan_slimming.config import Run
+from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.errors import UserError
 from gan_slimming.losses.adversarial import ReplayBuffer
-from gan_slimming.losses.objective import critic_loss
+from gan_slimming.losses.objective import discriminator_objective
 from gan_slimming.models.patchgan import PatchDiscriminator
-from gan_slimming.training.context import Setting
+from gan_slimming.training.context import TrainingContext
 
 PATCHGAN_LAYERS = 3
-"""Strided layers of the PatchGAN; fewer on pictures below 32 pixels, which they would use up."""
+"""Strided layers of the PatchGAN; fewer on images below 32 pixels, which they would use up."""
 
 
-class Critic:
-    """A discriminator that tells real pictures from the student's.
+class DiscriminatorTrainer:
+    """A discriminator that tells real images from the student's.
 
-    Real are the target pictures where the user has them, else the teacher's outputs.
+    Real are the target images where the user has them, else the teacher's outputs.
 
     Args:
-        targets: real pictures; None where the teacher's outputs are the real ones.
-        sides: heights and widths in pixels of the pictures that it will see.
+        targets: real images; None where the teacher's outputs are the real ones.
+        sides: heights and widths in pixels of the images that it will see.
         given: a discriminator of the user's, copied: (batch, 3, height, width) RGB in [-1, 1] to
             logits of any shape. None makes a PatchGAN with fresh weights.
     Raises:
-        UserError: it cannot take pictures of these sizes.
+        UserError: it cannot take images of these sizes.
     """
 
     def __init__(
         self,
         fabric: Fabric,
         run: Run,
-        targets: PictureSet | None,
+        targets: ImageSet | None,
         *,
         sides: tuple[int, ...],
         given: nn.Module | None = None,
@@ -66,20 +67,22 @@ class Critic:
         """The discriminator as the student's loss sees it: gradients pass, none are kept."""
         return self.network.requires_grad_(False)
 
-    def step(self, teacher: Tensor, fake: Tensor, shrink: int, views: int) -> float:
-        """One step on real pictures against the student's, new and remembered; returns the loss.
+    def step(self, teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
+        """One step on real images against the student's, new and remembered; returns the loss.
 
         Args:
             teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
-            shrink: by how much target pictures are made smaller to be as large.
-            views: in how many ways they are shown: as many as what the student is fed.
+            downscale: by how much target images are made smaller to be as large.
+            augmentations: in how many ways they are shown: as many as what the student is batch.
         """
         real = teacher
         if self.sampler is not None and self.targets is not None:
-            real = self.targets.batch(*self.sampler.next(views), shrink).to(fake.device)
+            real = self.targets.images(*self.sampler.next(augmentations), downscale).to(fake.device)
         self.network.requires_grad_(True)
         with self.fabric.autocast():
-            loss = critic_loss(self.objective, self.network, real, self.replay.exchange(fake))
+            loss = discriminator_objective(
+                self.objective, self.network, real, self.replay.exchange(fake)
+            )
         self.fabric.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -103,20 +106,22 @@ class Critic:
             self.sampler.load_state_dict(state["sampler"])
 
 
-def critic_of(fabric: Fabric, run: Run, setting: Setting, sides: tuple[int, ...]) -> Critic:
-    """The other player of a run, for pictures of these sides."""
-    return Critic(
-        fabric, run, setting.targets, sides=sides, given=setting.discriminator,
+def discriminator_of(
+    fabric: Fabric, run: Run, context: TrainingContext, sides: tuple[int, ...]
+) -> DiscriminatorTrainer:
+    """The other player of a run, for images of these sides."""
+    return DiscriminatorTrainer(
+        fabric, run, context.targets, sides=sides, given=context.discriminator,
         batch_size=run.optimisation.batch(),
     )  # fmt: skip
 
 
 def patchgan(width: int, side: int, seed: int) -> nn.Module:
-    """A PatchGAN with fresh weights for pictures of `side` pixels."""
+    """A PatchGAN with fresh weights for images of `side` pixels."""
     layers = min(PATCHGAN_LAYERS, int(math.log2(max(side, 1))) - 2)
     if layers < 1:
         raise UserError(
-            f"pictures of {side}x{side} pixels are too small for a PatchGAN; name another "
+            f"images of {side}x{side} pixels are too small for a PatchGAN; name another "
             "--discriminator or leave the game out with --adversarial none"
         )
     with torch.random.fork_rng(devices=[]):
@@ -126,7 +131,7 @@ def patchgan(width: int, side: int, seed: int) -> nn.Module:
 
 @torch.no_grad()
 def _try(network: nn.Module, sides: tuple[int, ...]) -> None:
-    """See that a discriminator of the user's takes the pictures that it will be shown."""
+    """See that a discriminator of the user's takes the images that it will be shown."""
     parameter = next(network.parameters(), torch.zeros(()))
     network.eval()
     for side in sides:
@@ -136,7 +141,7 @@ def _try(network: nn.Module, sides: tuple[int, ...]) -> None:
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 reason = " ".join(str(error).split())[:300]
                 raise UserError(
-                    f"the discriminator does not take pictures of {side}x{side} pixels: {reason}"
+                    f"the discriminator does not take images of {side}x{side} pixels: {reason}"
                 ) from error
         if not isinstance(logits, Tensor):
             came = type(logits).__name__

@@ -7,7 +7,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def follow(average: nn.Module, student: nn.Module, decay: float, age: int) -> None:
+def update_average(average: nn.Module, student: nn.Module, decay: float, age: int) -> None:
     """average <- d * average + (1 - d) * student, in place, d = min(decay, (1 + age) / (10 + age)).
 
     Buffers are copied.

@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Interrupted(Exception):
-    """The user stopped the run; it has been saved and can be resumed."""
-
-
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM ask the loop to stop after its step; a second one stops at once."""

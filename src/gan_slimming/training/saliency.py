@@ -1,4 +1,4 @@
-"""What every channel contributes to the picture, so that gates start where they mean something.
+"""What every channel contributes to the image, so that gates start where they mean something.
 
 A released generator's gamma says little: trained weights can carry in one layer what gamma leaves
 out in another. The measure here does not depend on how a network is parametrised: the diagonal of
@@ -6,7 +6,7 @@ the Gauss-Newton matrix of a multi-scale pixel distance with respect to the gate
 
     s_c^2 = E_{x, v} [ (d/dg_c <v, Phi(G(x))>)^2 ],     v random, Phi an average-pooling pyramid,
 
-the square change of the picture that, to first order, removing channel c makes.
+the square change of the image that, to first order, removing channel c makes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import set_gates
 
 DRAWS = 2
-"""Random directions per picture."""
-LEAST = 0.02
+"""Random directions per image."""
+MIN_GATE = 0.02
 """Smallest starting gate, relative to the mean."""
 
 
@@ -41,8 +41,8 @@ def channel_saliency(
     student.eval()
     for values in inputs:
         for _ in range(DRAWS):
-            picture = student(*values).float()
-            gradients = torch.autograd.grad(_projection(picture, generator), gates)
+            image = student(*values).float()
+            gradients = torch.autograd.grad(_projection(image, generator), gates)
             for square, gradient, gate in zip(squares, gradients, gates, strict=True):
                 square += (gradient * gate).square()
     student.train()
@@ -59,16 +59,16 @@ def start_gates(student: Student, inputs: Iterable[tuple[Tensor, ...]], seed: in
     mean = torch.cat(list(saliency.values())).mean()
     if not 0 < float(mean) < float("inf"):
         return
-    set_gates(student, {name: (s / mean).clamp(LEAST, 10.0) for name, s in saliency.items()})
+    set_gates(student, {name: (s / mean).clamp(MIN_GATE, 10.0) for name, s in saliency.items()})
 
 
-def _projection(picture: Tensor, generator: torch.Generator) -> Tensor:
-    """<v, Phi(picture)> with unit variance per level of the pyramid."""
-    total = picture.new_zeros(())
+def _projection(image: Tensor, generator: torch.Generator) -> Tensor:
+    """<v, Phi(image)> with unit variance per level of the pyramid."""
+    total = image.new_zeros(())
     for level in range(4):
-        direction = torch.randn(picture.shape, generator=generator).to(picture)
-        total = total + (direction * picture).sum() / picture.numel() ** 0.5 * 2**level
-        if min(picture.shape[-2:]) < 4:
+        direction = torch.randn(image.shape, generator=generator).to(image)
+        total = total + (direction * image).sum() / image.numel() ** 0.5 * 2**level
+        if min(image.shape[-2:]) < 4:
             break
-        picture = F.avg_pool2d(picture, 2)
+        image = F.avg_pool2d(image, 2)
     return total

@@ -1,23 +1,23 @@
-"""The teacher's answers, made on the fly and kept as the teacher gave them, not as 8-bit files."""
+"""The teacher's answers, kept as it gave them, not as 8-bit files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
-from gan_slimming.data.inputs import Fed, Feed
-
 BLOCK = 64 * 2**20
-"""Bytes that a shelf asks for at once: more than malloc ever takes from the heap."""
+"""Bytes that an arena asks for at once: more than malloc ever takes from the heap."""
 ALIGNMENT = 64
-"""Bytes; where a tensor begins on its shelf."""
+"""Bytes; where a tensor begins in its arena."""
+MEMORY_LIMIT = 2 * 2**30
+"""Bytes of answers that are kept; beyond it they are made again."""
 Answer = list[Tensor]
-"""The picture (1, 3, side, side) RGB in [-1, 1], and whatever else is asked of the teacher."""
+"""The image (1, 3, side, side) RGB in [-1, 1], and features where they are compared."""
 
 
-class Shelf:
+class Arena:
     """Tensors that stay, side by side in a few large blocks of memory.
 
     On their own, thousands of small tensors that stay would come to lie among the large ones that
@@ -30,7 +30,7 @@ class Shelf:
         self._free = 0
 
     def put(self, values: Tensor) -> Tensor:
-        """A contiguous copy that lies on the shelf."""
+        """Return a contiguous copy that lies in the arena."""
         size = values.nbytes
         if not self.blocks or self._free + size > self.blocks[-1].numel():
             block = torch.empty(max(BLOCK, size), dtype=torch.uint8, device=values.device)
@@ -41,69 +41,44 @@ class Shelf:
         return place.view(values.shape).copy_(values)
 
 
-class TeacherOutputs:
-    """What the teacher is fed and its answers, each made once and kept in 16-bit floats.
+class TeacherCache:
+    """Answers in 16-bit floats, one for each key, up to a limit of memory.
 
     Answers are made one at a time, so that they do not depend on what shares a batch, and a resumed
-    run sees the same ones. Those of one size are kept: a run goes from half the size to the whole
-    and does not come back, and the ones that it leaves behind would take the others' room.
+    run sees the same ones.
 
     Args:
-        teacher: the key of what is fed, and a batch of one in the package's own form -> its
-            answer; runs without gradient.
-        memory_limit: bytes of answers to keep; beyond that they are made again.
+        memory_limit: bytes.
     """
 
-    def __init__(
-        self,
-        feed: Feed,
-        teacher: Callable[..., Answer],
-        device: torch.device,
-        memory_limit: int = 2 * 2**30,
-    ):
-        self.feed = feed
-        self.teacher = teacher
-        self.device = device
+    def __init__(self, memory_limit: int = MEMORY_LIMIT):
         self.memory_limit = memory_limit
-        self.shrink = 1
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
-        """Make all answers anew, as when other ones are asked for."""
-        self.kept: dict[int, Answer] = {}
-        self.shelf = Shelf()
+    def clear(self) -> None:
+        """Drop all answers, when other ones are asked for from now on."""
+        self.kept: dict[Hashable, Answer] = {}
+        self.arena = Arena()
         self.bytes = 0
 
-    def batch(
-        self, indices: Tensor, views: Tensor, shrink: int = 1
-    ) -> tuple[Fed, list[int], Answer]:
-        """(what the teacher is fed, a key for each, its answers in float32, joined to a batch).
+    def answers(self, keys: Sequence[Hashable], make: Callable[[int], Answer]) -> Answer:
+        """Return the answers to a batch in float32, joined along the batch.
 
-        Pictures are fed at size / shrink, whole or in part; the answers are to those.
+        Args:
+            keys: one for each input of the batch.
+            make: place in the batch -> the answer to that input alone.
         """
-        if shrink != self.shrink:
-            self.forget()
-            self.shrink = shrink
-        fed = tuple(x.to(self.device) for x in self.feed.fed(indices, views, shrink))
-        pairs = zip(indices.tolist(), views.tolist(), strict=True)
-        keys = [(view * len(self.feed) + index) * 2 + (shrink > 1) for index, view in pairs]
-        answers = [
-            self._answer(key, tuple(x[k : k + 1] for x in fed)) for k, key in enumerate(keys)
-        ]
-        return fed, keys, [torch.cat(parts).float() for parts in zip(*answers, strict=True)]
+        found = [self._answer(key, make, place) for place, key in enumerate(keys)]
+        return [torch.cat(values).float() for values in zip(*found, strict=True)]
 
-    @torch.no_grad()
-    def _answer(self, key: int, fed: Fed) -> Answer:
+    def _answer(self, key: Hashable, make: Callable[[int], Answer], place: int) -> Answer:
         if key in self.kept:
             return self.kept[key]
-        laid_out = (
-            x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in fed
-        )
-        picture, *rest = self.teacher(key, *laid_out)
+        image, *features = make(place)
         # Numbers inside a network may be larger than float16 can hold.
-        answer = [picture.to(torch.float16), *(x.to(torch.bfloat16) for x in rest)]
+        answer = [image.to(torch.float16), *(x.to(torch.bfloat16) for x in features)]
         size = sum(x.nbytes for x in answer)
         if self.bytes + size <= self.memory_limit:
-            self.kept[key] = answer = [self.shelf.put(x) for x in answer]
+            self.kept[key] = answer = [self.arena.put(x) for x in answer]
             self.bytes += size
         return answer

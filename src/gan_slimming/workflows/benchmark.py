@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.export.benchmark_jobs import (
     CEILING,
     PRECISIONS,
@@ -29,7 +29,7 @@ from gan_slimming.export.benchmark_jobs import (
 from gan_slimming.export.placement import is_exported
 from gan_slimming.runtime.latency import Latency, measure
 from gan_slimming.runtime.sessions import RUNTIMES, require
-from gan_slimming.training.run_folder import environment
+from gan_slimming.serialization.provenance import environment
 
 TABLE_WIDTH = 110
 SHOWN = 20
@@ -49,11 +49,11 @@ def benchmark(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Time of one picture for every model in every runtime and precision that it has.
+    """Time of one image for every model in every runtime and precision that it has.
 
     Args:
         models: MODELs, exported files among them.
-        size: height and width in pixels, where the model takes pictures; batch 1.
+        size: height and width in pixels, where the model takes images; batch 1.
         threads: CPU threads of every candidate; None takes all cores.
         runtimes: of torch, torch.compile, onnxruntime, openvino.
         precisions: of f32, bf16, int8, int8-bf16. torch runs f32, a quantised student with its fake
@@ -138,7 +138,7 @@ def _check(runtimes: Sequence[str], precisions: Sequence[str], rounds: int) -> N
 def print_table(report: dict[str, Any]) -> None:
     """The measurements as a table, on stderr, and under it what the machine could do."""
     console = Console(stderr=True, width=None if sys.stderr.isatty() else TABLE_WIDTH)
-    title = f"one picture of {report['size']}x{report['size']} on {report['threads']} thread(s)"
+    title = f"one image of {report['size']}x{report['size']} on {report['threads']} thread(s)"
     table = Table("model", "runtime", "precision", title=title, title_justify="left")
     for heading in ("ms", "spread", "cpu ms", "bytes", "GMAC/s"):
         table.add_column(heading, justify="right")

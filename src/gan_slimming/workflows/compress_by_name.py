@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import Run, UserError
+from gan_slimming.config import Run
+from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.generator_file import load_generator_file
+from gan_slimming.serialization.provenance import fingerprint
 from gan_slimming.serialization.resolve import model_file, split_discriminator, split_generator
-from gan_slimming.training.run_folder import fingerprint, read_run
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.workflows.compress import OnStep, compress
 
 
@@ -50,9 +52,11 @@ def compress_by_name(
 
     With `resume` the settings come from the run folder, and so does all that is not named.
     """
+    folder = RunFolder(output)
+    folder.check(resume=resume, overwrite=overwrite)  # before anything slow happens
     record: dict[str, Any] = {}
     if resume:
-        run, record = read_run(output)
+        run, record = folder.read_config()
         named = _of_run(record, named)
     if named.generator is None:
         raise UserError("name the teacher with --generator")

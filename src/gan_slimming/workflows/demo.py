@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import Budget, Objective, Optimisation, Run, UserError
-from gan_slimming.data.image_files import pad_to_multiple, read_picture, write_picture
+from gan_slimming.config import Budget, Objective, Optimisation, Run
+from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.files import write_atomically
+from gan_slimming.data.image_files import pad_to_multiple, read_image, write_image
+from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.distances import psnr, ssim
-from gan_slimming.metrics.tracker import border, lpips_at_hand
 from gan_slimming.models.registry import spec_of
+from gan_slimming.perceptual.lpips import lpips_at_hand
 from gan_slimming.reports.page import Row, write_page
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.workflows.compress import OnStep, compress
@@ -38,7 +41,7 @@ def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) ->
     """Compress the embedded generator to a tenth of its work and write a page to look at.
 
     Args:
-        output: folder for the page, the pictures and the run.
+        output: folder for the page, the images and the run.
         steps: generator steps; 300 take some minutes on two cores.
     Raises:
         UserError: scikit-image is missing, or the folder holds something else.
@@ -61,7 +64,7 @@ def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) ->
     page = folder / "index.html"
     _write(page, teacher, rows, quality, result.summary)
     summary = {"page": str(page), "unseen": quality, **result.summary}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
@@ -80,7 +83,7 @@ def _photos() -> Path:
 
 
 def _refuse_strangers(folder: Path, tiles: Path) -> None:
-    """Pictures that lie there already would be trained on, and more could be replaced."""
+    """Images that lie there already would be trained on, and more could be replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name another --output")
     ours = {"photos", "run", "index.html", "summary.json"}
@@ -95,7 +98,7 @@ def _cut_tiles(photos: Path, tiles: Path) -> None:
     """Cut the training photos into overlapping square tiles, whole photos first."""
     tiles.mkdir(parents=True, exist_ok=True)
     for name in TRAINING:
-        rgb = read_picture(photos / name).rgb
+        rgb = read_image(photos / name).rgb
         height, width = rgb.shape[1:]
         for share in (1.0, 0.6):
             side = int(min(height, width) * share)
@@ -103,7 +106,7 @@ def _cut_tiles(photos: Path, tiles: Path) -> None:
                 for column in _starts(width, side):
                     tile = rgb[:, row : row + side, column : column + side]
                     path = tiles / f"{Path(name).stem}_{side}_{row}_{column}.png"
-                    write_picture(path, _resized(tile))
+                    write_image(path, _resized(tile))
 
 
 def _starts(length: int, side: int) -> list[int]:
@@ -122,23 +125,22 @@ def _compare(
     teacher: nn.Module, student: nn.Module, photos: Path
 ) -> tuple[list[Row], dict[str, float]]:
     """Both generators on the unseen photos, at the photos' own sizes."""
-    wrap = border(spec_of(teacher).contract)
+    adapters = [
+        GeneratorAdapter(generator, spec_of(teacher).contract) for generator in (teacher, student)
+    ]
     lpips = lpips_at_hand()
     rows, figures = [], []
     for name in UNSEEN:
-        rgb = read_picture(photos / name).rgb[None]
-        picture, box = pad_to_multiple(rgb, spec_of(teacher).contract.multiple_of)
-        made = [
-            wrap(generator)(picture)[:, :, : box.height, : box.width]
-            for generator in (teacher, student)
-        ]
+        rgb = read_image(photos / name).rgb[None]
+        image, box = pad_to_multiple(rgb, spec_of(teacher).contract.multiple_of)
+        made = [adapter(image)[:, :, : box.height, : box.width] for adapter in adapters]
         rows.append(Row(name, [rgb[0], made[0][0], made[1][0]]))
         figure = {"psnr": psnr(*made), "ssim": ssim(*made)}
         if lpips is not None:
             figure["lpips"] = lpips(*made)
         figures.append({key: float(value) for key, value in figure.items()})
     means = {key: sum(f[key] for f in figures) / len(figures) for key in figures[0]}
-    return rows, {"pictures": len(UNSEEN), **means}
+    return rows, {"images": len(UNSEEN), "pictures": len(UNSEEN), **means}
 
 
 def _write(
@@ -151,7 +153,9 @@ def _write(
     at_256 = count(teacher, (torch.zeros(1, 3, 256, 256),)).macs
     share = summary["macs"] / summary["teacher_macs"]
     smaller = summary["teacher_size_bytes"] / summary["size_bytes"]
-    figures = ", ".join(f"{key} {value:.3g}" for key, value in quality.items() if key != "pictures")
+    figures = ", ".join(
+        f"{key} {value:.3g}" for key, value in quality.items() if key not in ("images", "pictures")
+    )
     write_page(
         page,
         title="A generator made small",
@@ -166,7 +170,7 @@ def _write(
             ["distance to the teacher", "0", figures],
         ],
         notes=[
-            f"Means over {quality['pictures']} photos of scikit-image at their own sizes, none of "
+            f"Means over {quality['images']} photos of scikit-image at their own sizes, none of "
             f"them trained on. {summary['steps']} steps in {summary['seconds']:.0f} s.",
             "psnr in dB and ssim: higher is nearer to the teacher; lpips, where its weights are at "
             "hand: lower is nearer.",

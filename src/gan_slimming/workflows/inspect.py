@@ -13,19 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.inputs import example_inputs, output_side
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs, output_side
+from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost, count
-from gan_slimming.models import spec_of
+from gan_slimming.models import infer_spec, spec_of
 from gan_slimming.pruning.discovery import find_groups
-from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, macs_left
+from gan_slimming.pruning.groups import ChannelGroup, GroupGraph, macs_left, parameters_left
 from gan_slimming.pruning.groups import describe as describe_groups
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.student.layers import SLIM, SlimConvolution
 from gan_slimming.student.student import drop_quantizers, give_norms_a_scale
-from gan_slimming.training.budget import parameters_left
 
 TABLE_WIDTH = 110
 """Characters, where stderr is no terminal."""
@@ -48,13 +48,13 @@ def inspect(
 
     Args:
         model: as for resolve_model, or a generator itself.
-        size: height and width in pixels of the picture that is fed, for which work is counted;
+        size: height and width in pixels of the input image, for which work is counted;
             of no meaning where the generator takes noise.
         weights, factory, arguments: as for resolve_model.
         protect: shell patterns of modules whose channels stay.
 
     Returns:
-        model, size (of the picture that is fed, or that is made of noise), macs (true
+        model, size (of the input image, or of the output where noise goes in), macs (true
         multiply-accumulates), paper_convention_macs (transposed convolutions at output resolution:
         the '56.8 G' of CycleGAN's papers), parameters, size_bytes (of the file; None without one),
         layers and groups, a dict each.
@@ -68,12 +68,12 @@ def inspect(
         generator = resolve_model(model, weights, "cpu", factory, arguments)
     if file is None and weights is not None:
         file = Path(weights)
-    contract = spec_of(generator).contract
+    contract = infer_spec(generator).contract
     if contract.latent_size:
         size = output_side(generator, contract, size)
     else:
         check_size(size, contract)
-    example = example_inputs(contract, size, generator)
+    example = dummy_inputs(contract, size, like=generator)
     complexity = count(generator, example)
     return {
         "model": str(spec_of(generator)),
@@ -88,13 +88,11 @@ def inspect(
 
 
 def check_size(size: int, contract: InputContract) -> None:
-    """Refuse a picture size that the generator cannot take, with the nearest that it can."""
-    step = contract.multiple_of
-    if size % step or size < contract.min_size:
-        nearest = -(-max(size, contract.min_size) // step) * step
+    """Refuse an image size that the generator cannot take, with the nearest that it can."""
+    if not contract.takes(size):
         raise UserError(
-            f"size must be a multiple of {step} and at least {contract.min_size} for this "
-            f"generator, got {size}; take {nearest}"
+            f"size must be a multiple of {contract.multiple_of} and at least {contract.min_size} "
+            f"for this generator, got {size}; take {contract.next_side(size)}"
         )
 
 

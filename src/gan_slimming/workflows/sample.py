@@ -1,4 +1,4 @@
-"""sample: pictures from a generator that takes noise, in one grid and, if asked, one by one."""
+"""sample: images from a generator that takes noise, in one grid and, if asked, one by one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.image_files import SUFFIXES, write_picture
-from gan_slimming.data.inputs import output_side
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import GeneratorAdapter, output_side
+from gan_slimming.data.image_files import SUFFIXES, write_image
 from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
-from gan_slimming.serialization.resolve import CanonicalGenerator
 
 BATCH = 16
-"""Pictures that are made at once."""
+"""Images that are made at once."""
 GAP = 2
-"""Pixels of white between the pictures of a grid."""
+"""Pixels of white between the images of a grid."""
 
 
 def sample(
@@ -41,19 +41,19 @@ def sample(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Draw pictures from a generator that takes noise.
+    """Draw images from a generator that takes noise.
 
-    Picture i is made of noise that follows from (seed, i) alone: a larger count begins with the
-    pictures of a smaller one, and two generators of one kind are fed the same.
+    Image i is made of noise that follows from (seed, i) alone: a larger count begins with the
+    images of a smaller one, and two generators of one kind are fed the same.
 
     Args:
         model: as for resolve_model, an exported file, or a generator itself.
-        output: picture file of the grid, written whole or not at all.
-        count: pictures.
+        output: image file of the grid, written whole or not at all.
+        count: images.
         seed: of the noise, and of the classes where they are drawn.
         truncation: standard deviation of the noise; 1 as in training.
         classes: taken in turn; empty draws them.
-        separate: a folder for the single pictures as well, 00000.png and so on.
+        separate: a folder for the single images as well, 00000.png and so on.
         overwrite: replace files that exist.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
@@ -63,7 +63,7 @@ def sample(
     Returns:
         model, count, seed, truncation, classes, size, output, separate, seconds.
     Raises:
-        UserError: the generator takes pictures; a wrong count, class, truncation or output.
+        UserError: the generator takes images; a wrong count, class, truncation or output.
     """
     started = time.monotonic()
     grid, folder = Path(output), None if separate is None else Path(separate)
@@ -73,10 +73,10 @@ def sample(
     name = model_name(generator.generator)
     latents = _noise(generator.contract, count, seed, truncation, classes, name)
     side = output_side(generator.generator, generator.contract, 0)
-    pictures = draw(generator, latents, fed_on)
-    write_picture(grid, as_grid(pictures))
-    for path, picture in zip(names, pictures, strict=False):
-        write_picture(path, picture)
+    images = draw(generator, latents, fed_on)
+    write_image(grid, as_grid(images))
+    for path, image in zip(names, images, strict=False):
+        write_image(path, image)
     return {
         "model": name,
         "count": count,
@@ -91,24 +91,24 @@ def sample(
 
 
 @torch.inference_mode()
-def draw(generator: CanonicalGenerator, latents: LatentSet, device: torch.device) -> Tensor:
-    """All pictures of a set of noise, (count, 3, side, side) float32 RGB in [-1, 1], on the CPU."""
+def draw(generator: GeneratorAdapter, latents: LatentSet, device: torch.device) -> Tensor:
+    """All images of a set of noise, (count, 3, side, side) float32 RGB in [-1, 1], on the CPU."""
     made = []
     for indices in torch.arange(len(latents)).split(BATCH):
-        fed = (x.to(device) for x in latents.fed(indices))
-        made.append(generator(*fed).float().cpu())
+        batch = (x.to(device) for x in latents.batch(indices))
+        made.append(generator(*batch).float().cpu())
     return torch.cat(made)
 
 
-def as_grid(pictures: Tensor) -> Tensor:
-    """Pictures (count, 3, height, width) in rows, on white: (3, rows, columns), nearly square."""
-    count, _, height, width = pictures.shape
+def as_grid(images: Tensor) -> Tensor:
+    """Images (count, 3, height, width) in rows, on white: (3, rows, columns), nearly square."""
+    count, _, height, width = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    grid = pictures.new_ones(3, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
-    for i, picture in enumerate(pictures):
+    grid = images.new_ones(3, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
+    for i, image in enumerate(images):
         top, left = i // columns * (height + GAP), i % columns * (width + GAP)
-        grid[:, top : top + height, left : left + width] = picture
+        grid[:, top : top + height, left : left + width] = image
     return grid
 
 
@@ -121,7 +121,7 @@ def _noise(
     model: str,
 ) -> LatentSet:
     if not contract.latent_size:
-        raise UserError(f"{model} takes pictures, not noise; take gan-slimming translate")
+        raise UserError(f"{model} takes images, not noise; take gan-slimming translate")
     if count < 1:
         raise UserError(f"count must be at least 1, got {count}")
     return LatentSet(
@@ -138,9 +138,9 @@ def _noise(
 def _check_outputs(grid: Path, folder: Path | None, names: list[Path], overwrite: bool) -> None:
     """Refuse what cannot be written, before any work is done."""
     if grid.suffix.lower() not in SUFFIXES:
-        raise UserError(f"output {grid} is no picture file; end it in {', '.join(SUFFIXES)}")
+        raise UserError(f"output {grid} is no image file; end it in {', '.join(SUFFIXES)}")
     if grid.is_dir():
-        raise UserError(f"output {grid} is a folder; name a picture file")
+        raise UserError(f"output {grid} is a folder; name an image file")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UserError(f"separate {folder} is a file; name a folder")
     present = [path for path in (grid, *names) if path.exists()]

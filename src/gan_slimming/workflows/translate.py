@@ -1,4 +1,4 @@
-"""translate: pictures and videos in, the same out, of any size, through any generator."""
+"""translate: images and videos in, the same out, of any size, through any generator."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
-from gan_slimming.data import (
-    CropBox,
-    Picture,
-    PictureError,
-    crop_back,
-    pad_to_multiple,
-    read_picture,
-    write_picture,
-)
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.destinations import Job, plan
+from gan_slimming.data.image_files import (
+    CropBox,
+    DecodedImage,
+    ImageError,
+    crop_back,
+    pad_to_multiple,
+    read_image,
+    write_image,
+)
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.video import is_video, translate_video
+from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
-from gan_slimming.serialization.resolve import CanonicalGenerator
 
 NAMED = 3
 """So many failures are named in the warning; the JSON has them all."""
@@ -40,7 +40,7 @@ Failures = list[dict[str, str]]
 
 
 class TranslationWarning(UserWarning):
-    """Pictures were left out."""
+    """Images were left out."""
 
 
 def translate(
@@ -57,17 +57,17 @@ def translate(
     match_colours: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Send pictures through a generator, each at its own size, and write them under `output`.
+    """Send images through a generator, each at its own size, and write them under `output`.
 
-    A picture is padded at the bottom and the right to a size that the generator takes, and cut back
+    An image is padded at the bottom and the right to a size that the generator takes, and cut back
     afterwards; from a super-resolution net it comes `scale` times as large. Transparency and file
     names stay; sub-folders too. An input is never overwritten.
 
     Args:
         model: as for resolve_model, or a generator itself.
-        inputs: pictures, videos, and folders of pictures at any depth; what lies in `output` is
+        inputs: images, videos, and folders of images at any depth; what lies in `output` is
             left out.
-        output: a folder, made as needed; for a single picture or video also a file name.
+        output: a folder, made as needed; for a single image or video also a file name.
         weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
@@ -79,14 +79,14 @@ def translate(
         model, output, device, translated, frames (of videos), failed (path and reason each),
         seconds.
     Raises:
-        UserError: a wrong input or output, or not one picture could be translated. Single bad
-            pictures are counted and make one TranslationWarning.
+        UserError: a wrong input or output, or not one image could be translated. Single bad
+            images are counted and make one TranslationWarning.
     """
     jobs = plan(inputs, Path(output), overwrite=overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
     if generator.contract.latent_size:
         name = model_name(generator.generator)
-        raise UserError(f"{name} takes noise, not pictures; take gan-slimming sample")
+        raise UserError(f"{name} takes noise, not images; take gan-slimming sample")
     started = time.monotonic()
     frames, failed = _all(generator, jobs, device_used, match_colours)
     return {
@@ -101,37 +101,37 @@ def translate(
 
 
 def _all(
-    generator: CanonicalGenerator, jobs: Sequence[Job], place: torch.device, match: bool
+    generator: GeneratorAdapter, jobs: Sequence[Job], place: torch.device, match: bool
 ) -> tuple[int, Failures]:
-    """Pictures first, then videos. Returns how many frames these had, and what failed."""
+    """Images first, then videos. Returns how many frames these had, and what failed."""
     videos = [job for job in jobs if is_video(job.source)]
-    pictures = [job for job in jobs if job not in videos]
+    images = [job for job in jobs if job not in videos]
     with _progress(len(jobs)) as advance:
-        failed = _pictures(generator, pictures, place, match, advance)
+        failed = _images(generator, images, place, match, advance)
         frames, bad = _videos(generator, videos, place, match, advance)
     failed += bad
     _judge(failed, len(jobs))
     return frames, failed
 
 
-def _pictures(
-    generator: CanonicalGenerator, jobs: Sequence[Job], device: torch.device, match: bool,
+def _images(
+    generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
     advance: Any,
 ) -> Failures:  # fmt: skip
     """Decoding, running and encoding overlap. Returns what failed."""
 
-    def read(job: Job) -> Picture:
-        return read_picture(job.source)
+    def read(job: Job) -> DecodedImage:
+        return read_image(job.source)
 
-    def run(job: Job, picture: Picture) -> Tensor:
-        return _run(generator, picture.rgb, device, job.source)
+    def run(job: Job, image: DecodedImage) -> Tensor:
+        return _run(generator, image.rgb, device, job.source)
 
-    def write(job: Job, picture: Picture, result: Tensor) -> None:
-        _write(job.target, picture, result, match)
+    def write(job: Job, image: DecodedImage, result: Tensor) -> None:
+        _write(job.target, image, result, match)
 
     failed: Failures = []
-    for job, error in overlapped(jobs, read, run, write, PictureError):
-        if isinstance(error, PictureError):
+    for job, error in overlapped(jobs, read, run, write, ImageError):
+        if isinstance(error, ImageError):
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
     order = {str(job.source): place for place, job in enumerate(jobs)}
@@ -139,7 +139,7 @@ def _pictures(
 
 
 def _videos(
-    generator: CanonicalGenerator, jobs: Sequence[Job], device: torch.device, match: bool,
+    generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
     advance: Any,
 ) -> tuple[int, Failures]:  # fmt: skip
     """One video after the other. Returns how many frames there were, and what failed."""
@@ -152,13 +152,13 @@ def _videos(
 
         try:
             frames += translate_video(job.source, job.target, change)
-        except PictureError as error:
+        except ImageError as error:
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
     return frames, failed
 
 
-def _run(generator: CanonicalGenerator, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
+def _run(generator: GeneratorAdapter, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
     try:
         return run_padded(generator, rgb.to(device)).cpu()
     except (RuntimeError, MemoryError) as error:
@@ -167,16 +167,16 @@ def _run(generator: CanonicalGenerator, rgb: Tensor, device: torch.device, sourc
         height, width = rgb.shape[-2:]
         hint = "scale it down" + ("" if device.type == "cpu" else " or take --device cpu")
         reason = f"not enough memory for {width}x{height} pixels; {hint}"
-        raise PictureError(source, reason, "translate") from error
+        raise ImageError(source, reason, "translate") from error
 
 
-def _write(target: Path, picture: Picture, result: Tensor, match: bool) -> None:
-    photo, alpha = _as_large(picture.rgb, result), picture.alpha
+def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> None:
+    photo, alpha = _as_large(image.rgb, result), image.alpha
     if alpha is not None:
         alpha = _as_large(alpha[None], result)[0]
     if match:
         result = match_colours_of(result, photo, alpha)
-    write_picture(target, result, alpha)
+    write_image(target, result, alpha)
 
 
 def _as_large(plane: Tensor, result: Tensor) -> Tensor:
@@ -186,10 +186,10 @@ def _as_large(plane: Tensor, result: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def run_padded(generator: CanonicalGenerator, rgb: Tensor) -> Tensor:
-    """One canonical picture (3, height, width) of any size through the generator.
+def run_padded(generator: GeneratorAdapter, rgb: Tensor) -> Tensor:
+    """One canonical image (3, height, width) of any size through the generator.
 
-    It goes through whole: with InstanceNorm a tile would come out unlike its place in the picture.
+    It goes through whole: with InstanceNorm a tile would come out unlike its place in the image.
     The result is (3, scale * height, scale * width).
     """
     contract = generator.contract
@@ -223,14 +223,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _judge(failed: Sequence[dict[str, str]], total: int) -> None:
-    """Warn of pictures that failed; raise where that is all of them."""
+    """Warn of images that failed; raise where that is all of them."""
     if not failed:
         return
     named = "; ".join(f"{f['path']}: {f['reason']}" for f in failed[:NAMED])
     more = f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     if len(failed) == total:
-        raise UserError(f"none of {total} picture(s) could be translated: {named}{more}")
-    text = f"{len(failed)} of {total} pictures could not be translated: {named}{more}"
+        raise UserError(f"none of {total} image(s) could be translated: {named}{more}")
+    text = f"{len(failed)} of {total} images could not be translated: {named}{more}"
     warnings.warn(text, TranslationWarning, stacklevel=4)
 
 

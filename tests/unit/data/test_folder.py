@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_slimming.config import UserError
-from gan_slimming.data.folder import PictureSet, PictureWarning, open_folder
-from gan_slimming.data.image_files import read_picture
+from gan_slimming.data.folder import ImageSet, ImageWarning, open_folder
+from gan_slimming.data.image_files import read_image
+from gan_slimming.errors import UserError
 
 
-def make_pictures(folder: Path, count: int, size: tuple[int, int] = (12, 10)) -> list[Path]:
-    """Count different noise pictures, PNG."""
+def make_images(folder: Path, count: int, size: tuple[int, int] = (12, 10)) -> list[Path]:
+    """Count different noise images, PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(count):
@@ -26,14 +26,14 @@ def make_pictures(folder: Path, count: int, size: tuple[int, int] = (12, 10)) ->
     return paths
 
 
-def whole(pictures: PictureSet) -> torch.Tensor:
-    """All pictures of the set, unmirrored."""
-    count = len(pictures)
-    return pictures.batch(torch.arange(count), torch.zeros(count, dtype=torch.int64))
+def whole(images: ImageSet) -> torch.Tensor:
+    """All images of the set, unmirrored."""
+    count = len(images)
+    return images.images(torch.arange(count), torch.zeros(count, dtype=torch.int64))
 
 
-def test_pictures_of_the_right_size_are_unchanged(tmp_path: Path) -> None:
-    paths = make_pictures(tmp_path, 3, (16, 16))
+def test_images_of_the_right_size_are_unchanged(tmp_path: Path) -> None:
+    paths = make_images(tmp_path, 3, (16, 16))
     train, held = open_folder(tmp_path, 16, holdout=0)
     assert len(train) == 3
     assert len(held) == 0
@@ -41,7 +41,7 @@ def test_pictures_of_the_right_size_are_unchanged(tmp_path: Path) -> None:
     assert train.pixels.dtype == torch.uint8
     images = whole(train)
     assert images.dtype == torch.float32
-    assert torch.equal(images, torch.stack([read_picture(path).rgb for path in paths]))
+    assert torch.equal(images, torch.stack([read_image(path).rgb for path in paths]))
     assert whole(held).shape == (0, 3, 16, 16)
 
 
@@ -63,7 +63,7 @@ def test_resize_takes_the_whole_short_side(tmp_path: Path) -> None:
 
 
 def test_resize_equals_resize_then_crop(tmp_path: Path) -> None:
-    paths = make_pictures(tmp_path, 2, (64, 96))
+    paths = make_images(tmp_path, 2, (64, 96))
     train, _ = open_folder(tmp_path, 32, holdout=0)
     with Image.open(paths[0]) as image:
         reference = image.resize((48, 32), Image.Resampling.LANCZOS).crop((8, 0, 40, 32))
@@ -87,20 +87,20 @@ def test_transparent_pixels_are_white(tmp_path: Path) -> None:
 
 
 def test_batch_mirrors_what_it_is_told(tmp_path: Path) -> None:
-    make_pictures(tmp_path, 3)
+    make_images(tmp_path, 3)
     train, _ = open_folder(tmp_path, 8, holdout=0)
-    images = train.batch(torch.tensor([2, 0, 2]), torch.tensor([0, 1, 1]))
+    images = train.images(torch.tensor([2, 0, 2]), torch.tensor([0, 1, 1]))
     every = whole(train)
     assert torch.equal(images, torch.stack([every[2], every[0].flip(-1), every[2].flip(-1)]))
     assert images.min() >= -1
     assert images.max() <= 1
 
 
-def test_parts_are_true_squares_of_their_picture_and_never_enlarged() -> None:
-    """A picture of its own coordinates tells which square each part is."""
+def test_parts_are_true_squares_of_their_image_and_never_enlarged() -> None:
+    """An image of its own coordinates tells which square each part is."""
     ramp = torch.arange(64, dtype=torch.uint8)
     across = ramp.expand(64, 64)
-    pictures = PictureSet(
+    images = ImageSet(
         torch.stack([across, across.T, across])[None].repeat(9, 1, 1, 1),
         torch.arange(9),
         tuple(Path(str(i)) for i in range(9)),
@@ -109,7 +109,7 @@ def test_parts_are_true_squares_of_their_picture_and_never_enlarged() -> None:
     for row in range(9):
         for view in range(2, 8, 2):
             chosen = torch.tensor([row, row]), torch.tensor([view, view + 1])
-            straight, mirrored = pictures.batch(*chosen, 2)
+            straight, mirrored = images.images(*chosen, 2)
             assert straight.shape == (3, 32, 32)
             assert torch.equal(mirrored, straight.flip(-1))
             x, y = ((axis + 1) * 127.5 for axis in straight[:2])
@@ -125,40 +125,42 @@ def test_parts_are_true_squares_of_their_picture_and_never_enlarged() -> None:
     assert len(sides) > 9
 
 
-@pytest.mark.parametrize(("count", "draws", "views"), [(643, 6000, 2), (60, 2000, 8), (5, 0, 2)])
-def test_the_fewer_pictures_for_the_steps_the_more_parts(
-    count: int, draws: int, views: int
+@pytest.mark.parametrize(
+    ("count", "draws", "augmentations"), [(643, 6000, 2), (60, 2000, 8), (5, 0, 2)]
+)
+def test_the_fewer_images_for_the_steps_the_more_parts(
+    count: int, draws: int, augmentations: int
 ) -> None:
     """So many that each view is drawn about four times: the teacher answers each but once."""
     pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8).expand(count, -1, -1, -1)
-    pictures = PictureSet(pixels, torch.arange(count), tuple(Path(str(i)) for i in range(count)))
-    assert pictures.views(2, draws) == views
-    assert pictures.views(1, draws) == 2  # at full size there are no pixels to spare
+    images = ImageSet(pixels, torch.arange(count), tuple(Path(str(i)) for i in range(count)))
+    assert images.augmentations(2, draws) == augmentations
+    assert images.augmentations(1, draws) == 2  # at full size there are no pixels to spare
 
 
 def test_a_part_is_the_same_whenever_and_with_whatever_it_is_drawn() -> None:
     pixels = torch.randint(0, 256, (4, 3, 16, 16)).to(torch.uint8)
     paths = tuple(Path(str(i)) for i in range(4))
-    pictures = PictureSet(pixels, torch.arange(4), paths)
-    together = pictures.batch(torch.tensor([3, 1, 1]), torch.tensor([4, 2, 5]), 2)
-    assert torch.equal(pictures.batch(torch.tensor([1]), torch.tensor([2]), 2)[0], together[1])
+    images = ImageSet(pixels, torch.arange(4), paths)
+    together = images.images(torch.tensor([3, 1, 1]), torch.tensor([4, 2, 5]), 2)
+    assert torch.equal(images.images(torch.tensor([1]), torch.tensor([2]), 2)[0], together[1])
     assert not torch.equal(together[1], together[2].flip(-1))
-    other = PictureSet(pixels, torch.tensor([1]), paths[1:2])  # the same picture, another place
-    assert torch.equal(other.batch(torch.tensor([0]), torch.tensor([2]), 2)[0], together[1])
+    other = ImageSet(pixels, torch.tensor([1]), paths[1:2])  # the same image, another place
+    assert torch.equal(other.images(torch.tensor([0]), torch.tensor([2]), 2)[0], together[1])
 
 
-def test_bad_pictures_are_skipped_with_one_warning(tmp_path: Path) -> None:
-    make_pictures(tmp_path, 3)
-    (tmp_path / "001_text.jpg").write_text("no picture")
+def test_bad_images_are_skipped_with_one_warning(tmp_path: Path) -> None:
+    make_images(tmp_path, 3)
+    (tmp_path / "001_text.jpg").write_text("no image")
     (tmp_path / "zero.png").touch()
     Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
     Image.new("RGB", (7, 100)).save(tmp_path / "thin.png")
-    with pytest.warns(PictureWarning) as caught:
+    with pytest.warns(ImageWarning) as caught:
         train, held = open_folder(tmp_path, 8, holdout=1)
     assert len(caught) == 1
     text = str(caught[0].message)
     assert "4 of 7 files skipped, the first: " in text
-    assert "001_text.jpg: it is not a picture" in text
+    assert "001_text.jpg: it is not an image" in text
     assert len(train) + len(held) == 3
     reasons = {path.name: reason for path, reason in train.skipped}
     assert reasons["tiny.png"] == "it has 1x1 pixels, at least 8x8 are needed"
@@ -173,7 +175,7 @@ def test_bad_pictures_are_skipped_with_one_warning(tmp_path: Path) -> None:
 
 
 def tmp_path_with_good(folder: Path) -> Path:
-    """A folder beside with the good pictures of `folder` only."""
+    """A folder beside with the good images of `folder` only."""
     target = folder.parent / f"{folder.name}_good"
     target.mkdir()
     for number in range(3):
@@ -184,25 +186,23 @@ def tmp_path_with_good(folder: Path) -> Path:
 def test_folders_without_use(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder"):
         open_folder(tmp_path / "missing", 8, holdout=0)
-    with pytest.raises(UserError, match="no pictures found"):
+    with pytest.raises(UserError, match="no images found"):
         open_folder(tmp_path, 8, holdout=0)
-    (path,) = make_pictures(tmp_path, 1)
-    with pytest.raises(UserError, match="a folder of pictures was expected, got the file"):
+    (path,) = make_images(tmp_path, 1)
+    with pytest.raises(UserError, match="a folder of images was expected, got the file"):
         open_folder(path, 8, holdout=0)
-    with pytest.raises(UserError, match="holds 1 usable pictures, at least 2 are needed"):
+    with pytest.raises(UserError, match="holds 1 usable images, at least 2 are needed"):
         open_folder(tmp_path, 8, holdout=0)
     path.write_text("bad")
-    with pytest.raises(
-        UserError, match=r"holds 0 usable pictures.*1 of 1 files skipped, the first"
-    ):
+    with pytest.raises(UserError, match=r"holds 0 usable images.*1 of 1 files skipped, the first"):
         open_folder(tmp_path, 8, holdout=0)
 
 
 def test_limits(tmp_path: Path) -> None:
-    make_pictures(tmp_path, 4)
-    with pytest.raises(UserError, match="holds 4 usable pictures, at least 5"):
+    make_images(tmp_path, 4)
+    with pytest.raises(UserError, match="holds 4 usable images, at least 5"):
         open_folder(tmp_path, 8, holdout=0, min_count=5)
-    with pytest.raises(UserError, match=r"use a smaller size or 2 pictures"):
+    with pytest.raises(UserError, match=r"use a smaller size or 2 images"):
         open_folder(tmp_path, 8, holdout=0, memory_limit=3 * 8 * 8 * 2)
     with pytest.raises(UserError, match="size must be at least 1 pixel, got 0"):
         open_folder(tmp_path, 0, holdout=0)
@@ -215,17 +215,17 @@ def test_limits(tmp_path: Path) -> None:
         (-0.5, r"in \[0, 1\), got -0.5"),
         (float("nan"), "got nan"),
         (-1, "0 or more, got -1"),
-        (4, "cannot hold out 4 of 4 pictures"),
+        (4, "cannot hold out 4 of 4 images"),
     ],
 )
 def test_wrong_holdout(tmp_path: Path, holdout: int | float, message: str) -> None:
-    make_pictures(tmp_path, 4)
+    make_images(tmp_path, 4)
     with pytest.raises(UserError, match=message):
         open_folder(tmp_path, 8, holdout=holdout)
 
 
 def test_progress_and_workers(tmp_path: Path) -> None:
-    make_pictures(tmp_path, 5)
+    make_images(tmp_path, 5)
     calls: list[tuple[int, int]] = []
 
     def note(done: int, total: int) -> None:
@@ -241,14 +241,14 @@ def test_progress_and_workers(tmp_path: Path) -> None:
 def test_unless_asked_otherwise_a_fifth_or_16_are_held_out(
     tmp_path: Path, count: int, held_out: int
 ) -> None:
-    make_pictures(tmp_path, count)
+    make_images(tmp_path, count)
     train, held = open_folder(tmp_path, 8, holdout=None)
     assert (len(train), len(held)) == (count - held_out, held_out)
 
 
 @pytest.mark.parametrize("holdout", [3, 0.3])
 def test_split_is_disjoint_complete_and_repeatable(tmp_path: Path, holdout: int | float) -> None:
-    paths = make_pictures(tmp_path, 10)
+    paths = make_images(tmp_path, 10)
     train, held = open_folder(tmp_path, 8, holdout=holdout)
     assert set(train.paths).isdisjoint(held.paths)
     assert sorted(train.paths + held.paths) == paths
@@ -268,7 +268,7 @@ def whole_row(pixels: torch.Tensor, row: int) -> torch.Tensor:
 
 
 def test_copied_files_are_found_by_content(tmp_path: Path) -> None:
-    paths = make_pictures(tmp_path, 4)
+    paths = make_images(tmp_path, 4)
     for number, path in enumerate(paths):
         (tmp_path / f"copies{number}").mkdir()
         for copy in range(3):

@@ -1,4 +1,4 @@
-"""Reading single pictures of every mode, and finding them in folders."""
+"""Reading single images of every mode, and finding them in folders."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_slimming.config import UserError
-from gan_slimming.data import image_files as pictures
-from gan_slimming.data.image_files import (
-    PictureError,
-    list_pictures,
-    read_picture,
-)
+from gan_slimming.data import image_files as images
+from gan_slimming.data.image_files import ImageError, list_images, read_image
+from gan_slimming.errors import UserError
 
 
 def to_codes(rgb: Tensor) -> list[list[list[int]]]:
@@ -58,12 +54,12 @@ def test_opaque_modes(
     tmp_path: Path, mode: str, colour: int | tuple[int, ...], expected: list[int]
 ) -> None:
     Image.new(mode, (3, 2), colour).save(tmp_path / "x.png")
-    picture = read_picture(tmp_path / "x.png")
-    assert picture.rgb.shape == (3, 2, 3)
-    assert picture.rgb.dtype == torch.float32
-    assert picture.alpha is None
-    assert picture.path == tmp_path / "x.png"
-    assert to_codes(picture.rgb) == [[expected] * 3] * 2
+    image = read_image(tmp_path / "x.png")
+    assert image.rgb.shape == (3, 2, 3)
+    assert image.rgb.dtype == torch.float32
+    assert image.alpha is None
+    assert image.path == tmp_path / "x.png"
+    assert to_codes(image.rgb) == [[expected] * 3] * 2
 
 
 @pytest.mark.parametrize(
@@ -74,11 +70,11 @@ def test_alpha_is_kept_apart(
     tmp_path: Path, mode: str, colour: tuple[int, ...], expected: list[int], alpha: int
 ) -> None:
     Image.new(mode, (3, 2), colour).save(tmp_path / "x.png")
-    picture = read_picture(tmp_path / "x.png")
-    assert to_codes(picture.rgb) == [[expected] * 3] * 2
-    assert picture.alpha is not None
-    assert picture.alpha.dtype == torch.uint8
-    assert picture.alpha.tolist() == [[alpha] * 3] * 2
+    image = read_image(tmp_path / "x.png")
+    assert to_codes(image.rgb) == [[expected] * 3] * 2
+    assert image.alpha is not None
+    assert image.alpha.dtype == torch.uint8
+    assert image.alpha.tolist() == [[alpha] * 3] * 2
 
 
 @pytest.mark.parametrize("transparency", [None, 1, b"\xff\x40"])
@@ -88,19 +84,19 @@ def test_palette(tmp_path: Path, transparency: int | bytes | None) -> None:
     image.putpixel((1, 0), 1)
     options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
     image.save(tmp_path / "x.png", **options)
-    picture = read_picture(tmp_path / "x.png")
-    assert to_codes(picture.rgb) == [[[255, 0, 0], [0, 0, 255]]]
+    image = read_image(tmp_path / "x.png")
+    assert to_codes(image.rgb) == [[[255, 0, 0], [0, 0, 255]]]
     if transparency is None:
-        assert picture.alpha is None
+        assert image.alpha is None
     else:
-        assert picture.alpha is not None
-        assert picture.alpha.tolist() == [[255, 0 if transparency == 1 else 64]]
+        assert image.alpha is not None
+        assert image.alpha.tolist() == [[255, 0 if transparency == 1 else 64]]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_cmyk(tmp_path: Path, suffix: str) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / f"x.{suffix}")
-    rgb = read_picture(tmp_path / f"x.{suffix}").rgb
+    rgb = read_image(tmp_path / f"x.{suffix}").rgb
     assert rgb[0].min() > 0.95
     assert rgb[1:].max() < -0.95
 
@@ -109,44 +105,44 @@ def test_cmyk(tmp_path: Path, suffix: str) -> None:
 def test_16_bit_gray_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     samples = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
     Image.fromarray(samples).save(tmp_path / f"x.{suffix}")
-    picture = read_picture(tmp_path / f"x.{suffix}")
-    assert to_codes(picture.rgb) == [[[code] * 3 for code in (0, 1, 128, 255)]]
+    image = read_image(tmp_path / f"x.{suffix}")
+    assert to_codes(image.rgb) == [[[code] * 3 for code in (0, 1, 128, 255)]]
 
 
 def test_big_endian_16_bit_gray(tmp_path: Path) -> None:
     image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 25700, 65535))
     image.save(tmp_path / "x.tif")
-    assert to_codes(read_picture(tmp_path / "x.tif").rgb) == [[[100] * 3, [255] * 3]]
+    assert to_codes(read_image(tmp_path / "x.tif").rgb) == [[[100] * 3, [255] * 3]]
 
 
 @pytest.mark.parametrize("bands", [3, 4])
 def test_16_bit_colour_is_scaled_not_clipped(tmp_path: Path, bands: int) -> None:
     samples = np.array([[[0, 25700, 65535, 30 * 257]]])[..., :bands]
     write_png(tmp_path / "x.png", colour_type=2 if bands == 3 else 6, samples=samples)
-    picture = read_picture(tmp_path / "x.png")
-    assert to_codes(picture.rgb) == [[[0, 100, 255]]]
-    assert (picture.alpha is None) == (bands == 3)
+    image = read_image(tmp_path / "x.png")
+    assert to_codes(image.rgb) == [[[0, 100, 255]]]
+    assert (image.alpha is None) == (bands == 3)
 
 
 def test_16_bit_colour_with_a_transparent_colour(tmp_path: Path) -> None:
     body = b"tRNS" + struct.pack(">HHH", 65535, 0, 1000)
     extra = struct.pack(">I", 6) + body + struct.pack(">I", zlib.crc32(body))
     write_png(tmp_path / "x.png", 2, np.array([[[0, 25700, 65535]]]), extra)
-    picture = read_picture(tmp_path / "x.png")
-    assert to_codes(picture.rgb) == [[[0, 100, 255]]]
-    assert picture.alpha is None
+    image = read_image(tmp_path / "x.png")
+    assert to_codes(image.rgb) == [[[0, 100, 255]]]
+    assert image.alpha is None
 
 
 def test_float_samples(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.0, 0.2, 1.0]], dtype=np.float32)).save(tmp_path / "x.tif")
-    assert to_codes(read_picture(tmp_path / "x.tif").rgb) == [[[0] * 3, [51] * 3, [255] * 3]]
+    assert to_codes(read_image(tmp_path / "x.tif").rgb) == [[[0] * 3, [51] * 3, [255] * 3]]
 
 
 @pytest.mark.parametrize("sample", [1.5, -0.1, float("nan")])
 def test_float_samples_without_an_agreed_white_are_refused(tmp_path: Path, sample: float) -> None:
     Image.fromarray(np.array([[0.0, sample]], dtype=np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(PictureError, match=r"are outside \[0, 1\]; save it with 8 or 16 bits"):
-        read_picture(tmp_path / "x.tif")
+    with pytest.raises(ImageError, match=r"are outside \[0, 1\]; save it with 8 or 16 bits"):
+        read_image(tmp_path / "x.tif")
 
 
 def test_exif_orientation_6_is_turned_upright(tmp_path: Path) -> None:
@@ -156,31 +152,31 @@ def test_exif_orientation_6_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "x.jpg", exif=exif)
-    rgb = read_picture(tmp_path / "x.jpg").rgb
+    rgb = read_image(tmp_path / "x.jpg").rgb
     assert rgb.shape == (3, 32, 16)
     assert rgb[:, :14].min() > 0.9
     assert rgb[:, 18:].max() < -0.9
 
 
-def test_damaged_exif_does_not_lose_the_picture(
+def test_damaged_exif_does_not_lose_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(image: Image.Image) -> Image.Image:
         raise struct.error("damaged")
 
-    monkeypatch.setattr(pictures.ImageOps, "exif_transpose", fail)
+    monkeypatch.setattr(images.ImageOps, "exif_transpose", fail)
     Image.new("RGB", (4, 3), "red").save(tmp_path / "x.png")
-    assert to_codes(read_picture(tmp_path / "x.png").rgb)[0][0] == [255, 0, 0]
+    assert to_codes(read_image(tmp_path / "x.png").rgb)[0][0] == [255, 0, 0]
 
 
 def test_one_pixel(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "x.png")
-    assert to_codes(read_picture(tmp_path / "x.png").rgb) == [[[1, 2, 3]]]
+    assert to_codes(read_image(tmp_path / "x.png").rgb) == [[[1, 2, 3]]]
 
 
 def make_unreadable(path: Path, kind: str) -> None:
     if kind == "text":
-        path.write_text("this is not a picture")
+        path.write_text("this is not an image")
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "folder":
@@ -194,7 +190,7 @@ def make_unreadable(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("text", "it is not a picture in a format that Pillow reads"),
+        ("text", "it is not an image in a format that Pillow reads"),
         ("empty", r"the file is empty \(0 bytes\)"),
         ("folder", "Is a directory"),
         ("missing", "No such file or directory"),
@@ -204,25 +200,25 @@ def make_unreadable(path: Path, kind: str) -> None:
 def test_unreadable_files_become_one_line(tmp_path: Path, kind: str, reason: str) -> None:
     path = tmp_path / "x.jpg"
     make_unreadable(path, kind)
-    with pytest.raises(PictureError, match=reason) as caught:
-        read_picture(path)
-    assert str(caught.value).startswith(f"cannot read picture {path}: ")
+    with pytest.raises(ImageError, match=reason) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"cannot read image {path}: ")
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, UserError)
     assert caught.value.path == path
 
 
 @pytest.mark.parametrize("limit", [100, 40])  # Pillow warns above the limit, raises above twice it
-def test_absurdly_large_pictures_are_refused(
+def test_absurdly_large_images_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     Image.new("RGB", (11, 10)).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(PictureError, match="it is too large; scale it down first"):
-        read_picture(tmp_path / "x.png")
+    with pytest.raises(ImageError, match="it is too large; scale it down first"):
+        read_image(tmp_path / "x.png")
 
 
-def test_list_pictures(tmp_path: Path) -> None:
+def test_list_images(tmp_path: Path) -> None:
     for name in ("b.PNG", "a/c.jpeg", "a/.d.jpg", ".e/f.jpg", "notes.txt", "a/deep/g.TiF", "h.dat"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -230,10 +226,10 @@ def test_list_pictures(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "nothing")
     expected = [tmp_path / name for name in ("a/c.jpeg", "a/deep/g.TiF", "b.PNG")]
-    assert list_pictures([tmp_path]) == expected
-    assert list_pictures([str(tmp_path), tmp_path / "b.PNG"]) == expected
-    assert list_pictures([tmp_path / "h.dat"]) == [tmp_path / "h.dat"]
-    assert list_pictures([tmp_path / ".e"]) == [tmp_path / ".e" / "f.jpg"]
+    assert list_images([tmp_path]) == expected
+    assert list_images([str(tmp_path), tmp_path / "b.PNG"]) == expected
+    assert list_images([tmp_path / "h.dat"]) == [tmp_path / "h.dat"]
+    assert list_images([tmp_path / ".e"]) == [tmp_path / ".e" / "f.jpg"]
 
 
 def test_linked_folders_are_followed(tmp_path: Path) -> None:
@@ -241,13 +237,13 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "x.jpg").touch()
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    assert list_pictures([tmp_path / "set"]) == [tmp_path / "set" / "link" / "x.jpg"]
+    assert list_images([tmp_path / "set"]) == [tmp_path / "set" / "link" / "x.jpg"]
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file or folder: .*nowhere; check the path"):
-        list_pictures([tmp_path / "nowhere"])
-    with pytest.raises(UserError, match=r"no pictures found in .*; looked for .jpg, .jpeg, .png"):
-        list_pictures([tmp_path])
+        list_images([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match=r"no images found in .*; looked for .jpg, .jpeg, .png"):
+        list_images([tmp_path])
     with pytest.raises(UserError, match="an empty list of paths"):
-        list_pictures([])
+        list_images([])

@@ -9,13 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gan_slimming.config import InputContract, UserError
-from gan_slimming.data.image_files import (
-    crop_back,
-    from_contract,
-    pad_to_multiple,
-    to_contract,
-)
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import from_contract, to_contract
+from gan_slimming.data.image_files import crop_back, pad_to_multiple
+from gan_slimming.errors import UserError
 
 
 def test_default_contract_changes_nothing() -> None:
@@ -42,7 +39,7 @@ def test_contract_round_trip(low: float, extent: float, order: str) -> None:
     assert torch.allclose(from_contract(there, contract), x, atol=1e-10)
 
 
-def test_a_grey_generator_is_fed_luma_and_its_grey_picture_has_three_equal_channels() -> None:
+def test_a_grey_generator_is_fed_luma_and_its_grey_image_has_three_equal_channels() -> None:
     contract = InputContract(channels=1, low=0.0, high=255.0, colour_order="BGR")
     colours = torch.rand(2, 3, 4, 5) * 2 - 1
     grey = to_contract(colours, contract)
@@ -79,7 +76,7 @@ def test_pad_and_crop_any_size(height: int, width: int, multiple: int, minimum: 
         assert torch.equal(padded, expected)
 
 
-def test_pictures_too_small_to_reflect_repeat_their_border() -> None:
+def test_images_too_small_to_reflect_repeat_their_border() -> None:
     padded, box = pad_to_multiple(torch.tensor([[[1.0, 2.0]]]), 4)
     assert padded.tolist() == [[[1.0, 2.0, 2.0, 2.0]] * 4]
     assert box == (1, 2)
@@ -91,7 +88,7 @@ def test_padding_an_exact_size_copies_nothing() -> None:
     assert padded is x
 
 
-def test_crop_back_refuses_a_smaller_picture() -> None:
+def test_crop_back_refuses_a_smaller_image() -> None:
     _, box = pad_to_multiple(torch.zeros(3, 8, 8), 4)
     with pytest.raises(ValueError, match="cannot crop 4x8 pixels to the 8x8"):
         crop_back(torch.zeros(3, 4, 8), box)

@@ -1,4 +1,4 @@
-"""The order in which pictures are drawn, and its resumption."""
+"""The order in which images are drawn, and its resumption."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_slimming.config import UserError
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.errors import UserError
 
 
 def draw(sampler: Sampler, batches: int) -> list[tuple[list[int], list[int]]]:
-    drawn = [sampler.next(views=8) for _ in range(batches)]
-    return [(indices.tolist(), views.tolist()) for indices, views in drawn]
+    drawn = [sampler.next(augmentations=8) for _ in range(batches)]
+    return [(indices.tolist(), augmentations.tolist()) for indices, augmentations in drawn]
 
 
 @given(count=st.integers(1, 12), batch_size=st.integers(1, 30), seed=st.integers(0, 2**40))
@@ -57,15 +57,15 @@ def test_seeds_and_epochs_differ() -> None:
     assert first[1] != other[0]
 
 
-@pytest.mark.parametrize("views", [1, 2, 8])
-def test_each_is_seen_in_all_its_views_equally_often(views: int) -> None:
+@pytest.mark.parametrize("augmentations", [1, 2, 8])
+def test_each_is_seen_in_all_its_views_equally_often(augmentations: int) -> None:
     count, epochs = 8, 400
     sampler = Sampler(count, count, seed=3)
-    seen = torch.zeros(count, views)
+    seen = torch.zeros(count, augmentations)
     for _ in range(epochs):
-        seen[sampler.next(views)] += 1
+        seen[sampler.next(augmentations)] += 1
     # 5 standard deviations of a fair die thrown 400 times; 'always' and 'never' are far outside.
-    share = 1 / views
+    share = 1 / augmentations
     deviation = (share * (1 - share)) ** 0.5
     assert (seen / epochs - share).abs().max() <= 5 * deviation / epochs**0.5
     assert (seen.mean(0) / epochs - share).abs().max() <= 5 * deviation / (count * epochs) ** 0.5
@@ -79,17 +79,17 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
 
 
 def test_sampler_errors() -> None:
-    with pytest.raises(UserError, match="empty; add pictures"):
+    with pytest.raises(UserError, match="empty; add images"):
         Sampler(0, 4, 0)
     with pytest.raises(UserError, match="batch_size must be at least 1, got 0"):
         Sampler(4, 0, 0)
     state = Sampler(4, 2, 0).state_dict()
-    with pytest.raises(UserError, match="started with 4 pictures, now there are 5"):
+    with pytest.raises(UserError, match="started with 4 images, now there are 5"):
         Sampler(5, 2, 0).load_state_dict(state)
 
 
 def test_the_order_does_not_depend_on_the_number_of_views() -> None:
-    """A run whose pictures grow, and with them lose views, goes on in the same order."""
+    """A run whose images grow, and with them lose augmentations, goes on in the same order."""
     plain, varied = Sampler(5, 4, 0), Sampler(5, 4, 0)
     for _ in range(10):
-        assert torch.equal(plain.next()[0], varied.next(views=8)[0])
+        assert torch.equal(plain.next()[0], varied.next(augmentations=8)[0])

@@ -1,4 +1,4 @@
-"""Which pictures are held out."""
+"""Which images are held out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_slimming.config import UserError
 from gan_slimming.data.folder import split_holdout
+from gan_slimming.errors import UserError
 
 
 def names_of(count: int) -> list[str]:
@@ -19,7 +19,7 @@ def test_fraction_is_met_on_average() -> None:
     assert 150 <= len(split_holdout(names, names, 0.1)) <= 250
 
 
-def test_added_pictures_move_no_other() -> None:
+def test_added_images_move_no_other() -> None:
     few, many = names_of(50), sorted(names_of(100))
     held_few = {few[p] for p in split_holdout(few, few, 0.2)}
     held_many = {many[p] for p in split_holdout(many, many, 0.2)}
@@ -36,7 +36,7 @@ def test_order_plays_no_part() -> None:
 
 
 def test_split_is_the_same_on_every_machine() -> None:
-    # Golden: a change here would let pictures that were trained on into old runs' holdouts.
+    # Golden: a change here would let images that were trained on into old runs' holdouts.
     names = names_of(10)
     assert sorted(split_holdout(names, names, 3)) == [0, 1, 5]
     composed, decomposed = ["caf\u00e9.jpg", *names], ["cafe\u0301.jpg", *names]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
 from gan_slimming.data import video
 from gan_slimming.data.destinations import plan
+from gan_slimming.errors import UserError
 from gan_slimming.workflows.translate import TranslationWarning, translate
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
@@ -27,19 +28,19 @@ class Negative(nn.Module):
 def film(path: Path, width: int = 44, height: int = 36) -> Path:
     """Grey frames, each lighter than the last, ten a second, and a second of silence."""
     with av.open(str(path), "w") as made:
-        pictures = made.add_stream("mpeg4", rate=10)
-        pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
+        images = made.add_stream("mpeg4", rate=10)
+        images.width, images.height, images.pix_fmt = width, height, "yuv420p"
         sound = made.add_stream("aac", rate=8000)
         for number in range(FRAMES):
             pixels = np.full((height, width, 3), 20 * number, np.uint8)
-            made.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            made.mux(images.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         for number in range(10):
             silence = np.zeros((1, 800), np.float32)
             frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
             frame.rate, frame.pts = 8000, 800 * number
             made.mux(sound.encode(frame))
         made.mux(sound.encode(None))
-        made.mux(pictures.encode(None))
+        made.mux(images.encode(None))
     return path
 
 
@@ -77,10 +78,10 @@ def test_a_video_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> No
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     count = iter(range(5))
 
-    def change(picture: Tensor) -> Tensor:
+    def change(image: Tensor) -> Tensor:
         if next(count) == 4:
             raise KeyboardInterrupt
-        return picture
+        return image
 
     source = film(tmp_path / "a.mp4")
     with pytest.raises(KeyboardInterrupt):
@@ -104,9 +105,9 @@ def test_what_does_not_go_together_is_refused(
         plan([source], tmp_path / "out", overwrite=False)
 
 
-def test_a_larger_picture_makes_a_larger_video(tmp_path: Path) -> None:
-    def twice(picture: Tensor) -> Tensor:
-        return torch.nn.functional.interpolate(picture[None], scale_factor=2)[0]
+def test_a_larger_image_makes_a_larger_video(tmp_path: Path) -> None:
+    def twice(image: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(image[None], scale_factor=2)[0]
 
     video.translate_video(film(tmp_path / "a.mp4"), tmp_path / "b.mp4", twice)
     with av.open(str(tmp_path / "b.mp4")) as made:

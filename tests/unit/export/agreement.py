@@ -22,7 +22,7 @@ SHAPES = ((1, 4, 16, 16), (2, 4, 12, 24), (3, 4, 28, 20))
 
 def kinds(module: nn.Module, contract: InputContract = CONTRACT) -> list[str]:
     """The operators of the float form, in order."""
-    model, _ = onnx_model(trace(module.eval(), contract, 16, quantized=False), "float", 17, {})
+    model, _ = onnx_model(trace(module.eval(), contract, 16, quantized=False), "none", 17, {})
     return [node.op_type for node in model.graph.node]
 
 
@@ -32,7 +32,7 @@ def difference(
 ) -> float:  # fmt: skip
     """Greatest difference of the float form in any runtime, relative to the largest value."""
     module.eval()
-    model, _ = onnx_model(trace(module, contract, 16, quantized=False), "float", opset, {})
+    model, _ = onnx_model(trace(module, contract, 16, quantized=False), "none", opset, {})
     generator = torch.Generator().manual_seed(3)
     given = [(torch.rand(shape, generator=generator) * 2 - 1,) for shape in shapes]
     with torch.no_grad():

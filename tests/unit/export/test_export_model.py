@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import gan_slimming as gs
-from gan_slimming.config import UserError
-from gan_slimming.data import read_picture, write_picture
+from gan_slimming.data.image_files import read_image, write_image
+from gan_slimming.errors import UserError
 from gan_slimming.export.export_model import ExportWarning, check_format
 from gan_slimming.export.export_model import export_model as export
 from gan_slimming.models.registry import build_generator, spec_of
@@ -47,7 +47,7 @@ def test_a_saved_student_becomes_a_file(
     saved: Path, tmp_path: Path, name: str, form: str | None, runtimes: set[str]
 ) -> None:
     output = tmp_path / "made" / name
-    told = export(saved, output, form=form, size=32)
+    told = export(saved, output, quantization=form, size=32)
     files = list((tmp_path / "made").iterdir())
     assert told["size_bytes"] == sum(file.stat().st_size for file in files)
     assert {file.name for file in files} == ({"g.xml", "g.bin"} if ".xml" in name else {name})
@@ -69,8 +69,8 @@ def test_a_generator_without_quantisers_is_exported_in_float(
     told = gs.export(tiny_cyclegan, tmp_path / "g.onnx", size=32)
     assert (told["form"], told["quantized_layers"]) == ("float", 0)
     assert max(row["error"] for row in told["parity"].values()) < 1e-4
-    with pytest.raises(UserError, match="no quantised layers for --form qdq; take float"):
-        gs.export(tiny_cyclegan, tmp_path / "h.onnx", form="qdq")
+    with pytest.raises(UserError, match="no quantised layers for --quantization qdq; take none"):
+        gs.export(tiny_cyclegan, tmp_path / "h.onnx", quantization="qdq")
     assert not (tmp_path / "h.onnx").exists()
 
 
@@ -80,8 +80,8 @@ def test_a_generator_without_quantisers_is_exported_in_float(
         (("g.onnx", "tflite", None), "format 'tflite'; take --format onnx or openvino"),
         (("g.bin", None, None), "g.bin names no format"),
         (("g.onnx", "openvino", None), "openvino files end in .xml, got g.onnx"),
-        (("g.onnx", None, "int4"), "form must be float, qdq, integer, got 'int4'"),
-        (("g.xml", None, "integer"), "form integer is for ONNX Runtime"),
+        (("g.onnx", None, "int4"), "quantization must be qdq, integer, none, got 'int4'"),
+        (("g.xml", None, "integer"), "quantization integer is for ONNX Runtime"),
     ],
 )
 def test_formats_and_forms_that_do_not_exist(arguments: tuple[Any, ...], text: str) -> None:
@@ -91,17 +91,17 @@ def test_formats_and_forms_that_do_not_exist(arguments: tuple[Any, ...], text: s
 
 
 def test_translate_pads_and_crops_in_every_runtime(saved: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "in" / "a.png"
-    picture.parent.mkdir()
-    write_picture(picture, torch.rand(3, 5, 31) * 2 - 1)
+    image = tmp_path / "in" / "a.png"
+    image.parent.mkdir()
+    write_image(image, torch.rand(3, 5, 31) * 2 - 1)
     export(saved, tmp_path / "g.xml", size=32)
     made = {}
     for model, runtime in ((saved, "torch"), (saved, "onnxruntime"), (saved, "openvino"),
                            (tmp_path / "g.xml", None)):  # fmt: skip
         folder = tmp_path / f"out-{len(made)}"
-        told = translate(model, [picture], folder, runtime=runtime, threads=1)
+        told = translate(model, [image], folder, runtime=runtime, threads=1)
         assert told["translated"] == 1
-        made[told["model"]] = read_picture(folder / "a.png").rgb
+        made[told["model"]] = read_image(folder / "a.png").rgb
     reference, *others = made.values()
     assert reference.shape == (3, 5, 31)
     assert len(others) == 3
@@ -110,9 +110,9 @@ def test_translate_pads_and_crops_in_every_runtime(saved: Path, tmp_path: Path) 
 
 
 def test_an_exported_file_says_who_runs_it_and_torch_does_not(saved: Path, tmp_path: Path) -> None:
-    with pytest.warns(ExportWarning, match="ONNX Runtime in float; .* add --form integer"):
+    with pytest.warns(ExportWarning, match="ONNX Runtime in float; .* add --quantization integer"):
         export(saved, tmp_path / "g.onnx", size=32)
-    write_picture(tmp_path / "a.png", torch.zeros(3, 8, 8))
+    write_image(tmp_path / "a.png", torch.zeros(3, 8, 8))
     with pytest.raises(UserError, match="an exported file, which torch cannot run"):
         translate(tmp_path / "g.onnx", [tmp_path / "a.png"], tmp_path / "out", runtime="torch")
 
@@ -178,3 +178,10 @@ def test_other_kinds_of_cpu_are_told_of_and_their_float_layers_warned_of(
         report = export(saved, tmp_path / "g.xml", size=32)
     assert report["cpus"] == {"own": [], "AVX2": ["a", "b"]}
     assert export(saved, tmp_path / "h.xml", size=32, cpus="own")["cpus"] == {"own": []}
+
+
+def test_the_old_name_of_quantization_still_works(tiny_cyclegan: nn.Module, tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match="form is called quantization now"):
+        told = gs.export(tiny_cyclegan, tmp_path / "g.onnx", form="float", size=32)  # pyright: ignore[reportCallIssue]
+    assert (told["form"], told["quantization"]) == ("float", "none")
+    assert open_runtime(tmp_path / "g.onnx").metadata["form"] == "float"  # as in every version

@@ -1,4 +1,4 @@
-"""Generators that take noise, or classes with it, or make larger pictures than they take."""
+"""Generators that take noise, or classes with it, or make larger images than they take."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
 
 from gan_slimming.export.benchmark_jobs import Job, Plan, exported_jobs, load  # noqa: E402
-from gan_slimming.export.export_model import convert  # noqa: E402
+from gan_slimming.export.convert import convert  # noqa: E402
 from gan_slimming.export.export_model import export_model as export  # noqa: E402
 from gan_slimming.export.placement import in_runtime  # noqa: E402
 from gan_slimming.runtime.sessions import open_runtime  # noqa: E402
@@ -23,7 +23,7 @@ RUNTIMES = ("onnxruntime", "openvino")
 
 
 class Conditional(nn.Module):
-    """Noise and a class to a picture of 8 pixels."""
+    """Noise and a class to an image of 8 pixels."""
 
     contract = InputContract(latent_size=6, classes=3)
 
@@ -69,14 +69,14 @@ def test_noise_and_classes_are_inputs_of_their_own(tmp_path: Path, runtime: str)
 def test_a_quantised_generator_of_noise_keeps_its_layers(
     sngan: nn.Module, form: str, runtimes: tuple[str, ...]
 ) -> None:
-    made = convert(sngan, form=form)
+    made = convert(sngan, quantization=form)
     assert set(made.parity) == set(runtimes)
     assert made.float_layers == []
     assert made.metadata["macs"] > 0
 
 
 def test_an_exported_generator_of_noise_can_be_timed(sngan: nn.Module, tmp_path: Path) -> None:
-    export(sngan, tmp_path / "g.onnx", form="integer")
+    export(sngan, tmp_path / "g.onnx", quantization="integer")
     plan = Plan(32, 1, RUNTIMES, ("f32", "int8"), True)
     (job,) = exported_jobs(str(tmp_path / "g.onnx"), plan, tmp_path)
     assert isinstance(job, Job)
@@ -90,14 +90,14 @@ def test_an_exported_generator_of_noise_can_be_timed(sngan: nn.Module, tmp_path:
     assert all(layer["latency_ms"] >= 0 for layer in told["layers"])
 
 
-def test_larger_pictures_come_out_larger() -> None:
+def test_larger_images_come_out_larger() -> None:
     net = build_generator("srgan", width=4, blocks=1).eval()
-    picture = torch.rand(1, 3, 12, 8) * 2 - 1
+    image = torch.rand(1, 3, 12, 8) * 2 - 1
     with torch.no_grad():
-        expected = net(picture)
+        expected = net(image)
     scale = spec_of(net).contract.scale
     assert scale > 1
     assert expected.shape == (1, 3, 12 * scale, 8 * scale)
     for runtime in RUNTIMES:
-        made = in_runtime(net, runtime, 1)(picture)
+        made = in_runtime(net, runtime, 1)(image)
         torch.testing.assert_close(made, expected, rtol=0, atol=1e-4)

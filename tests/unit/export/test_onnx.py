@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.errors import UserError
 from gan_slimming.export.trace.graph import trace, without_quantizers
 from gan_slimming.models.registry import spec_of
 
@@ -55,7 +57,7 @@ class Everything(nn.Module):
 
 def runs(module: nn.Module, form: Any, *shapes: tuple[int, ...], opset: int = 17) -> float:
     """Greatest difference between ONNX Runtime and torch over inputs of these shapes."""
-    quantized = form != "float"
+    quantized = form != "none"
     traced = trace(module, CONTRACT, 32, quantized=quantized)
     model, _ = onnx_model(traced, form, opset, {})
     reference = module if quantized else without_quantizers(module)
@@ -70,18 +72,18 @@ def test_every_operator_computes_what_torch_computes() -> None:
     for buffer in (net.batch.running_mean, net.tracked.running_mean, net.prelu.weight.data):
         assert buffer is not None
         nn.init.normal_(buffer)
-    assert runs(net, "float", (1, 3, 32, 32), (2, 3, 20, 28), (1, 3, 37, 24)) < 1e-5
+    assert runs(net, "none", (1, 3, 32, 32), (2, 3, 20, 28), (1, 3, 37, 24)) < 1e-5
 
 
 @pytest.mark.parametrize("opset", [17, 19, 21])
 def test_the_float_form_takes_any_batch_and_size(student: nn.Module, opset: int) -> None:
-    assert runs(student, "float", (1, 3, 32, 32), (3, 3, 20, 44), opset=opset) < 1e-4
+    assert runs(student, "none", (1, 3, 32, 32), (3, 3, 20, 44), opset=opset) < 1e-4
 
 
 @pytest.mark.parametrize("form", ["qdq", "integer"])
 def test_every_quantized_layer_computes_what_was_trained(student: nn.Module, form: Any) -> None:
     traced = trace(student, CONTRACT, 32, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     rows = parity.check_layers(student, traced, form, 17, given, ["onnxruntime"])
     assert {row.layer for row in rows} == set(traced.layers)
     assert max(row.error for row in rows) < 2e-6
@@ -120,7 +122,7 @@ def test_layers_that_round_their_output_go_from_bytes_to_bytes(
     assert kinds.count("QLinearConv") == kernels  # two for the transposed convolution
     assert kinds.count("ConvInteger") == (1 if kernels else 4)
     assert in_float == []
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     rows = parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])
     assert [row.layer for row in rows] == ["0", "3", "5", "7"]
     assert 0 < max(row.left_out for row in rows) < 0.02
@@ -130,22 +132,22 @@ def test_layers_that_round_their_output_go_from_bytes_to_bytes(
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(3, 7), (1, 3), (2, 5)])
-def test_rows_of_a_thin_picture_are_stacked(channels: int, kernel: int) -> None:
+def test_rows_of_a_thin_image_are_stacked(channels: int, kernel: int) -> None:
     torch.manual_seed(0)
     teacher = nn.Sequential(
         nn.Conv2d(channels, 8, kernel, padding=kernel // 2), nn.ReLU(),
         nn.Conv2d(8, channels, 3, padding=1),
     ).eval()  # fmt: skip
-    pictures = torch.rand(2, channels, 24, 24) * 2 - 1
-    prepared = gs.prepare(teacher, (pictures,), weight_bits=7, quantize_outputs=True)
-    gs.calibrate(prepared, [(pictures,)])
+    images = torch.rand(2, channels, 24, 24) * 2 - 1
+    prepared = gs.prepare(teacher, (images,), weight_bits=7, quantize_outputs=True)
+    gs.calibrate(prepared, [(images,)])
     small = gs.extract(prepared)
     contract = gs.InputContract(channels=channels)
     traced = trace(small, contract, 24, quantized=True)
     model, _ = onnx_model(traced, "integer", 17, {})
     window = next(node for node in model.graph.node if node.op_type == "QLinearConv")
     assert onnx.helper.get_node_attr_value(window, "kernel_shape") == [1, kernel]
-    given = parity.trial_inputs(contract, 28, 20)
+    given = dummy_inputs(contract, (28, 20))
     rows = parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])
     assert max(row.error for row in rows) < 2e-6
 
@@ -154,7 +156,7 @@ def test_a_layer_that_rounds_elsewhere_is_refused() -> None:
     small = rounding_student()
     traced = trace(small, CONTRACT, 32, quantized=True)
     small.get_buffer("3.output_quantizer.scale").mul_(1.001)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     with pytest.raises(UserError, match=r"1 of 4 int8 layers differ .* 3 in onnxruntime"):
         parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])
 
@@ -172,7 +174,7 @@ def test_layers_that_pad_by_themselves(mode: Any, form: Any) -> None:
     gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     rows = parity.check_layers(small, traced, form, 17, given, ["onnxruntime"])
     assert [row.layer for row in rows] == ["0", "2"]
     assert runs(small, form, (1, 3, 32, 32), (2, 3, 20, 28)) < 1e-5
@@ -197,7 +199,7 @@ def test_a_layer_that_reads_a_constant_is_checked_as_well(runtime: str) -> None:
     gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     rows = parity.check_layers(small, traced, "qdq", 17, given, [runtime])
     assert {row.layer for row in rows} == {"first", "last", "scale"}
 
@@ -210,7 +212,7 @@ def test_a_layer_that_gives_one_number_is_held_to_what_float32_can_tell() -> Non
     gs.calibrate(prepared, [(torch.rand(2, 3, 32, 32) * 2 - 1,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     assert len(parity.check_layers(small, traced, "integer", 17, given, ["onnxruntime"])) == 2
     small.get_parameter("1.bias").data += 1e-5
     with pytest.raises(UserError, match="1 of 2 int8 layers differ"):
@@ -227,7 +229,7 @@ def test_fewer_bits_saturate_where_they_should(
     gs.calibrate(prepared, [(torch.rand(1, 3, 32, 32) * 2 - 1,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)
-    given = (2 * parity.trial_picture(CONTRACT, 32, 32),)
+    given = (2 * dummy_inputs(CONTRACT, 32)[0],)
     assert parity.check_layers(small, traced, form, 17, given, ["onnxruntime"])
 
 
@@ -275,7 +277,7 @@ def test_bytes_are_shuffled_as_numbers_are() -> None:
     values = torch.randn(2, 12, 3, 5)
     cells = values.unflatten(1, (4, 3)).transpose(1, 2).flatten(1, 2)
     traced = trace(nn.Identity(), CONTRACT, 4, quantized=False)
-    emitter = Emitter(traced, "float")
+    emitter = Emitter(traced, "none")
     made = emitter.shuffle_bytes("input", blocksize=2, mode="DCR", channels=12)
     nodes, constants = emitter.needed(made)
     side = onnx.helper.make_tensor_value_info
@@ -297,10 +299,10 @@ class Sorted(nn.Module):
 def test_unknown_operators_and_opsets_are_refused_by_name() -> None:
     traced = trace(nn.Sequential(Sorted()), CONTRACT, 32, quantized=False)
     with pytest.raises(UserError, match="operator 'cumsum' in module '0' cannot be exported"):
-        onnx_model(traced, "float", 17, {})
+        onnx_model(traced, "none", 17, {})
     traced = trace(nn.Conv2d(3, 3, 1), CONTRACT, 32, quantized=False)
     with pytest.raises(UserError, match="opset must be 17 to 21, got 99"):
-        onnx_model(traced, "float", 99, {})
+        onnx_model(traced, "none", 99, {})
 
 
 def test_a_wrong_scale_is_found_and_named(student: nn.Module) -> None:
@@ -309,21 +311,21 @@ def test_a_wrong_scale_is_found_and_named(student: nn.Module) -> None:
     scale = traced.layers[path].scale
     assert scale is not None
     scale *= 1.01
-    given = parity.trial_inputs(CONTRACT, 32, 32)
+    given = dummy_inputs(CONTRACT, (32, 32))
     with pytest.raises(UserError, match=f"1 of {len(traced.layers)} int8 layers.*{path} in onnx"):
         parity.check_layers(student, traced, "qdq", 17, given, ["onnxruntime"])
 
 
 def test_a_float_export_that_differs_is_refused(student: nn.Module) -> None:
     traced = trace(student, CONTRACT, 32, quantized=False)
-    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
-    pictures = [parity.trial_inputs(CONTRACT, 32, 32)]
-    assert parity.check_float(student, content, pictures, ["onnxruntime"])["onnxruntime"] < 1e-4
+    content = onnx_model(traced, "none", 17, {})[0].SerializeToString()
+    images = [dummy_inputs(CONTRACT, (32, 32))]
+    assert parity.check_float(student, content, images, ["onnxruntime"])["onnxruntime"] < 1e-4
     first = next(p for p in student.parameters() if p.dim() == 4)
     with torch.no_grad():
         first.mul_(-1)
     with pytest.raises(UserError, match="float export differs from torch by"):
-        parity.check_float(student, content, pictures, ["onnxruntime"])
+        parity.check_float(student, content, images, ["onnxruntime"])
 
 
 def test_inputs_on_a_border_are_moved_and_counted() -> None:

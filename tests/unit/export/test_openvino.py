@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.errors import UserError
 from gan_slimming.export.trace.graph import quantized_layers, trace
 from gan_slimming.models.registry import spec_of
 
@@ -57,20 +59,20 @@ class ReadTwice(nn.Module):
 @pytest.mark.parametrize("outputs", [False, True])
 def test_a_layer_without_bias_that_is_read_twice_keeps_its_scale(outputs: bool) -> None:
     torch.manual_seed(0)
-    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
-    prepared = gs.prepare(ReadTwice().eval(), (pictures[:1],), quantize_outputs=outputs)
-    gs.calibrate(prepared, [(pictures,)])
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    prepared = gs.prepare(ReadTwice().eval(), (images[:1],), quantize_outputs=outputs)
+    gs.calibrate(prepared, [(images,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 32, quantized=True)
     run = start_openvino(onnx_model(traced, "qdq", 17, {})[0].SerializeToString(), 1)[0]
     with torch.no_grad():
-        expected = small(pictures).numpy()
-    assert abs(run(pictures.numpy()) - expected).mean() < 1e-3 * expected.std()
+        expected = small(images).numpy()
+    assert abs(run(images.numpy()) - expected).mean() < 1e-3 * expected.std()
 
 
 def test_in_the_float_form_none_is_int8(student: nn.Module) -> None:
     traced = trace(student, CONTRACT, 32, quantized=False)
-    content = onnx_model(traced, "float", 17, {})[0].SerializeToString()
+    content = onnx_model(traced, "none", 17, {})[0].SerializeToString()
     found = [la for la in executed_layers(start_openvino(content, 1)[1]) if la.computes]
     assert len(found) == len(quantized_layers(student))
     assert not any(layer.int8 for layer in found)
@@ -78,13 +80,13 @@ def test_in_the_float_form_none_is_int8(student: nn.Module) -> None:
 
 def test_layers_and_float_form_agree_with_torch(student: nn.Module) -> None:
     traced = trace(student, CONTRACT, 32, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     rows = parity.check_layers(student, traced, "qdq", 17, given, RUNTIME)
     assert {row.layer for row in rows} == set(traced.layers)
     plain = trace(student, CONTRACT, 32, quantized=False)
-    content = onnx_model(plain, "float", 17, {})[0].SerializeToString()
-    pictures = [parity.trial_inputs(CONTRACT, *side) for side in ((32, 32), (40, 24))]
-    assert parity.check_float(student, content, pictures, RUNTIME)["openvino"] < 1e-4
+    content = onnx_model(plain, "none", 17, {})[0].SerializeToString()
+    images = [dummy_inputs(CONTRACT, side) for side in ((32, 32), (40, 24))]
+    assert parity.check_float(student, content, images, RUNTIME)["openvino"] < 1e-4
 
 
 @pytest.mark.parametrize("in_float", [1.0, 1.1])
@@ -100,7 +102,7 @@ def test_a_layer_that_kernels_get_wrong_is_tried_in_float(
 
     monkeypatch.setattr(parity, "start_openvino", wrong)
     traced = trace(student, CONTRACT, 32, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     if in_float == 1.0:
         rows = parity.check_layers(student, traced, "qdq", 17, given, RUNTIME)
         assert {(row.in_float, row.error < 1e-5) for row in rows} == {(True, True)}
@@ -114,7 +116,7 @@ def test_an_image_that_is_off_is_refused(
 ) -> None:
     traced = trace(student, CONTRACT, 32, quantized=True)
     content = onnx_model(traced, "qdq", 17, {})[0].SerializeToString()
-    given = parity.trial_inputs(CONTRACT, 32, 32)
+    given = dummy_inputs(CONTRACT, (32, 32))
     assert parity.check_image(student, content, given, RUNTIME)["openvino"] < 0.02
     start = start_openvino
 
@@ -139,6 +141,6 @@ def test_the_ir_is_small_and_says_how_to_feed_it(student: nn.Module, tmp_path: P
     assert opened.contract == contract
     assert opened.metadata == json.loads(json.dumps(metadata))
     assert opened.size_bytes == sum(file.stat().st_size for file in files)
-    given = parity.trial_inputs(contract, 40, 24)
+    given = dummy_inputs(contract, (40, 24))
     made, reference = (run(given[0].numpy()) for run in (opened, start_openvino(content, 1)[0]))
     assert abs(made - reference).max() < 0.05

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.losses.adversarial import (
     KINDS,
     ReplayBuffer,
@@ -74,7 +74,7 @@ def test_unknown_kind_names_the_known_ones() -> None:
         discriminator_loss("wgan", torch.zeros(1), torch.zeros(1))
 
 
-def _picture(number: int, side: int = 2) -> Tensor:
+def _image(number: int, side: int = 2) -> Tensor:
     return torch.full((1, 3, side, side), float(number))
 
 
@@ -87,9 +87,9 @@ def test_buffer_returns_what_came_until_it_is_full() -> None:
     assert len(buffer) == 3
 
 
-def test_full_buffer_gives_old_pictures_about_half_of_the_time_and_loses_none() -> None:
+def test_full_buffer_gives_old_images_about_half_of_the_time_and_loses_none() -> None:
     buffer = ReplayBuffer(size=5, generator=torch.Generator().manual_seed(3))
-    got = [int(buffer.exchange(_picture(number))[0, 0, 0, 0]) for number in range(400)]
+    got = [int(buffer.exchange(_image(number))[0, 0, 0, 0]) for number in range(400)]
     old = sum(answer != number for number, answer in enumerate(got))
     assert 150 < old < 250
     kept = [int(image[0, 0, 0]) for image in buffer.state_dict()["images"]]
@@ -100,7 +100,7 @@ def test_full_buffer_gives_old_pictures_about_half_of_the_time_and_loses_none() 
 
 def test_buffer_keeps_copies() -> None:
     buffer = ReplayBuffer(size=1)
-    images = _picture(1)
+    images = _image(1)
     buffer.exchange(images)
     images.fill_(7)
     assert buffer.state_dict()["images"][0].unique().tolist() == [1.0]
@@ -109,24 +109,24 @@ def test_buffer_keeps_copies() -> None:
 def test_resumed_buffer_equals_the_uninterrupted_one() -> None:
     whole = ReplayBuffer(size=4, generator=torch.Generator().manual_seed(1))
     for number in range(20):
-        whole.exchange(_picture(number))
+        whole.exchange(_image(number))
     resumed = ReplayBuffer(size=4, generator=torch.Generator().manual_seed(99))
     resumed.load_state_dict(whole.state_dict())
     for number in range(20, 60):
-        assert torch.equal(whole.exchange(_picture(number)), resumed.exchange(_picture(number)))
+        assert torch.equal(whole.exchange(_image(number)), resumed.exchange(_image(number)))
 
 
 def test_buffer_of_size_zero_has_no_memory() -> None:
     buffer = ReplayBuffer(size=0)
-    assert all(torch.equal(buffer.exchange(_picture(n)), _picture(n)) for n in range(5))
+    assert all(torch.equal(buffer.exchange(_image(n)), _image(n)) for n in range(5))
     assert len(buffer) == 0
 
 
-def test_buffer_survives_a_change_of_picture_size() -> None:
+def test_buffer_survives_a_change_of_image_size() -> None:
     buffer = ReplayBuffer(size=2)
     for number in range(2):
-        buffer.exchange(_picture(number))
-    shapes = {tuple(buffer.exchange(_picture(number, side=4)).shape) for number in range(20)}
+        buffer.exchange(_image(number))
+    shapes = {tuple(buffer.exchange(_image(number, side=4)).shape) for number in range(20)}
     assert shapes == {(1, 3, 4, 4)}
 
 

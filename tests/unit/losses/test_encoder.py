@@ -25,8 +25,8 @@ def net() -> nn.Sequential:
     )
 
 
-def plain(pictures: Tensor) -> Tensor:
-    return pictures
+def plain(images: Tensor) -> Tensor:
+    return images
 
 
 def test_the_first_convolutions_answer_in_order_and_the_rest_does_not_run() -> None:
@@ -41,9 +41,9 @@ def test_the_first_convolutions_answer_in_order_and_the_rest_does_not_run() -> N
 def test_maps_are_what_the_generator_computes_in_its_own_convention() -> None:
     generator = net()
     features = EncoderFeatures(generator, lambda x: x.flip(1) * 2, depth=1)
-    picture = torch.rand(1, 3, 6, 6)
-    expected = generator[0]((picture * 2 - 1).flip(1) * 2)
-    torch.testing.assert_close(features(picture)["0"], expected)
+    image = torch.rand(1, 3, 6, 6)
+    expected = generator[0]((image * 2 - 1).flip(1) * 2)
+    torch.testing.assert_close(features(image)["0"], expected)
 
 
 def test_the_generator_itself_is_left_alone(tiny_cartoongan: CartoonGenerator) -> None:
@@ -76,7 +76,7 @@ def test_it_is_zero_at_equality_and_the_gradient_reaches_the_student_only(
     assert all(p.grad is None for p in features.parameters())
 
 
-def test_nothing_is_kept_between_pictures() -> None:
+def test_nothing_is_kept_between_images() -> None:
     features = EncoderFeatures(net(), plain, depth=2)
     first = features(torch.rand(1, 3, 9, 9))
     kept = {name: values.clone() for name, values in first.items()}

@@ -6,31 +6,38 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.losses.feature_distillation import PLACES, HiddenTerm, at_places, hidden_distance
+from gan_slimming.losses.feature_distillation import (
+    PLACES,
+    FeatureDistillation,
+    at_places,
+    feature_distance,
+)
 from gan_slimming.models.registry import build_generator
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.student.surgery import cut, set_gates
 
 SIDE = 32
-PICTURES = torch.rand(2, 3, SIDE, SIDE, dtype=torch.float64) * 2 - 1
+IMAGES = torch.rand(2, 3, SIDE, SIDE, dtype=torch.float64) * 2 - 1
 KEYS = [5, 8]
 
 
-def pair(name: str = "cyclegan") -> tuple[nn.Module, Student, HiddenTerm]:
+def pair(name: str = "cyclegan") -> tuple[nn.Module, Student, FeatureDistillation]:
     arguments = {"width": 4} if name == "fast-style" else {"width": 4, "blocks": 2}
     teacher = build_generator(name, **arguments).eval().double()
     for parameter in teacher.parameters():
         nn.init.normal_(parameter, 0.1, 0.5)
     example = (torch.zeros(1, 3, SIDE, SIDE, dtype=torch.float64),)
     student = prepare(teacher, example, bits=None)
-    return teacher, student, HiddenTerm(student, teacher, 1.0)
+    return teacher, student, FeatureDistillation(student, teacher, 1.0)
 
 
-def inside(teacher: nn.Module, student: Student, term: HiddenTerm) -> tuple[list[Tensor], ...]:
+def inside(
+    teacher: nn.Module, student: Student, term: FeatureDistillation
+) -> tuple[list[Tensor], ...]:
     """What both give inside: the student's, the teacher's."""
     with torch.no_grad():
-        _, expected = term.of_teacher(student, lambda: teacher(PICTURES), KEYS)
-    _, seen = term.of_student(student, lambda: student(PICTURES), KEYS)
+        _, expected = term.of_teacher(student, lambda: teacher(IMAGES), KEYS)
+    _, seen = term.of_student(student, lambda: student(IMAGES), KEYS)
     return seen, expected
 
 
@@ -45,7 +52,7 @@ def test_it_is_zero_for_a_student_that_is_its_teacher(name: str) -> None:
     set_gates(student, {g.name: torch.rand(g.channels) + 0.5 for g in student.graph.prunable})
     seen, expected = inside(teacher, student, term)
     assert len(seen) > len(student.graph.prunable)
-    assert float(hidden_distance(seen, expected).detach()) < 1e-10
+    assert float(feature_distance(seen, expected).detach()) < 1e-10
 
 
 def test_kept_channels_meet_their_own_after_cuts() -> None:
@@ -60,9 +67,9 @@ def test_kept_channels_meet_their_own_after_cuts() -> None:
     normal = teacher.get_submodule("model.2")
     made: list[Tensor] = []
     normal.register_forward_hook(lambda *told: made.append(told[2]))
-    teacher(PICTURES)
+    teacher(IMAGES)
     torch.testing.assert_close(expected[0], at_places(made[0][:, 3:], 1, KEYS))
-    assert float(hidden_distance(seen[:1], [at_places(made[0][:, 2:3], 1, KEYS)]).detach()) > 0.1
+    assert float(feature_distance(seen[:1], [at_places(made[0][:, 2:3], 1, KEYS)]).detach()) > 0.1
 
 
 def test_blocks_are_compared_behind_their_sum() -> None:
@@ -77,7 +84,7 @@ def test_blocks_are_compared_behind_their_sum() -> None:
 def test_the_students_weights_learn_and_the_teacher_does_not() -> None:
     teacher, student, term = pair()
     cut(student, halved(student))
-    loss = hidden_distance(*inside(teacher, student, term))
+    loss = feature_distance(*inside(teacher, student, term))
     loss.backward()
     assert float(loss.detach()) > 0
     weights = [p.grad for n, p in student.module.named_parameters() if n.endswith("weight")]
@@ -94,11 +101,11 @@ def test_nothing_is_watched_any_more_afterwards() -> None:
 def test_a_mean_for_every_channel_is_one_off() -> None:
     values = torch.randn(2, 3, 64)
     flat = torch.full_like(values, float(values.mean()))
-    assert float(hidden_distance([flat], [values])) == pytest.approx(1.0, abs=1e-5)
-    assert float(hidden_distance([values], [values])) == 0.0
+    assert float(feature_distance([flat], [values])) == pytest.approx(1.0, abs=1e-5)
+    assert float(feature_distance([values], [values])) == 0.0
 
 
-def test_places_depend_on_the_picture_alone() -> None:
+def test_places_depend_on_the_image_alone() -> None:
     values = torch.arange(2 * 3 * 20 * 20.0).view(2, 3, 20, 20)
     together = at_places(values, 1, [4, 7])
     assert together.shape == (2, 3, PLACES)
@@ -112,7 +119,7 @@ def test_places_depend_on_the_picture_alone() -> None:
 
 def test_its_weight_falls_to_the_share_of_work_that_is_left() -> None:
     teacher, student, _ = pair()
-    term = HiddenTerm(student, teacher, 3.0)
+    term = FeatureDistillation(student, teacher, 3.0)
     small = [term.weight_at(recovered, 0.1) for recovered in (0.0, 0.25, 0.4, 0.45, 0.5, 1.0)]
     assert small == pytest.approx([3.0, 1.5, 0.6, 0.3, 0.3, 0.3])
     assert [term.weight_at(recovered, 1.0) for recovered in (0.0, 0.3, 1.0)] == [3.0] * 3
@@ -120,5 +127,5 @@ def test_its_weight_falls_to_the_share_of_work_that_is_left() -> None:
 
 def test_without_the_teacher_itself_it_weighs_nothing() -> None:
     teacher, student, _ = pair()
-    assert HiddenTerm(student, None, 3.0).weight == 0.0
-    assert HiddenTerm(student, teacher, 3.0).weight == 3.0
+    assert FeatureDistillation(student, None, 3.0).weight == 0.0
+    assert FeatureDistillation(student, teacher, 3.0).weight == 3.0

@@ -26,8 +26,8 @@ class TwoLayers(nn.Module):
         self.second = nn.Conv2d(4, 6, 3, stride=2)
         self.requires_grad_(False)
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        first = self.first(pictures).relu()
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        first = self.first(images).relu()
         return {"first": first, "second": self.second(first).relu()}
 
 
@@ -39,7 +39,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _pictures(seed: int, batch: int = 2, side: int = 12) -> Tensor:
+def _images(seed: int, batch: int = 2, side: int = 12) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand((batch, 3, side, side), generator=generator) * 2 - 1
 
@@ -47,13 +47,13 @@ def _pictures(seed: int, batch: int = 2, side: int = 12) -> Tensor:
 def test_gram_equals_a_naive_loop() -> None:
     features = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     expected = torch.zeros(2, 3, 3, dtype=torch.float64)
-    for picture in range(2):
+    for image in range(2):
         for i in range(3):
             for j in range(3):
                 for row in range(4):
                     for column in range(5):
-                        expected[picture, i, j] += (
-                            features[picture, i, row, column] * features[picture, j, row, column]
+                        expected[image, i, j] += (
+                            features[image, i, row, column] * features[image, j, row, column]
                         )
     torch.testing.assert_close(gram(features), expected / (3 * 4 * 5))
 
@@ -76,7 +76,7 @@ def test_gram_takes_channels_last() -> None:
 
 
 def test_paper_perceptual_equals_its_equation() -> None:
-    student, teacher, network = _pictures(0), _pictures(1), TwoLayers()
+    student, teacher, network = _images(0), _images(1), TwoLayers()
     s, t = network((student + 1) / 2), network((teacher + 1) / 2)
     expected = (s["first"] - t["first"]).abs().mean()
     for layer in ("first", "second"):
@@ -85,10 +85,10 @@ def test_paper_perceptual_equals_its_equation() -> None:
 
 
 def test_relative_loss_does_not_depend_on_the_networks_scale() -> None:
-    student, teacher, network = _pictures(0), _pictures(1), TwoLayers()
+    student, teacher, network = _images(0), _images(1), TwoLayers()
 
-    def louder(pictures: Tensor) -> Mapping[str, Tensor]:
-        return {name: 100 * features for name, features in network(pictures).items()}
+    def louder(images: Tensor) -> Mapping[str, Tensor]:
+        return {name: 100 * features for name, features in network(images).items()}
 
     torch.testing.assert_close(
         content_and_gram(student, teacher, louder), content_and_gram(student, teacher, network)
@@ -96,23 +96,23 @@ def test_relative_loss_does_not_depend_on_the_networks_scale() -> None:
 
 
 def test_relative_loss_of_zero_features_is_the_sum_of_its_weights() -> None:
-    def brightness(pictures: Tensor) -> Mapping[str, Tensor]:
-        return {"pixels": pictures}
+    def brightness(images: Tensor) -> Mapping[str, Tensor]:
+        return {"pixels": images}
 
     black = torch.full((2, 3, 8, 8), -1.0)
-    loss = content_and_gram(black, _pictures(1, side=8), brightness, 2.0, 0.5)
+    loss = content_and_gram(black, _images(1, side=8), brightness, 2.0, 0.5)
     assert loss.item() == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("name", ["relative", "pixels"])
-def test_loss_of_a_batch_is_the_mean_over_its_pictures(name: str) -> None:
-    student, teacher = _pictures(0), _pictures(1)
+def test_loss_of_a_batch_is_the_mean_over_its_images(name: str) -> None:
+    student, teacher = _images(0), _images(1)
     single = [LOSSES[name](student[i : i + 1], teacher[i : i + 1]) for i in range(2)]
     torch.testing.assert_close(LOSSES[name](student, teacher), torch.stack(single).mean())
 
 
 def test_multiscale_l1_of_a_constant_shift() -> None:
-    teacher = _pictures(0, side=16) * 0.5
+    teacher = _images(0, side=16) * 0.5
     # No gradient differs, so only the shift itself remains: 0.4 in [-1, 1] is 0.2 in [0, 1].
     assert multiscale_l1(teacher + 0.4, teacher).item() == pytest.approx(0.2, rel=1e-5)
 
@@ -125,7 +125,7 @@ def test_multiscale_l1_of_a_checkerboard_vanishes_at_coarse_scales() -> None:
 
 
 def test_multiscale_l1_leaves_out_levels_that_are_too_small() -> None:
-    student, teacher = _pictures(0, side=6), _pictures(1, side=6)
+    student, teacher = _images(0, side=6), _images(1, side=6)
     assert multiscale_l1(student, teacher, scales=9).item() == pytest.approx(
         multiscale_l1(student, teacher, scales=2).item()
     )
@@ -133,16 +133,16 @@ def test_multiscale_l1_leaves_out_levels_that_are_too_small() -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_zero_at_equality_and_positive_elsewhere(name: str) -> None:
-    picture = _pictures(0)
-    assert LOSSES[name](picture, picture.clone()).item() == 0
-    assert LOSSES[name](picture, _pictures(1)).item() > 0
+    image = _images(0)
+    assert LOSSES[name](image, image.clone()).item() == 0
+    assert LOSSES[name](image, _images(1)).item() > 0
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("teacher_seed", [0, 1])
 def test_only_the_student_gets_a_finite_gradient(name: str, teacher_seed: int) -> None:
-    student = _pictures(0).requires_grad_()
-    teacher = _pictures(teacher_seed).requires_grad_()
+    student = _images(0).requires_grad_()
+    teacher = _images(teacher_seed).requires_grad_()
     LOSSES[name](student, teacher).backward()
     assert teacher.grad is None
     assert student.grad is not None
@@ -152,7 +152,7 @@ def test_only_the_student_gets_a_finite_gradient(name: str, teacher_seed: int) -
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_float32_under_autocast(name: str) -> None:
-    student, teacher = _pictures(0), _pictures(1)
+    student, teacher = _images(0), _images(1)
     exact = LOSSES[name](student, teacher)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = LOSSES[name](student, teacher)

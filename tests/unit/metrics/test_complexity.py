@@ -76,8 +76,8 @@ class Functional(nn.Module):
         self.weight = nn.Parameter(torch.rand(6, 3, 3, 3))
         self.layer = nn.Conv2d(6, 6, 1)
 
-    def forward(self, pictures: Tensor, other: Tensor) -> Tensor:
-        features = self.layer(self.layer(F.conv2d(pictures, self.weight))).flatten(2)
+    def forward(self, images: Tensor, other: Tensor) -> Tensor:
+        features = self.layer(self.layer(F.conv2d(images, self.weight))).flatten(2)
         return features @ other
 
 

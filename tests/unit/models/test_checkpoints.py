@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.checkpoints import (
     DISCRIMINATOR_WRAPPERS,
     GENERATOR_WRAPPERS,

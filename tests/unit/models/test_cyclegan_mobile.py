@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.cyclegan_mobile import (
     MobileResnetBlock,
     MobileResnetGenerator,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.dcgan import DcganGenerator, infer_arguments
 
 
@@ -26,7 +26,7 @@ def test_layers_stand_at_the_example_s_positions() -> None:
     assert not any(name in state for name in ("main.0.bias", "main.12.bias"))
 
 
-def test_vectors_give_what_their_1x1_pictures_give_upstream(tiny: Callable[..., Any]) -> None:
+def test_vectors_give_what_their_1x1_images_give_upstream(tiny: Callable[..., Any]) -> None:
     generator, latents = tiny("dcgan")
     output = generator(latents)
     assert output.shape == (2, 3, 64, 64)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models import (
     build_discriminator,
     build_generator,
@@ -66,9 +66,9 @@ def test_weights_round_trip_through_a_file(
 
 
 def test_fresh_weights_without_a_file() -> None:
-    critic = load_discriminator("patchgan", width=2)
-    assert critic.training
-    assert critic(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 2, 2)
+    discriminator = load_discriminator("patchgan", width=2)
+    assert discriminator.training
+    assert discriminator(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 2, 2)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_mistaken_names_and_arguments() -> None:
 
 
 def test_a_discriminator_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = "own_critic_" + tmp_path.name.replace("-", "_")
+    place = "own_discriminator_" + tmp_path.name.replace("-", "_")
     (tmp_path / f"{place}.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     first = build_discriminator(f"{place}:build", width=3)
@@ -126,6 +126,6 @@ def test_given_arguments_go_before_those_of_the_weights(tmp_path: Path) -> None:
 
 def test_every_parameter_gets_a_gradient() -> None:
     for name, arguments in ARGUMENTS:
-        critic: nn.Module = build_discriminator(name, **arguments)
-        critic(torch.randn(2, 3, 32, 32)).sum().backward()
-        assert [n for n, p in critic.named_parameters() if p.grad is None] == []
+        discriminator: nn.Module = build_discriminator(name, **arguments)
+        discriminator(torch.randn(2, 3, 32, 32)).sum().backward()
+        assert [n for n, p in discriminator.named_parameters() if p.grad is None] == []

@@ -10,14 +10,14 @@ from tests.tiny_nets import SHALLOW
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
-from gan_slimming.models.infer_contract import tried_contract
-from gan_slimming.models.registry import build_generator, registered, spec_of
+from gan_slimming.models.infer_contract import infer_contract
+from gan_slimming.models.registry import build_generator, infer_spec, registered, spec_of
 
 
 @pytest.mark.parametrize("name", registered())
 def test_the_trial_finds_what_registered_generators_tell(name: str) -> None:
     net = build_generator(name, width=4, **SHALLOW.get(name, {}))
-    told, found = spec_of(net).contract, tried_contract(net)
+    told, found = spec_of(net).contract, infer_contract(net)
     assert (found.multiple_of, found.scale) == (told.multiple_of, told.scale)
     assert found.channels == 3
 
@@ -63,10 +63,10 @@ class Picky(nn.Module):
         (Picky(), InputContract()),
     ],
 )
-def test_multiples_scale_and_grey_pictures(net: nn.Module, found: InputContract) -> None:
+def test_multiples_scale_and_grey_images(net: nn.Module, found: InputContract) -> None:
     before = copy.deepcopy(net.state_dict())
     assert net.training
-    assert spec_of(net).contract == found
+    assert infer_spec(net).contract == found
     assert spec_of(net).contract is spec_of(net).contract
     assert net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
@@ -75,10 +75,10 @@ def test_multiples_scale_and_grey_pictures(net: nn.Module, found: InputContract)
 def test_what_cannot_be_copied_is_left_alone() -> None:
     net = nn.Conv2d(3, 3, 1)
     net.lines = (line for line in "ab")  # pyright: ignore
-    assert spec_of(net).contract == InputContract()
+    assert infer_spec(net).contract == InputContract()
 
 
 def test_a_contract_of_its_own_counts() -> None:
     net = halves()
     net.contract = InputContract(multiple_of=16)  # pyright: ignore
-    assert spec_of(net).contract.multiple_of == 16
+    assert infer_spec(net).contract.multiple_of == 16

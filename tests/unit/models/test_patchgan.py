@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.patchgan import PatchDiscriminator, infer_arguments
 
 
@@ -28,7 +28,7 @@ def test_256_pixels_give_30_scores_a_side() -> None:
 def test_a_score_sees_70_by_70_pixels() -> None:
     discriminator = PatchDiscriminator(width=2)
     for place, module in enumerate(discriminator.model):
-        if isinstance(module, nn.InstanceNorm2d):  # its statistics are of the whole picture
+        if isinstance(module, nn.InstanceNorm2d):  # its statistics are of the whole image
             discriminator.model[place] = nn.Identity()
     images = torch.randn(1, 3, 128, 128, requires_grad=True)
     discriminator(images)[0, 0, 7, 7].backward()

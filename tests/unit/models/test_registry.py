@@ -1,5 +1,6 @@
 """Generators by name: the registered ones, and the user's own."""
 
+import copy
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
+from gan_slimming.models import registry
 from gan_slimming.models.registry import (
     GeneratorSpec,
     build_generator,
     describe,
+    infer_spec,
     load_generator,
     registered,
     spec_of,
@@ -260,5 +264,27 @@ def test_the_import_path_is_left_as_it_was(own: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_module_that_was_not_built_here_has_a_spec_of_its_class() -> None:
-    spec = spec_of(nn.Conv2d(3, 3, 1))
+    net = nn.Conv2d(3, 3, 1)
+    with pytest.raises(AssertionError, match="call infer_spec"):
+        spec_of(net)
+    spec = infer_spec(net)
     assert spec == GeneratorSpec("torch.nn.modules.conv:Conv2d", {}, InputContract())
+    assert spec_of(net) == spec
+
+
+def test_a_contract_is_found_once_and_goes_with_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[nn.Module] = []
+
+    def infer(module: nn.Module) -> InputContract:
+        found.append(module)
+        return InputContract(multiple_of=8)
+
+    monkeypatch.setattr(registry, "infer_contract", infer)
+    net = nn.Conv2d(3, 3, 1)
+    for _ in range(3):
+        assert infer_spec(copy.deepcopy(infer_spec(net) and net)).contract.multiple_of == 8
+    assert found == [net]
+    told = nn.Conv2d(3, 3, 1)
+    told.contract = InputContract(low=0)  # pyright: ignore
+    assert infer_spec(told).contract.low == 0
+    assert found == [net]

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models import load_discriminator, load_generator
 from gan_slimming.models.sngan import SnganGenerator, infer_arguments
 from gan_slimming.models.sngan_discriminator import DownBlock, SnganDiscriminator, from_spectral
-from gan_slimming.models.sngan_discriminator import infer_arguments as infer_critic
+from gan_slimming.models.sngan_discriminator import infer_arguments as infer_discriminator
 
 
 def written_out(state: dict[str, Tensor], latents: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class OlderBlock(nn.Module):
 
     def __init__(self, incoming: int, channels: int, down: bool) -> None:
         super().__init__()
-        self.first, self.shrink = incoming != channels, down
+        self.first, self.downscale = incoming != channels, down
         self.c1 = spectral_layer(nn.Conv2d(incoming, channels, 3, padding=1))
         self.c2 = spectral_layer(nn.Conv2d(channels, channels, 3, padding=1))
         self.c_sc = spectral_layer(nn.Conv2d(incoming, channels, 1)) if down else None
@@ -112,14 +112,18 @@ def test_arguments_are_read_off_the_weights() -> None:
 
 def test_the_average_generator_is_taken_out_of_a_training_checkpoint(tmp_path: Path) -> None:
     """As the usual script writes it, with noise for its samples beside the networks."""
-    average, raw, critic = SnganGenerator(4), SnganGenerator(4), SnganDiscriminator(4)
-    content = {"epoch": 7, "fixed_z": torch.randn(25, 128), "dis_state_dict": critic.state_dict()}
+    average, raw, discriminator = SnganGenerator(4), SnganGenerator(4), SnganDiscriminator(4)
+    content = {
+        "epoch": 7,
+        "fixed_z": torch.randn(25, 128),
+        "dis_state_dict": discriminator.state_dict(),
+    }
     content |= {"gen_state_dict": raw.state_dict(), "avg_gen_state_dict": average.state_dict()}
     torch.save(content, tmp_path / "checkpoint.pth")
     loaded = load_generator("sngan", tmp_path / "checkpoint.pth").state_dict()
     assert torch.equal(loaded["l1.weight"], average.l1.weight)
     found = load_discriminator("sngan", tmp_path / "checkpoint.pth").state_dict()
-    assert all(torch.equal(found[k], t) for k, t in critic.state_dict().items())
+    assert all(torch.equal(found[k], t) for k, t in discriminator.state_dict().items())
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -155,10 +159,10 @@ def test_a_discriminator_without_spectral_norm_loads(tmp_path: Path) -> None:
 
 
 def test_every_layer_has_spectral_norm_one() -> None:
-    critic, images = SnganDiscriminator(4), torch.randn(2, 3, 32, 32)
+    discriminator, images = SnganDiscriminator(4), torch.randn(2, 3, 32, 32)
     for _ in range(30):
-        critic(images)
-    layers = [m for m in critic.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        discriminator(images)
+    layers = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 2 * 4 + 2 + 1
     for layer in layers:
         norm = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
@@ -166,17 +170,17 @@ def test_every_layer_has_spectral_norm_one() -> None:
 
 
 @pytest.mark.parametrize("spectral", [True, False])
-def test_critic_arguments_are_read_off_the_weights(spectral: bool) -> None:
+def test_discriminator_arguments_are_read_off_the_weights(spectral: bool) -> None:
     state = SnganDiscriminator(5, bias=True, spectral=spectral).state_dict()
-    assert infer_critic(state) == {"width": 5, "bias": True, "spectral": spectral}
-    assert infer_critic({"l5.bias": torch.zeros(1)}) == {}
+    assert infer_discriminator(state) == {"width": 5, "bias": True, "spectral": spectral}
+    assert infer_discriminator({"l5.bias": torch.zeros(1)}) == {}
 
 
 def test_scores_and_gradients() -> None:
-    critic = SnganDiscriminator(4)
-    assert critic(torch.zeros(5, 3, 32, 32)).shape == (5, 1)
-    critic(torch.randn(2, 3, 32, 32)).sum().backward()
-    assert [n for n, p in critic.named_parameters() if p.grad is None] == []
+    discriminator = SnganDiscriminator(4)
+    assert discriminator(torch.zeros(5, 3, 32, 32)).shape == (5, 1)
+    discriminator(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert [n for n, p in discriminator.named_parameters() if p.grad is None] == []
 
 
 def test_a_block_that_does_not_halve_adds_its_input() -> None:

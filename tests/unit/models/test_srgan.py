@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.srgan import ResidualBlock, SrganGenerator, UpBlock, infer_arguments
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.perceptual.features import (
     SqueezeNetFeatures,
     Vgg16Features,
@@ -93,62 +93,60 @@ def test_names_and_shapes_in_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_frozen_but_differentiable_in_the_picture(name: str) -> None:
+def test_frozen_but_differentiable_in_the_image(name: str) -> None:
     network = NETWORKS[name]().train()
     assert not any(module.training for module in network.modules())
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    picture = torch.rand(1, 3, 32, 32, requires_grad=True)
-    torch.stack([features.sum() for features in network(picture).values()]).sum().backward()
-    assert picture.grad is not None
-    assert picture.grad.isfinite().all()
-    assert picture.grad.any()
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    torch.stack([features.sum() for features in network(image).values()]).sum().backward()
+    assert image.grad is not None
+    assert image.grad.isfinite().all()
+    assert image.grad.any()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_channels_last_and_autocast_agree_with_plain_float(name: str) -> None:
-    network, picture = NETWORKS[name](), torch.rand(1, 3, 32, 32)
-    plain = network(picture)
+    network, image = NETWORKS[name](), torch.rand(1, 3, 32, 32)
+    plain = network(image)
     last = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     for features, expected in zip(
-        last(picture.contiguous(memory_format=torch.channels_last)).values(),
+        last(image.contiguous(memory_format=torch.channels_last)).values(),
         plain.values(),
         strict=True,
     ):
         torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = network(picture)
+        rough = network(image)
     for features, expected in zip(rough.values(), plain.values(), strict=True):
         assert (features - expected).abs().mean() < 0.03 * expected.abs().mean()
 
 
 def test_vgg16_normalises_only_when_asked() -> None:
-    state, picture = vgg16_state(), torch.rand(1, 3, 16, 16)
+    state, image = vgg16_state(), torch.rand(1, 3, 16, 16)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     plain, normalised = Vgg16Features(state), Vgg16Features(state, imagenet_normalisation=True)
-    torch.testing.assert_close(
-        normalised(picture)["relu3_3"], plain((picture - mean) / std)["relu3_3"]
-    )
-    assert not torch.allclose(normalised(picture)["relu3_3"], plain(picture)["relu3_3"])
+    torch.testing.assert_close(normalised(image)["relu3_3"], plain((image - mean) / std)["relu3_3"])
+    assert not torch.allclose(normalised(image)["relu3_3"], plain(image)["relu3_3"])
 
 
 def test_vgg19_first_features_by_hand() -> None:
-    state, picture = vgg19_state(), torch.rand(1, 3, 8, 8)
-    colours = F.conv2d(picture, state["0.weight"], state["0.bias"])
+    state, image = vgg19_state(), torch.rand(1, 3, 8, 8)
+    colours = F.conv2d(image, state["0.weight"], state["0.bias"])
     padded = F.pad(colours, (1, 1, 1, 1), mode="reflect")
     expected = F.conv2d(padded, state["2.weight"], state["2.bias"]).relu()
-    torch.testing.assert_close(Vgg19Features(state)(picture)["relu1_1"], expected)
+    torch.testing.assert_close(Vgg19Features(state)(image)["relu1_1"], expected)
 
 
 def test_squeezenet_logits_need_a_classifier() -> None:
-    state, picture = squeezenet_state(classes=7), torch.rand(2, 3, 32, 32)
+    state, image = squeezenet_state(classes=7), torch.rand(2, 3, 32, 32)
     network = SqueezeNetFeatures(state)
-    maps = network(picture)["slice7"]
+    maps = network(image)["slice7"]
     scores = F.conv2d(maps, state["classifier.1.weight"], state["classifier.1.bias"]).relu()
-    torch.testing.assert_close(network.logits(picture), scores.mean(dim=(2, 3)))
+    torch.testing.assert_close(network.logits(image), scores.mean(dim=(2, 3)))
     without = {name: value for name, value in state.items() if "classifier" not in name}
     with pytest.raises(UserError, match="classifier"):
-        SqueezeNetFeatures(without).logits(picture)
+        SqueezeNetFeatures(without).logits(image)
 
 
 def test_unfit_weights_are_named() -> None:
@@ -163,8 +161,8 @@ def test_unfit_weights_are_named() -> None:
 def test_load_features_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(vgg19_state(), file)
-    picture = torch.rand(1, 3, 8, 8)
-    expected = Vgg19Features(vgg19_state())(picture)["relu3_1"]
-    assert torch.equal(load_features("vgg19", file)(picture)["relu3_1"], expected)
+    image = torch.rand(1, 3, 8, 8)
+    expected = Vgg19Features(vgg19_state())(image)["relu3_1"]
+    assert torch.equal(load_features("vgg19", file)(image)["relu3_1"], expected)
     with pytest.raises(UserError, match="vgg16, vgg19, squeezenet, got 'resnet'"):
         load_features("resnet", file)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.perceptual.features import SqueezeNetFeatures
 from gan_slimming.perceptual.lpips import Lpips, load_lpips
 
@@ -42,7 +42,7 @@ def metric() -> Lpips:
     return Lpips(SqueezeNetFeatures(squeezenet_state()), linear_state())
 
 
-def _pictures(seed: int) -> Tensor:
+def _images(seed: int) -> Tensor:
     return torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -65,29 +65,29 @@ def _reference(metric: Lpips, first: Tensor, second: Tensor) -> Tensor:
 
 
 def test_equals_the_reference(metric: Lpips) -> None:
-    first, second = _pictures(0), _pictures(1)
+    first, second = _images(0), _images(1)
     distance = metric(first, second)
     assert distance.shape == (2,)
     torch.testing.assert_close(distance, _reference(metric, first, second), rtol=1e-4, atol=1e-6)
 
 
-def test_zero_when_equal_symmetric_and_per_picture(metric: Lpips) -> None:
-    first, second = _pictures(0), _pictures(1)
+def test_zero_when_equal_symmetric_and_per_image(metric: Lpips) -> None:
+    first, second = _images(0), _images(1)
     assert metric(first, first.clone()).tolist() == [0.0, 0.0]
     torch.testing.assert_close(metric(first, second), metric(second, first))
     torch.testing.assert_close(metric(first[1:], second[1:]), metric(first, second)[1:])
 
 
 def test_gradient_is_finite_also_where_features_are_dead(metric: Lpips) -> None:
-    # The picture that the normalisation maps to 0 gives, with these biases, features of length 0.
+    # The image that the normalisation maps to 0 gives, with these biases, features of length 0.
     dead = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1).expand(2, 3, 48, 48) * 2 - 1
-    for start in (_pictures(0), dead):
+    for start in (_images(0), dead):
         student = start.clone().requires_grad_()
-        metric(student, _pictures(1)).sum().backward()
+        metric(student, _images(1)).sum().backward()
         assert student.grad is not None
         assert student.grad.isfinite().all()
-    live = _pictures(0).requires_grad_()
-    metric(live, _pictures(1)).sum().backward()
+    live = _images(0).requires_grad_()
+    metric(live, _images(1)).sum().backward()
     assert live.grad is not None
     assert live.grad.any()
 
@@ -99,7 +99,7 @@ def test_frozen(metric: Lpips) -> None:
 
 
 def test_float32_and_close_under_autocast(metric: Lpips) -> None:
-    first, second = _pictures(0), _pictures(1)
+    first, second = _images(0), _images(1)
     exact = metric(first, second)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = metric(first, second)
@@ -118,5 +118,5 @@ def test_load_from_a_folder(tmp_path: Path, metric: Lpips) -> None:
         load_lpips(tmp_path)
     torch.save(squeezenet_state(), tmp_path / "squeezenet1_1-b8a52dc0.pth")
     torch.save(linear_state(), tmp_path / "lpips_v0.1_squeeze.pth")
-    first, second = _pictures(0), _pictures(1)
+    first, second = _images(0), _images(1)
     assert torch.equal(load_lpips(tmp_path)(first, second), metric(first, second))

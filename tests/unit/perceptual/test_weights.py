@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_slimming.config import UserError
 from gan_slimming.data.files import cache_folder
+from gan_slimming.errors import UserError
 from gan_slimming.perceptual import weights
 from gan_slimming.perceptual.weights import (
     SOURCES,

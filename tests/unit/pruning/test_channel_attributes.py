@@ -7,7 +7,7 @@ import torch
 from tests.property.foreign_numbers import Counted, Counting
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models.registry import GeneratorSpec
 from gan_slimming.pruning.channel_attributes import noted_numbers
 from gan_slimming.pruning.discovery import find_groups
@@ -51,8 +51,8 @@ def test_a_file_holds_them_and_a_second_one_as_well(tmp_path: Path) -> None:
         save_generator(small, path, spec)
         loaded = load_generator_file(path, factory=spec.name)
         assert noted_numbers(loaded) == noted_numbers(small)
-        picture = torch.rand(1, 3, 8, 8)
-        torch.testing.assert_close(loaded(picture), small(picture))
+        image = torch.rand(1, 3, 8, 8)
+        torch.testing.assert_close(loaded(image), small(image))
         small = loaded
 
 

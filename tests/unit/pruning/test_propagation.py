@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import Forest
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.groups import ChannelGroup

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_slimming.pruning.discovery import find_groups
-from gan_slimming.pruning.pruned_norms import ThinnedGroupNorm, ThinnedLayerNorm, as_if_whole
+from gan_slimming.pruning.pruned_norms import PrunedGroupNorm, PrunedLayerNorm, as_if_whole
 from gan_slimming.pruning.slicing import slice_tensors
 from gan_slimming.student.student import prepare
 from gan_slimming.student.surgery import cut, extract
@@ -31,7 +31,7 @@ def random_norm(norm: nn.Module) -> nn.Module:
     return norm
 
 
-def thinned(norm: nn.Module, kept: Tensor) -> nn.Module:
+def pruned(norm: nn.Module, kept: Tensor) -> nn.Module:
     small = copy.deepcopy(norm)
     names = [name for name, _ in small.named_parameters()]
     slice_tensors(small, {(name, 0): kept for name in names})
@@ -45,12 +45,12 @@ def test_what_is_gone_counts_as_zero(norm: nn.Module, shape: tuple[int, ...]) ->
     kept = torch.tensor([0, 2, 3, 6])
     gone = torch.tensor([1, 4, 5])
     expected = norm(values.index_fill(axis, gone, 0.0)).index_select(axis, kept)
-    small = thinned(norm, kept)
+    small = pruned(norm, kept)
     torch.testing.assert_close(
         small(values.index_select(axis, kept)), expected, rtol=1e-12, atol=1e-12
     )
     # And by a second cut: still of seven, not of four.
-    again = thinned(small, torch.tensor([1, 2]))
+    again = pruned(small, torch.tensor([1, 2]))
     kept, gone = torch.tensor([2, 3]), torch.tensor([0, 1, 4, 5, 6])
     expected = norm(values.index_fill(axis, gone, 0.0)).index_select(axis, kept)
     torch.testing.assert_close(
@@ -67,13 +67,13 @@ def test_a_norm_of_the_channels_left_alone_is_something_else(
     norm, axis = random_norm(norm), 1 if isinstance(norm, nn.GroupNorm) else -1
     kept = torch.tensor([0, 2, 3, 6])
     values = (torch.randn(shape, dtype=torch.float64) + 3.0).index_select(axis, kept)
-    small = thinned(norm, kept)
+    small = pruned(norm, kept)
     assert float((as_if_whole(small)(values) - small(values)).detach().abs().max()) > 0.1
 
 
 @each
 def test_nothing_cut_is_the_layer_of_torch(norm: nn.Module, shape: tuple[int, ...]) -> None:
-    same = thinned(norm, torch.arange(7))
+    same = pruned(norm, torch.arange(7))
     assert type(same) is type(norm)
     assert not hasattr(same, "whole_channels")
 
@@ -86,12 +86,12 @@ def test_gradients_are_those_of_the_whole_norm() -> None:
     weights = torch.randn(2, 2, 4, 4, dtype=torch.float64)
     loss = (norm(padded).index_select(1, kept) * weights).sum()
     (expected,) = torch.autograd.grad(loss, values)
-    (found,) = torch.autograd.grad((thinned(norm, kept)(values) * weights).sum(), values)
+    (found,) = torch.autograd.grad((pruned(norm, kept)(values) * weights).sum(), values)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_statistics_are_taken_in_float32_under_autocast() -> None:
-    norm = thinned(nn.GroupNorm(1, 4), torch.tensor([0, 1]))
+    norm = pruned(nn.GroupNorm(1, 4), torch.tensor([0, 1]))
     values = torch.randn(1, 2, 64, 64) + 20.0
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = norm(values.bfloat16())
@@ -130,12 +130,12 @@ def test_what_no_gate_can_silence_in_front_of_the_norm_stays() -> None:
 
 def test_a_net_that_was_cut_can_be_cut_again() -> None:
     teacher = net()
-    picture = torch.randn(1, 3, 12, 12, dtype=torch.float64)
-    student = prepare(teacher, (picture,), bits=None)
+    image = torch.randn(1, 3, 12, 12, dtype=torch.float64)
+    student = prepare(teacher, (image,), bits=None)
     student.gates[0].data[[1, 4]] = 0
     small = extract(student)
-    assert isinstance(small.get_submodule("1"), ThinnedGroupNorm)
-    again = prepare(small, (picture,), bits=None)
+    assert isinstance(small.get_submodule("1"), PrunedGroupNorm)
+    again = prepare(small, (image,), bits=None)
     assert [g.channels for g in again.graph.prunable] == [4]
     again.gates[0].data[2] = 0
     cut(again, again.alive())
@@ -143,7 +143,7 @@ def test_a_net_that_was_cut_can_be_cut_again() -> None:
     smallest = extract(again)
     student.gates[0].data[[0, 3]] = 0  # of six, what was the third of those left, then the first
     assert "whole_channels=6" in repr(smallest)
-    torch.testing.assert_close(smallest(picture), student(picture), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(smallest(image), student(image), rtol=1e-12, atol=1e-12)
 
 
 def test_with_nothing_cut_torchs_own_layer_comes_out() -> None:
@@ -151,13 +151,13 @@ def test_with_nothing_cut_torchs_own_layer_comes_out() -> None:
     small = extract(student)
     assert type(small.get_submodule("1")) is nn.GroupNorm
     student.gates[0].data[3] = 0
-    assert type(extract(student).get_submodule("1")) is ThinnedGroupNorm
+    assert type(extract(student).get_submodule("1")) is PrunedGroupNorm
 
 
 def test_the_walk_sees_a_thinned_norm_as_one_call() -> None:
-    small = thinned(nn.Sequential(nn.LayerNorm(4)).get_submodule("0"), torch.tensor([0, 1]))
-    assert type(small) is ThinnedLayerNorm
+    small = pruned(nn.Sequential(nn.LayerNorm(4)).get_submodule("0"), torch.tensor([0, 1]))
+    assert type(small) is PrunedLayerNorm
     assert type(as_if_whole(nn.Sequential(small))[0]) is nn.LayerNorm
-    assert type(small) is ThinnedLayerNorm
+    assert type(small) is PrunedLayerNorm
     plain = nn.Sequential(nn.ReLU())
     assert as_if_whole(plain) is plain

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from gan_slimming.pruning.reparametrised import make_plain, plain_copy, whole_copy
 
-PICTURE = torch.rand(1, 3, 6, 6)
+IMAGE = torch.rand(1, 3, 6, 6)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the old weight norm warns of itself
@@ -19,14 +19,14 @@ PICTURE = torch.rand(1, 3, 6, 6)
 )
 def test_a_plain_copy_computes_the_same(norm) -> None:
     layer = norm(nn.Conv2d(3, 4, 3))
-    layer(PICTURE)  # leaves a computed weight behind, which cannot be copied as it is
+    layer(IMAGE)  # leaves a computed weight behind, which cannot be copied as it is
     copied = plain_copy(nn.Sequential(layer))
     layer.eval()
     assert [name for name, _ in copied.named_parameters()] == ["0.bias", "0.weight"] or [
         name for name, _ in copied.named_parameters()
     ] == ["0.weight", "0.bias"]
     assert type(copied[0]) is nn.Conv2d
-    torch.testing.assert_close(copied(PICTURE), layer(PICTURE))
+    torch.testing.assert_close(copied(IMAGE), layer(IMAGE))
     assert "weight" not in dict(layer.named_parameters(recurse=False))
 
 
@@ -45,7 +45,7 @@ def test_folding_names_the_weights_and_unflatten_counts_for_itself() -> None:
 @pytest.mark.parametrize("norm", [spectral_norm, parametrizations.spectral_norm])
 def test_a_whole_copy_keeps_its_parametrisation(norm) -> None:
     layer = norm(nn.Conv2d(3, 4, 3))
-    layer(PICTURE)
+    layer(IMAGE)
     copied = whole_copy(layer)
     assert copied.state_dict().keys() == layer.state_dict().keys()
-    torch.testing.assert_close(copied.eval()(PICTURE), layer.eval()(PICTURE))
+    torch.testing.assert_close(copied.eval()(IMAGE), layer.eval()(IMAGE))

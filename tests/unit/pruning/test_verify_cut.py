@@ -1,4 +1,4 @@
-"""The trial cut: numbers of channels in a forward are found, other differences are refused."""
+"""The verified cut: numbers of channels in a forward are found, other differences are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tests.property.foreign_numbers import SlicedWeight
 from torch import Tensor, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.verify_cut import NAMED
 
@@ -79,7 +79,7 @@ class Rooted(nn.Module):
         return self.last(self.first((x - self.shift).sqrt()).flatten(2).unflatten(2, x.shape[2:]))
 
 
-def test_pictures_from_zero_on_are_tried_where_others_give_no_number() -> None:
+def test_images_from_zero_on_are_tried_where_others_give_no_number() -> None:
     assert [g.name for g in find_groups(Rooted(0.0), (torch.zeros(1, 3, 8, 8),)).prunable] == [
         "first"
     ]
@@ -90,7 +90,7 @@ def test_a_generator_that_gives_no_numbers_at_all_is_refused() -> None:
         find_groups(Rooted(2.0), (torch.zeros(1, 3, 8, 8),))
 
 
-def test_large_pictures_are_tried_small() -> None:
+def test_large_images_are_tried_small() -> None:
     sides: list[int] = []
 
     class Watched(Rooted):

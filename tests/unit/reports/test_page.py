@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_slimming.reports.page import Row, data_uri, write_page
 
-PICTURE = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(1)) * 2 - 1
+IMAGE = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def write(path: Path, **changes: Any) -> str:
@@ -23,7 +23,7 @@ def write(path: Path, **changes: Any) -> str:
         "title": "A title",
         "lead": "What it shows.",
         "columns": ["photo", "student"],
-        "rows": [Row("a.png", [PICTURE, -PICTURE]), Row("b.png", [PICTURE, PICTURE])],
+        "rows": [Row("a.png", [IMAGE, -IMAGE]), Row("b.png", [IMAGE, IMAGE])],
         "table": [["", "teacher"], ["bytes", "7"]],
         "notes": ["How it was measured."],
     }
@@ -49,7 +49,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     page = write(
         tmp_path / "index.html",
         title=evil,
-        rows=[Row(evil, [PICTURE])],
+        rows=[Row(evil, [IMAGE])],
         columns=[evil],
         table=[[evil], [evil]],
         notes=[evil],
@@ -59,10 +59,10 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert page.count("&lt;script&gt;") == 9  # each place that takes a text
 
 
-def test_pictures_arrive_unchanged() -> None:
-    uri = data_uri(torch.cat([PICTURE, torch.full((3, 5, 1), 9.0), torch.full((3, 5, 1), -9.0)], 2))
+def test_images_arrive_unchanged() -> None:
+    uri = data_uri(torch.cat([IMAGE, torch.full((3, 5, 1), 9.0), torch.full((3, 5, 1), -9.0)], 2))
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
-    expected = ((PICTURE + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    expected = ((IMAGE + 1) * 127.5).round().permute(1, 2, 0).numpy()
     assert np.array_equal(pixels[:, :7], expected)
     assert (pixels[:, 7] == 255).all()
     assert (pixels[:, 8] == 0).all()
@@ -73,13 +73,13 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
 ) -> None:
     before = write(tmp_path / "index.html")
 
-    def full_disk(self: Path, text: str, **_: Any) -> int:
-        with self.open("w") as file:
-            file.write(text[:10])
+    def full_disk(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:10])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full_disk)
+        patch.setattr(Path, "write_bytes", full_disk)
         with pytest.raises(OSError, match="No space"):
             write(tmp_path / "index.html", title="Another")
     assert (tmp_path / "index.html").read_text() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 import torch
 import yaml
 
-from gan_slimming.config import Budget, Run, UserError
-from gan_slimming.data.image_files import write_picture
+from gan_slimming.config import Budget, Run
+from gan_slimming.data.image_files import write_image
+from gan_slimming.errors import UserError
 from gan_slimming.models import build_generator, spec_of
 from gan_slimming.reports.run import report
 from gan_slimming.serialization.generator_file import save_generator
-from gan_slimming.training.run_folder import write_config
+from gan_slimming.serialization.provenance import environment
+from gan_slimming.serialization.run_folder import RunFolder
 
 SUMMARY = {
     "teacher_macs": 2000,
@@ -25,18 +28,20 @@ SUMMARY = {
     "size_bytes": 90,
     "bits": 8,
     "lpips": 0.25,
-    "protocol": {"pictures": 16, "against": "the teacher's output in float32"},
+    "protocol": {"images": 16, "against": "the teacher's output in float32"},
 }
 
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run under way: settings, some steps, one of them cut short by a crash."""
-    teacher = build_generator("cartoongan", width=2, blocks=1)
-    write_config(
-        tmp_path, Run(budget=Budget(macs=0.05)), teacher, data=tmp_path, targets=None, protect=[],
-        distance="lpips", weights=None, channels={"first": 8, "second": 4},
-    )  # fmt: skip
+    record = {
+        "generator": {"name": "cartoongan", "arguments": {}},
+        "channels": {"first": 8, "second": 4},
+        "run": dataclasses.asdict(Run(budget=Budget(macs=0.05))),
+        "environment": environment(),
+    }
+    RunFolder(tmp_path).write_config(record)
     lines = [{"step": s, "distance": 1 / s, "pixel": 0.1, "lpips": 0.5 / s} for s in (1, 2, 3)]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "metrics.jsonl").write_text(text + '{"step": 4, "dist')
@@ -59,7 +64,7 @@ def test_a_finished_run_shows_samples_figures_and_widths(run_folder: Path) -> No
     save_generator(small, run_folder / "generator.safetensors", spec_of(small), channel_map=kept)
     (run_folder / "samples").mkdir()
     strip = torch.linspace(-1, 1, 3 * 4 * 12).reshape(3, 4, 12)
-    write_picture(run_folder / "samples" / "00_input_teacher_student.png", strip)
+    write_image(run_folder / "samples" / "00_input_teacher_student.png", strip)
     page = run_folder / "elsewhere.html"
     result = report(run_folder, page)
     text = page.read_text()
@@ -76,7 +81,7 @@ def test_a_finished_run_shows_samples_figures_and_widths(run_folder: Path) -> No
 def test_samples_of_a_generator_of_noise_have_two_columns(run_folder: Path) -> None:
     (run_folder / "samples").mkdir()
     strip = torch.linspace(-1, 1, 3 * 4 * 8).reshape(3, 4, 8)
-    write_picture(run_folder / "samples" / "00_teacher_student.png", strip)
+    write_image(run_folder / "samples" / "00_teacher_student.png", strip)
     report(run_folder)
     text = (run_folder / "report.html").read_text()
     assert text.count("<img") == 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.runtime.latency import measure, summarise
 
 

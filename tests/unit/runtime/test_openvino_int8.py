@@ -54,10 +54,10 @@ def student_and_file(net: nn.Module, weight_bits: int, form: Any) -> tuple[nn.Mo
 def test_openvino_computes_what_was_trained_on_this_cpu(weight_bits: int) -> None:
     torch.manual_seed(0)
     student, content = student_and_file(Joined(), weight_bits, "qdq")
-    pictures = torch.rand(2, 3, 24, 40) * 2 - 1
+    images = torch.rand(2, 3, 24, 40) * 2 - 1
     with torch.no_grad():
-        expected = student(pictures).numpy()
-    made = start_openvino(content, 1)[0](pictures.numpy())
+        expected = student(images).numpy()
+    made = start_openvino(content, 1)[0](images.numpy())
     assert abs(made - expected).mean() < 1e-3 * expected.std()  # a rounding flip here and there
 
 
@@ -117,10 +117,10 @@ def test_onnxruntimes_integers_fit_every_cpus_sums(weight_bits: int) -> None:
     for parameter in net.parameters():  # sums as large as they can get
         parameter.data = parameter.data.sign()
     student, content = student_and_file(net, weight_bits, "integer")
-    pictures = torch.ones(1, 3, 24, 40)
+    images = torch.ones(1, 3, 24, 40)
     with torch.no_grad():
-        expected = student(pictures).numpy()
-    made = start_onnxruntime(content, 1)[0](pictures.numpy())
+        expected = student(images).numpy()
+    made = start_onnxruntime(content, 1)[0](images.numpy())
     assert abs(made - expected).max() < 1e-5 * np.ptp(expected)
 
 

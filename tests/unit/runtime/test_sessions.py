@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.runtime import sessions as runtimes
 from gan_slimming.runtime.sessions import open_runtime, require
 

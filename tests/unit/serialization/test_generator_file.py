@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.models import registry
 from gan_slimming.models.registry import build_generator, registered, spec_of
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
@@ -30,7 +30,7 @@ from gan_slimming.student.student import Student, calibrate, prepare
 from gan_slimming.student.surgery import extract, remove_empty_blocks
 from gan_slimming.training.budget import bytes_left
 
-PICTURE = (1, 3, 16, 16)
+IMAGE = (1, 3, 16, 16)
 OWN = """
 import torch
 from torch import nn
@@ -90,7 +90,7 @@ def small_teacher(name: str = "cartoongan") -> nn.Module:
 def shape_for(generator: nn.Module, batch: int = 1) -> tuple[int, ...]:
     """Of a small input that the generator takes."""
     contract = spec_of(generator).contract
-    side = max(PICTURE[-1], contract.min_size)
+    side = max(IMAGE[-1], contract.min_size)
     return (batch, contract.latent_size) if contract.latent_size else (batch, 3, side, side)
 
 
@@ -117,14 +117,14 @@ def quantizers_of(layer: Any) -> tuple[WeightQuantizer, ActivationQuantizer]:
     return layer.weight_quantizer, layer.input_quantizer
 
 
-def pictures(dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def images(dtype: torch.dtype = torch.float32) -> torch.Tensor:
     generator = torch.Generator().manual_seed(2)
     return torch.rand(2, 3, 20, 24, generator=generator).to(dtype) * 2 - 1
 
 
 def assert_same(first: nn.Module, second: nn.Module) -> None:
     with torch.no_grad():
-        difference = (first(pictures()) - second(pictures())).abs().max()
+        difference = (first(images()) - second(images())).abs().max()
     assert float(difference) <= 1e-6
 
 
@@ -270,7 +270,7 @@ def test_loading_draws_no_random_numbers(saved: tuple[nn.Module, Path]) -> None:
 
 def test_a_loaded_generator_trains(saved: tuple[nn.Module, Path]) -> None:
     loaded = load_generator_file(saved[1])
-    loaded(pictures()).square().mean().backward()
+    loaded(images()).square().mean().backward()
     weights = [p for n, p in loaded.named_parameters() if n.endswith("weight")]
     assert all(p.grad is not None for p in weights)
 
@@ -287,7 +287,7 @@ def test_a_float64_student_with_a_dead_channel_is_saved_in_float32(tmp_path: Pat
     save_generator(module, path, spec_of(teacher))
     loaded = load_generator_file(path)
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
-    assert bool(torch.isfinite(loaded(pictures())).all())
+    assert bool(torch.isfinite(loaded(images())).all())
 
 
 def test_the_header_tells_without_building(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_the_header_tells_without_building(tmp_path: Path) -> None:
 
 def test_size_is_a_byte_a_weight_and_a_header_of_some_kilobytes(tmp_path: Path) -> None:
     teacher = build_generator("cartoongan", width=16).eval()
-    module = extract(prepare(teacher, (torch.zeros(PICTURE),)))
+    module = extract(prepare(teacher, (torch.zeros(IMAGE),)))
     size_bytes = save_generator(module, tmp_path / "generator.safetensors", spec_of(teacher))
     weights = sum(p.numel() for p in module.parameters() if p.dim() > 1)
     vectors = sum(t.numel() for n, t in module.state_dict().items() if "extra" not in n) - weights
@@ -328,7 +328,7 @@ def test_size_is_a_byte_a_weight_and_a_header_of_some_kilobytes(tmp_path: Path) 
 def test_the_budget_estimates_the_real_size(bits: int | None, tmp_path: Path) -> None:
     """On the released CartoonGAN's architecture with a fifth of its channels."""
     teacher = build_generator("cartoongan").eval()
-    student = prepare(teacher, (torch.zeros(PICTURE),), bits=bits)
+    student = prepare(teacher, (torch.zeros(IMAGE),), bits=bits)
     with torch.no_grad():
         for gate in student.gates:
             gate[len(gate) // 5 :] = 0
@@ -375,7 +375,7 @@ def test_what_the_file_knows_is_not_tried_again(own: str, monkeypatch: pytest.Mo
     def tried(module: nn.Module) -> None:
         raise AssertionError(f"{module} was tried")
 
-    monkeypatch.setattr(registry, "tried_contract", tried)
+    monkeypatch.setattr(registry, "infer_contract", tried)
     loaded = load_generator_file("g.safetensors", factory=name)
     assert spec_of(loaded).contract == spec_of(module).contract
     with pytest.raises(AssertionError):

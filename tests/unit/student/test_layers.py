@@ -18,7 +18,7 @@ from gan_slimming.student.layers import (
 )
 
 
-def thinned(norm: nn.Module) -> nn.Module:
+def pruned(norm: nn.Module) -> nn.Module:
     slice_tensors(norm, {(name, 0): torch.arange(4) for name in ("weight", "bias")})
     return norm
 
@@ -35,9 +35,9 @@ LAYERS = [
     (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), (2, 4, 5, 5)),
     (nn.InstanceNorm3d(4, affine=True), (2, 4, 3, 3, 3)),
     (nn.GroupNorm(2, 4), (2, 4, 5, 5)),
-    (thinned(nn.GroupNorm(1, 6)), (2, 4, 5, 5)),
+    (pruned(nn.GroupNorm(1, 6)), (2, 4, 5, 5)),
     (nn.LayerNorm(4), (2, 4)),
-    (thinned(nn.LayerNorm(6)), (2, 4)),
+    (pruned(nn.LayerNorm(6)), (2, 4)),
     (nn.BatchNorm1d(4), (2, 4)),
     (nn.BatchNorm2d(4, momentum=None), (2, 4, 5, 5)),
     (nn.BatchNorm3d(4, track_running_stats=False), (2, 4, 3, 3, 3)),

@@ -13,7 +13,7 @@ from gan_slimming.student.layers import SlimConvolution
 from gan_slimming.student.student import Student, calibrate, prepare
 from gan_slimming.student.surgery import cut, extract, remove_empty_blocks, restore, set_gates
 
-PICTURE = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+IMAGE = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def teacher(lively_cartoongan: CartoonGenerator) -> CartoonGenerator:
 
 @pytest.fixture
 def student(teacher: nn.Module) -> Student:
-    return prepare(teacher, (PICTURE,), bits=None)
+    return prepare(teacher, (IMAGE,), bits=None)
 
 
 @pytest.fixture
 def quantised(teacher: nn.Module) -> Student:
-    student = prepare(teacher, (PICTURE,), bits=8)
-    calibrate(student, [(PICTURE,)])
+    student = prepare(teacher, (IMAGE,), bits=8)
+    calibrate(student, [(IMAGE,)])
     return student
 
 
@@ -43,12 +43,12 @@ def branch_group(student: Student, block: int = 0) -> str:
 
 def output(module: nn.Module) -> Tensor:
     with torch.no_grad():
-        return module(PICTURE)
+        return module(IMAGE)
 
 
 def test_preparing_leaves_the_teacher_alone(teacher: nn.Module) -> None:
     before, kinds = deepcopy(teacher.state_dict()), [type(m) for m in teacher.modules()]
-    student = prepare(teacher, (PICTURE,), bits=8)
+    student = prepare(teacher, (IMAGE,), bits=8)
     student.module.get_submodule("conv01_1").weight.data.zero_()  # pyright: ignore
     assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
     assert [type(m) for m in teacher.modules()] == kinds
@@ -56,7 +56,7 @@ def test_preparing_leaves_the_teacher_alone(teacher: nn.Module) -> None:
 
 def test_every_parameter_and_every_gate_gets_a_gradient(quantised: Student) -> None:
     quantised.train()
-    quantised(PICTURE).square().mean().backward()
+    quantised(IMAGE).square().mean().backward()
     missing = [n for n, p in quantised.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
     assert all(bool((g.grad != 0).any()) for g in quantised.gates)
@@ -70,12 +70,12 @@ def test_weights_ranges_and_gates_are_all_parameters_and_share_none(quantised: S
 
 
 def test_calibration_quantises_nothing_and_ends(teacher: nn.Module) -> None:
-    student = prepare(teacher, (PICTURE,), bits=2).train()
+    student = prepare(teacher, (IMAGE,), bits=2).train()
     seen: list[Tensor] = []
     hook = student.module.register_forward_hook(
         lambda _m, _i, out: seen.append(out)  # pyright: ignore
     )
-    calibrate(student, [(PICTURE,)])
+    calibrate(student, [(IMAGE,)])
     hook.remove()
     assert torch.equal(seen[0], output(teacher))
     assert not torch.allclose(output(student), output(teacher))
@@ -84,9 +84,9 @@ def test_calibration_quantises_nothing_and_ends(teacher: nn.Module) -> None:
 
 def test_calibration_moves_no_running_statistics() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)).double()
-    student = prepare(net, (PICTURE,)).train()
+    student = prepare(net, (IMAGE,)).train()
     before = student.module.get_buffer("1.running_mean").clone()
-    calibrate(student, [(PICTURE,)])
+    calibrate(student, [(IMAGE,)])
     assert torch.equal(student.module.get_buffer("1.running_mean"), before)
 
 
@@ -102,11 +102,11 @@ def test_signs_follow_the_tensors(quantised: Student) -> None:
 
 
 def test_what_convolutions_give_is_rounded_where_it_does_not_show(teacher: nn.Module) -> None:
-    student = prepare(teacher, (PICTURE,), quantize_outputs=True)
+    student = prepare(teacher, (IMAGE,), quantize_outputs=True)
     layers = student.module.named_modules()
     rounded = [name for name, layer in layers if getattr(layer, "output_quantizer", None)]
     assert rounded == student.graph.quantized_layers[:-1]
-    calibrate(student, [(PICTURE,)])
+    calibrate(student, [(IMAGE,)])
     seen: list[Tensor] = []
     layer = student.module.get_submodule(rounded[0])
     layer.register_forward_hook(lambda _m, _i, out: seen.append(out))  # pyright: ignore
@@ -120,7 +120,7 @@ def test_what_convolutions_give_is_rounded_where_it_does_not_show(teacher: nn.Mo
 
 
 class TwoEnds(nn.Module):
-    """Its picture is the sum of what two layers give; a linear one makes the style."""
+    """Its image is the sum of what two layers give; a linear one makes the style."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,8 +136,8 @@ class TwoEnds(nn.Module):
         return torch.tanh(self.last(inner) + self.skip(x))
 
 
-def test_layers_that_make_the_picture_and_linear_ones_give_floats() -> None:
-    student = prepare(TwoEnds().double(), (PICTURE,), quantize_outputs=True)
+def test_layers_that_make_the_image_and_linear_ones_give_floats() -> None:
+    student = prepare(TwoEnds().double(), (IMAGE,), quantize_outputs=True)
     assert student.graph.last_layers == {"last", "skip"}
     layers = student.module.named_modules()
     assert [n for n, layer in layers if getattr(layer, "output_quantizer", None)] == ["first"]
@@ -150,8 +150,8 @@ def test_eight_bits_stay_near_the_teacher(quantised: Student, teacher: nn.Module
 
 @pytest.mark.parametrize("bits", [None, 8])
 def test_moving_gates_leaves_the_function(teacher: nn.Module, bits: int | None) -> None:
-    student = prepare(teacher, (PICTURE,), bits=bits)
-    calibrate(student, [(PICTURE,)])
+    student = prepare(teacher, (IMAGE,), bits=bits)
+    calibrate(student, [(IMAGE,)])
     before = output(student)
     values = {g.name: torch.rand(g.channels).double() + 0.1 for g in student.graph.prunable}
     set_gates(student, values)
@@ -174,7 +174,7 @@ ADAM: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
 def test_a_cut_slices_moments_with_their_channels(quantised: Student) -> None:
     optimizer = ADAM([*quantised.weights(), *quantised.gates], 1e-3)
     quantised.train()
-    quantised(PICTURE).square().mean().backward()
+    quantised(IMAGE).square().mean().backward()
     optimizer.step()
     quantised.eval()
     name = branch_group(quantised)
@@ -189,7 +189,7 @@ def test_a_cut_slices_moments_with_their_channels(quantised: Student) -> None:
     assert quantised.module.get_parameter("blocks.0.branch.conv_1.weight") is weight
     assert torch.equal(optimizer.state[weight]["exp_avg"], moments[kept])
     assert torch.equal(optimizer.state[gate]["exp_avg"], gate_moments[kept])
-    quantised.train()(PICTURE).square().mean().backward()
+    quantised.train()(IMAGE).square().mean().backward()
     optimizer.step()
     assert weight.shape == (14, 16, 3, 3)
 
@@ -209,7 +209,7 @@ def test_a_student_is_restored_by_its_channel_map(student: Student, teacher: nn.
     zero(student, branch_group(student, 1), [2, 5])
     remove_empty_blocks(student)
     cut(student, student.alive())
-    fresh = prepare(teacher, (PICTURE,), bits=None)
+    fresh = prepare(teacher, (IMAGE,), bits=None)
     restore(fresh, student.kept, student.identities)
     fresh.load_state_dict(student.state_dict())
     assert torch.equal(output(fresh), output(student))

@@ -12,7 +12,7 @@ from gan_slimming.models import CartoonGenerator
 from gan_slimming.student.student import Student, calibrate, prepare
 from gan_slimming.student.surgery import cut, extract, remove_empty_blocks, restore, set_gates
 
-PICTURE = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+IMAGE = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def teacher(lively_cartoongan: CartoonGenerator) -> CartoonGenerator:
 
 @pytest.fixture
 def student(teacher: nn.Module) -> Student:
-    student = prepare(teacher, (PICTURE,), bits=8)
-    calibrate(student, [(PICTURE,)])
+    student = prepare(teacher, (IMAGE,), bits=8)
+    calibrate(student, [(IMAGE,)])
     return student
 
 
-def output(module: nn.Module, picture: Tensor = PICTURE) -> Tensor:
+def output(module: nn.Module, image: Tensor = IMAGE) -> Tensor:
     with torch.no_grad():
-        return module(picture)
+        return module(image)
 
 
 def kill(student: Student, group: str, channels: list[int]) -> None:
@@ -91,9 +91,9 @@ def test_an_extracted_student_is_exact_at_other_sizes(
 ) -> None:
     for group in student.graph.prunable:
         kill(student, group.name, [0])
-    picture = torch.rand(2, 3, *size, dtype=torch.float64)
+    image = torch.rand(2, 3, *size, dtype=torch.float64)
     torch.testing.assert_close(
-        output(extract(student), picture), output(student, picture), rtol=0, atol=1e-10
+        output(extract(student), image), output(student, image), rtol=0, atol=1e-10
     )
 
 
@@ -115,7 +115,7 @@ def test_a_quantised_student_is_restored_scales_and_all(
     remove_empty_blocks(student)
     kill(student, student.graph.prunable[0].name, [3])
     cut(student, student.alive())
-    fresh = prepare(teacher, (PICTURE,), bits=8)
+    fresh = prepare(teacher, (IMAGE,), bits=8)
     restore(fresh, student.kept, student.identities)
     fresh.load_state_dict(student.state_dict())
     assert torch.equal(output(fresh), output(student))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gan_slimming.training.batch_statistics import has_batch_statistics, settle
+from gan_slimming.training.batch_statistics import has_batch_statistics, recalibrate
 
 
 def net() -> nn.Sequential:
@@ -18,7 +18,7 @@ def test_statistics_are_means_over_the_batches_as_layers_see_them() -> None:
     module = net()
     batches = [(torch.randn(8, 3, 6, 6) * 3 + 1,) for _ in range(3)]
     weights = [p.detach().clone() for p in module.parameters()]
-    settle(module, batches)
+    recalibrate(module, batches)
     first, second = module[0], module[3]
     assert isinstance(first, nn.BatchNorm2d)
     assert isinstance(second, nn.BatchNorm2d)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import Budget, UserError
+from gan_slimming.config import Budget
+from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import CartoonGenerator
 from gan_slimming.student.student import Student, prepare
@@ -42,7 +43,7 @@ def fresh(teacher: nn.Module, bits: int | None = 8) -> Student:
 def slim(student: Student, controller: BudgetController) -> list[float]:
     costs = []
     for step in range(1, STEPS + 1):
-        controller.shrink(student, step)
+        controller.threshold_step(student, step)
         cut(student, student.alive())
         measure = measure_of(controller.kind, student.graph, controller.bits)
         costs.append(measure(student.alive()))
@@ -89,7 +90,7 @@ def test_no_group_falls_below_its_share_of_the_uniform_width(teacher: nn.Module)
 def test_what_was_counted_is_what_the_extracted_net_costs(teacher: nn.Module) -> None:
     student = fresh(teacher, bits=None)
     controller = BudgetController(student, Budget(macs=0.2), None, STEPS, floor=0.5)
-    controller.shrink(student, STEPS)
+    controller.threshold_step(student, STEPS)
     truth, alive = count(extract(student), EXAMPLE), student.alive()
     assert truth.macs == measure_of("macs", student.graph, None)(alive)
     assert truth.parameters == parameters_left(student.graph, alive)
@@ -98,7 +99,7 @@ def test_what_was_counted_is_what_the_extracted_net_costs(teacher: nn.Module) ->
 def test_the_threshold_that_the_user_sets_is_the_least(teacher: nn.Module) -> None:
     student = fresh(teacher)
     controller = BudgetController(student, Budget(macs=1.0), 8, 1000, floor=0.0)
-    assert controller.shrink(student, 1, least_threshold=0.05) >= 0.05
+    assert controller.threshold_step(student, 1, least_threshold=0.05) >= 0.05
 
 
 def test_bytes_count_one_for_an_int8_weight_and_four_for_a_float(teacher: nn.Module) -> None:

@@ -9,27 +9,28 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from gan_slimming.config import Run, UserError
+from gan_slimming.config import Run
+from gan_slimming.errors import UserError
 from gan_slimming.training import device as machine
 from gan_slimming.training.device import best_threads
 
-PICTURE = (torch.zeros(1, 3, 16, 16),)
+IMAGE = (torch.zeros(1, 3, 16, 16),)
 
 
 class Fourier(nn.Module):
-    """Mixes the frequencies of a picture: complex numbers have no bfloat16."""
+    """Mixes the frequencies of an image: complex numbers have no bfloat16."""
 
     def __init__(self) -> None:
         super().__init__()
         self.mix = nn.Conv2d(3, 3, 1)
 
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        waves = torch.fft.rfft2(picture)
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        waves = torch.fft.rfft2(image)
         return torch.fft.irfft2(torch.complex(self.mix(waves.real), self.mix(waves.imag)))
 
 
 def make_fabric(run: Run, teacher: nn.Module | None = None) -> Fabric:
-    return machine.make_fabric(run, teacher or nn.Conv2d(3, 3, 1), PICTURE)
+    return machine.make_fabric(run, teacher or nn.Conv2d(3, 3, 1), IMAGE)
 
 
 @pytest.fixture(autouse=True)
@@ -118,8 +119,8 @@ def test_bf16_is_left_out_for_a_generator_that_has_none(monkeypatch: pytest.Monk
 
 
 def test_the_trial_in_bf16_leaves_the_teacher_as_it_is() -> None:
-    teacher = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).train()
+    teacher = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).eval()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     make_fabric(Run(device="cpu", precision="bf16-mixed"), teacher)
-    assert teacher.training
+    assert not teacher.training
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())

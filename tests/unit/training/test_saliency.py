@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training import saliency
-from gan_slimming.training.saliency import LEAST, channel_saliency, start_gates
+from gan_slimming.training.saliency import MIN_GATE, channel_saliency, start_gates
 
-PICTURE = torch.randn(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+IMAGE = torch.randn(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 
 
 def net() -> nn.Sequential:
@@ -22,12 +22,12 @@ def net() -> nn.Sequential:
 
 
 def student_of(module: nn.Module) -> Student:
-    return prepare(module, (PICTURE,), bits=None)
+    return prepare(module, (IMAGE,), bits=None)
 
 
 def worth(module: nn.Module, seed: int = 0) -> Tensor:
     """(5,) saliency of the hidden channels."""
-    found = channel_saliency(student_of(module), [(PICTURE,)], seed)
+    found = channel_saliency(student_of(module), [(IMAGE,)], seed)
     assert len(found) == 1
     return next(iter(found.values()))
 
@@ -39,20 +39,20 @@ def test_a_channel_that_contributes_nothing_has_none_and_the_least_gate() -> Non
     assert found[2] == 0
     assert (found[[0, 1, 3, 4]] > 0).all()
     student = student_of(module)
-    start_gates(student, [(PICTURE,)], 0)
+    start_gates(student, [(IMAGE,)], 0)
     gates = student.gates[0].detach()
-    assert gates[2] == LEAST == gates.min()
+    assert gates[2] == MIN_GATE == gates.min()
 
 
 @pytest.mark.parametrize("bits", [None, 8])
 def test_starting_the_gates_leaves_the_function(bits: int | None) -> None:
     module = net()
-    student = prepare(module, (PICTURE,), bits=bits)
+    student = prepare(module, (IMAGE,), bits=bits)
     for quantizer in student.activation_quantizers():
-        quantizer.observe(PICTURE)
-    before = student.eval()(PICTURE)
-    start_gates(student, [(PICTURE,)], 0)
-    after = student.eval()(PICTURE)
+        quantizer.observe(IMAGE)
+    before = student.eval()(IMAGE)
+    start_gates(student, [(IMAGE,)], 0)
+    after = student.eval()(IMAGE)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-10)
     gates = student.gates[0].detach()
     assert len(set(gates.tolist())) == 5
@@ -80,11 +80,11 @@ def test_on_a_linear_net_it_is_the_change_that_removing_the_channel_makes(
     found = worth(module) / 600**0.5
     outputs = module.get_parameter("1.weight")
     with torch.no_grad():
-        whole = module(PICTURE)
+        whole = module(IMAGE)
         for channel in range(4):
             weight = outputs[:, channel].clone()
             outputs[:, channel] = 0
-            change, expected = whole - module(PICTURE), 0.0
+            change, expected = whole - module(IMAGE), 0.0
             outputs[:, channel] = weight
             for level in range(3):
                 expected += 4**level * float(change.square().mean())
@@ -97,7 +97,7 @@ def test_the_seed_decides_the_directions_and_no_gradient_stays() -> None:
     assert torch.equal(worth(module, 1), worth(module, 1))
     assert not torch.equal(worth(module, 1), worth(module, 2))
     student = student_of(module)
-    channel_saliency(student, [(PICTURE,)], 0)
+    channel_saliency(student, [(IMAGE,)], 0)
     assert all(parameter.grad is None for parameter in student.parameters())
     assert student.training
 
@@ -106,5 +106,5 @@ def test_gates_stay_where_nothing_moves_the_output() -> None:
     module = net()
     module.append(nn.Threshold(1e9, 0.0))
     student = student_of(module)
-    start_gates(student, [(PICTURE,)], 0)
+    start_gates(student, [(IMAGE,)], 0)
     assert all(bool((gate == 1).all()) for gate in student.gates)

@@ -17,15 +17,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from gan_slimming.config import Budget, Objective, Optimisation, Run
-from gan_slimming.data.folder import PictureSet
+from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run
+from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.folder import ImageSet
+from gan_slimming.errors import Interrupted
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training import trainer as module
-from gan_slimming.training.interruption import Interrupted, interruptible
-from gan_slimming.training.trainer import Setting, Trainer
+from gan_slimming.training.context import TrainingContext
+from gan_slimming.training.interruption import interruptible
+from gan_slimming.training.train import train
+from gan_slimming.training.trainer import Trainer
 
 EXAMPLE = (torch.zeros(1, 3, 32, 32),)
 
@@ -67,7 +72,7 @@ def changed(run: Run, **optimisation: Any) -> Run:
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., Trainer]:
+def build() -> Callable[..., Trainer]:
     def make(
         run: Run = RUN,
         width: int = 6,
@@ -75,30 +80,30 @@ def build(tmp_path: Path) -> Callable[..., Trainer]:
     ) -> Trainer:
         teacher = net(width).eval().requires_grad_(False)
         pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(1))
-        pictures = PictureSet(
+        images = ImageSet(
             pixels.to(torch.uint8), torch.arange(4), tuple(Path(str(i)) for i in range(4))
         )
-        setting = Setting(
-            teacher=teacher,
-            border=lambda generator: generator,
-            to_input=lambda fed: fed,
-            feed=pictures,
+        context = TrainingContext(
+            teacher=GeneratorAdapter(teacher, InputContract()),
+            inputs=images,
             targets=None,
             distance=multiscale_l1,
             track=lambda generate: {"psnr": float(generate(EXAMPLE[0]).detach().mean())},
-            folder=tmp_path,
             side=32,
-            takes=lambda side: True,
             on_step=on_step,
-            network=teacher,
         )
         fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-        return Trainer(fabric, prepare(teacher, EXAMPLE, bits=run.bits), run, setting)
+        return Trainer(fabric, prepare(teacher, EXAMPLE, bits=run.bits), run, context)
 
     return make
 
 
 Build = Callable[..., Trainer]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
 
 
 def state_of(network: nn.Module) -> list[Tensor]:
@@ -166,12 +171,14 @@ def test_with_a_budget_rho_is_logged_as_the_threshold_over_the_rate(
 ) -> None:
     trainer = build()
     assert trainer.controller is not None
-    monkeypatch.setattr(trainer.controller, "shrink", lambda student, step: 0.02)
+    monkeypatch.setattr(trainer.controller, "threshold_step", lambda student, step: 0.02)
     logged = trainer.train_step()
     assert logged["rho"] == pytest.approx(0.02 / trainer.gate_optimizer.param_groups[0]["lr"])
 
 
-def test_macs_only_fall_while_slimming_and_end_just_below_the_budget(build: Build) -> None:
+def test_macs_only_fall_while_slimming_and_end_just_below_the_budget(
+    build: Build, folder: RunFolder
+) -> None:
     macs: list[float] = []
     trainer = build(
         changed(RUN, steps=9, slim_share=0.8, gate_start="saliency"),
@@ -179,7 +186,7 @@ def test_macs_only_fall_while_slimming_and_end_just_below_the_budget(build: Buil
         on_step=lambda step, terms: macs.append(terms.get("macs", -1.0)),
     )
     whole = trainer.cost_at_cut
-    trainer.fit()
+    train(trainer, folder)
     slimming = macs[: trainer.slim_steps]
     assert slimming == sorted(slimming, reverse=True)
     assert 0.98 * 0.3 * whole <= slimming[-1] <= 0.3 * whole
@@ -204,11 +211,11 @@ def test_ranges_are_calibrated_before_channels_are_weighed(
     assert ranges
 
 
-def test_gates_are_frozen_while_recovering(build: Build) -> None:
+def test_gates_are_frozen_while_recovering(build: Build, folder: RunFolder) -> None:
     trainer = build()
     at: dict[int, list[Tensor]] = {}
-    trainer.setting.on_step = lambda step, terms: at.update({step: state_of(trainer.student.gates)})
-    trainer.fit()
+    trainer.context.on_step = lambda step, terms: at.update({step: state_of(trainer.student.gates)})
+    train(trainer, folder)
     assert not same(at[1], at[2])
     assert all(same(at[5], at[step]) for step in range(6, 11))
     trained = {id(p) for o in trainer.optimizers for g in o.param_groups for p in g["params"]}
@@ -224,25 +231,28 @@ def test_neither_player_gets_a_gradient_in_the_others_step(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = build()
-    critic = trainer.critic
-    assert critic is not None
-    critic_before, student_before = state_of(critic.network), state_of(trainer.student)
-    original = critic.step
+    discriminator = trainer.discriminator
+    assert discriminator is not None
+    discriminator_before, student_before = (
+        state_of(discriminator.network),
+        state_of(trainer.student),
+    )
+    original = discriminator.step
 
-    def step(teacher: Tensor, fake: Tensor, shrink: int, views: int) -> float:
-        assert all(p.grad is None for p in critic.network.parameters())
-        assert same(critic_before, state_of(critic.network))
+    def step(teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
+        assert all(p.grad is None for p in discriminator.network.parameters())
+        assert same(discriminator_before, state_of(discriminator.network))
         assert not same(student_before, state_of(trainer.student))
         now = state_of(trainer.student)
-        loss = original(teacher, fake, shrink, views)
+        loss = original(teacher, fake, downscale, augmentations)
         assert not fake.requires_grad
         assert same(now, state_of(trainer.student))
         assert all(p.grad is None for p in trainer.student.parameters())
         return loss
 
-    monkeypatch.setattr(critic, "step", step)
-    assert trainer.train_step()["critic"] > 0
-    assert not same(critic_before, state_of(critic.network))
+    monkeypatch.setattr(discriminator, "step", step)
+    assert trainer.train_step()["discriminator"] > 0
+    assert not same(discriminator_before, state_of(discriminator.network))
 
 
 def test_the_game_alone_moves_the_student_through_the_frozen_discriminator(build: Build) -> None:
@@ -256,18 +266,18 @@ def test_the_game_alone_moves_the_student_through_the_frozen_discriminator(build
 
 def test_without_the_game_there_is_no_discriminator(build: Build) -> None:
     trainer = build(replace(RUN, objective=Objective(adversarial="none")))
-    assert trainer.critic is None
-    assert "critic" not in trainer.train_step()
+    assert trainer.discriminator is None
+    assert "discriminator" not in trainer.train_step()
 
 
 # -- what is handed out ------------------------------------------------------------------------
 
 
-def test_the_moving_average_is_handed_out(build: Build) -> None:
+def test_the_moving_average_is_handed_out(build: Build, folder: RunFolder) -> None:
     trainer = build(changed(RUN, ema=0.3))
     averages: list[Tensor] = []
 
-    def follow(step: int, terms: dict[str, float]) -> None:
+    def update(step: int, terms: dict[str, float]) -> None:
         weight = trainer.student.weights()[0].detach().clone()
         if step <= trainer.slim_steps:
             averages[:] = [weight]
@@ -275,16 +285,18 @@ def test_the_moving_average_is_handed_out(build: Build) -> None:
             age = step - 1 - trainer.slim_steps
             averages[0].lerp_(weight, 1 - min(0.3, (1 + age) / (10 + age)))
 
-    trainer.setting.on_step = follow
-    final = trainer.fit()
+    trainer.context.on_step = update
+    final = train(trainer, folder)
     torch.testing.assert_close(final.weights()[0].detach(), averages[0], rtol=0, atol=1e-7)
     assert not torch.equal(final.weights()[0], trainer.student.weights()[0])
     assert not final.training
 
 
-def test_without_an_average_the_student_itself_is_handed_out(build: Build) -> None:
+def test_without_an_average_the_student_itself_is_handed_out(
+    build: Build, folder: RunFolder
+) -> None:
     trainer = build(changed(RUN, ema=0.0))
-    final = trainer.fit()
+    final = train(trainer, folder)
     assert same(state_of(final), state_of(trainer.student))
     assert final is not trainer.student
 
@@ -294,7 +306,7 @@ def test_without_an_average_the_student_itself_is_handed_out(build: Build) -> No
 
 @pytest.mark.parametrize(("run", "lowest"), [(RUN, 0.5), (PAPER, 0.0)])
 def test_learning_rates_rise_linearly_and_fall_by_the_cosine(
-    build: Build, monkeypatch: pytest.MonkeyPatch, run: Run, lowest: float
+    build: Build, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, run: Run, lowest: float
 ) -> None:
     trainer = build(replace(run, bits=8))
     rates: list[list[float]] = []
@@ -302,14 +314,14 @@ def test_learning_rates_rise_linearly_and_fall_by_the_cosine(
 
     def recorded() -> dict[str, float]:
         terms = one_step()
-        every = (trainer.optimizers[0], trainer.critic and trainer.critic.optimizer)
+        every = (trainer.optimizers[0], trainer.discriminator and trainer.discriminator.optimizer)
         if trainer.step < trainer.slim_steps:
             every += (trainer.gate_optimizer,)
         rates.append([optimizer.param_groups[0]["lr"] for optimizer in every if optimizer])
         return terms
 
     monkeypatch.setattr(trainer, "train_step", recorded)
-    trainer.fit()
+    train(trainer, folder)
     for step in range(10):
         slimming = step < 5
         floor = lowest if slimming else 0.0
@@ -326,10 +338,10 @@ def test_learning_rates_rise_linearly_and_fall_by_the_cosine(
 
 
 def test_a_save_that_fails_leaves_the_old_checkpoint(
-    build: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    build: Build, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trainer = build()
-    trainer.save()
+    folder.save_checkpoint(trainer.state_dict())
     file = tmp_path / "checkpoints" / "last.pt"
     before = file.read_bytes()
 
@@ -340,10 +352,10 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full_disk)
         with pytest.raises(OSError, match="No space left"):
-            trainer.save()
+            folder.save_checkpoint(trainer.state_dict())
     assert file.read_bytes() == before
-    trainer.load_state(torch.load(file, weights_only=True))
-    trainer.save()
+    trainer.load_state_dict(folder.load_checkpoint())
+    folder.save_checkpoint(trainer.state_dict())
     assert [path.name for path in file.parent.iterdir()] == ["last.pt"]
 
 
@@ -360,7 +372,7 @@ def test_a_checkpoint_made_after_a_block_died_can_be_resumed(build: Build) -> No
     assert trainer.student.identities == ["3"]
     trainer.step = 2
     fresh = build(run)
-    fresh.load_state(copy.deepcopy(trainer.state()))
+    fresh.load_state_dict(copy.deepcopy(trainer.state_dict()))
     for resumed in (trainer, fresh):
         resumed.gate_optimizer.param_groups[0]["full_lr"] = OPTIMISATION.gate_lr
     assert trainer.train_step() == fresh.train_step()
@@ -369,15 +381,16 @@ def test_a_checkpoint_made_after_a_block_died_can_be_resumed(build: Build) -> No
 
 
 def test_metrics_after_the_checkpoint_are_forgotten_on_resuming(
-    build: Build, tmp_path: Path
+    build: Build, folder: RunFolder, tmp_path: Path
 ) -> None:
     """As after a crash: more was logged than saved, and the last line is cut short."""
     trainer = build()
     trainer.step = 3
-    state = trainer.state()
+    state = trainer.state_dict()
     lines = [json.dumps({"step": step, "total": 0.5}) + "\n" for step in range(1, 7)]
     (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"step": 7, "to')
-    build().load_state(state)
+    build().load_state_dict(state)
+    folder.drop_metrics_after(3)
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:3])
 
 
@@ -411,26 +424,28 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(build: Build, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    build: Build, folder: RunFolder, tmp_path: Path
+) -> None:
     def interrupt(step: int, terms: dict[str, float]) -> None:
         if step == 2:
             signal.raise_signal(signal.SIGINT)
 
     trainer = build(on_step=interrupt)
     with pytest.raises(Interrupted, match=r"after step 2 of 10.*--resume --output"):
-        trainer.fit()
+        train(trainer, folder)
     saved = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
     assert saved["step"] == 2
 
 
 def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
-    build: Build, tmp_path: Path
+    build: Build, folder: RunFolder, tmp_path: Path
 ) -> None:
     told: list[tuple[int, dict[str, float]]] = []
     trainer = build(on_step=lambda step, terms: told.append((step, terms)))
-    trainer.fit()
+    train(trainer, folder)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    losses = {"total", "distance", "pixel", "adversarial", "hidden", "critic"}
+    losses = {"total", "distance", "pixel", "adversarial", "features", "discriminator"}
     always = losses | {"step", "seconds"}
     falling = [1.0, 0.6, 0.2, 0.0, 0.0]  # to nothing in half of the five steps of recovery
     left = macs_left(trainer.student.graph, {}) / macs_left(prepare(net(), EXAMPLE).graph, {})
@@ -442,19 +457,19 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
         assert set(line) == always | extra | ({"psnr"} if tracked else set())
         assert line["total"] == pytest.approx(
             line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"]
-            + (0 if slimming else 3.0 * max(falling[step - 6], left)) * line["hidden"],
+            + (0 if slimming else 3.0 * max(falling[step - 6], left)) * line["features"],
             rel=1e-4,
         )  # fmt: skip
-        assert (line["hidden"] > 0) is not slimming
+        assert (line["features"] > 0) is not slimming
     assert len(lines) == 10
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)
 
 
-def test_with_everything_protected_a_run_only_recovers(build: Build) -> None:
+def test_with_everything_protected_a_run_only_recovers(build: Build, folder: RunFolder) -> None:
     trainer = build(PAPER)
     protected = prepare(net().eval(), EXAMPLE, bits=None, protect=["*"])
-    alone = Trainer(trainer.fabric, protected, PAPER, trainer.setting)
+    alone = Trainer(trainer.fabric, protected, PAPER, trainer.context)
     assert not alone.slims
-    alone.fit()
+    train(alone, folder)
     assert alone.step == 10

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_slimming.config import UserError
-from gan_slimming.metrics import tracker as quality
+from gan_slimming.errors import UserError
 from gan_slimming.models.registry import build_generator, spec_of
+from gan_slimming.perceptual import lpips
 from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.workflows import demo as module
 from gan_slimming.workflows.demo import TRAINING, UNSEEN, demo
@@ -35,7 +35,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TILE", 32)
     monkeypatch.setattr(module, "_photos", lambda: small)
     monkeypatch.setattr(module, "lpips_at_hand", lambda: None)
-    monkeypatch.setattr(quality, "find_weights", lambda name: None)
+    monkeypatch.setattr(lpips, "find_weights", lambda name: None)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -51,8 +51,8 @@ def test_the_demonstration_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(f'title="{name}"' in page for name in UNSEEN)
     assert not any(f'title="{name}"' in page for name in TRAINING)
     assert f"{summary['size_bytes']:,}" in page
-    assert set(summary["unseen"]) == {"pictures", "psnr", "ssim"}
-    assert summary["unseen"]["pictures"] == len(UNSEEN)
+    assert set(summary["unseen"]) == {"images", "pictures", "psnr", "ssim"}
+    assert summary["unseen"]["images"] == len(UNSEEN)
     assert {"macs", "teacher_macs", "size_bytes", "generator", "steps", "seconds"} <= set(summary)
     assert 0 < summary["macs"] <= 0.4 * summary["teacher_macs"]
     assert json.loads((folder / "summary.json").read_text()) == summary
@@ -67,8 +67,8 @@ def test_tiles_come_from_the_training_photos_only(tmp_path: Path) -> None:
     sources = {tile.stem.rsplit("_", 3)[0] for tile in tiles}
     assert sources == {Path(name).stem for name in TRAINING}
     for tile in tiles:
-        with Image.open(tile) as picture:
-            assert picture.size == (32, 32)
+        with Image.open(tile) as image:
+            assert image.size == (32, 32)
     assert len({tile.read_bytes() for tile in tiles}) == len(tiles)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator, spec_of
 from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.student.student import calibrate, prepare

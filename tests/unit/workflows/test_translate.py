@@ -1,4 +1,4 @@
-"""translate: where results go, what is refused before any work, and odd pictures."""
+"""translate: where results go, what is refused before any work, and odd images."""
 
 from pathlib import Path
 
@@ -8,11 +8,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.destinations import plan
-from gan_slimming.models import load_generator
-from gan_slimming.serialization.resolve import CanonicalGenerator
+from gan_slimming.errors import UserError
+from gan_slimming.models import infer_spec, load_generator
 from gan_slimming.workflows.translate import TranslationWarning, run_padded, translate
+
+
+def adapted(generator: nn.Module) -> GeneratorAdapter:
+    return GeneratorAdapter(generator, infer_spec(generator).contract)
 
 
 class Identity(nn.Module):
@@ -29,7 +34,7 @@ class Identity(nn.Module):
         return images
 
 
-def picture(path: Path, size: tuple[int, int] = (13, 9), mode: str = "RGB") -> Path:
+def image(path: Path, size: tuple[int, int] = (13, 9), mode: str = "RGB") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(path)
@@ -45,7 +50,7 @@ def opened(path: Path) -> Image.Image:
 def test_any_size_goes_through_and_comes_back_whole(tmp_path: Path) -> None:
     generator = Identity()
     sizes = [(1, 1), (13, 9), (16, 8), (3, 50)]
-    paths = [picture(tmp_path / "in" / f"{w}x{h}.png", (w, h)) for w, h in sizes]
+    paths = [image(tmp_path / "in" / f"{w}x{h}.png", (w, h)) for w, h in sizes]
     result = translate(generator, [tmp_path / "in"], tmp_path / "out", device="cpu")
     assert result["translated"] == 4
     assert result["failed"] == []
@@ -57,8 +62,8 @@ def test_any_size_goes_through_and_comes_back_whole(tmp_path: Path) -> None:
 
 def test_folders_keep_their_structure_and_names(tmp_path: Path) -> None:
     for name in ("a.jpg", "sub/a.JPG", "sub/deep/b.webp", "c.bmp"):
-        picture(tmp_path / "in" / name)
-    single = picture(tmp_path / "elsewhere" / "d.png")
+        image(tmp_path / "in" / name)
+    single = image(tmp_path / "elsewhere" / "d.png")
     translate(Identity(), [tmp_path / "in", single], tmp_path / "out", device="cpu")
     found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
     assert found == {"a.jpg", "sub/a.JPG", "sub/deep/b.webp", "c.bmp", "d.png"}
@@ -66,15 +71,15 @@ def test_folders_keep_their_structure_and_names(tmp_path: Path) -> None:
 
 
 def test_transparency_stays(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.png", mode="RGBA")
+    source = image(tmp_path / "a.png", mode="RGBA")
     translate(Identity(), [source], tmp_path / "out", device="cpu")
     after = opened(tmp_path / "out" / "a.png")
     assert after.mode == "RGBA"
     assert np.array_equal(np.array(after)[..., 3], np.array(opened(source))[..., 3])
 
 
-def test_a_transparent_picture_that_calls_itself_jpg_becomes_png(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", mode="RGBA").rename(tmp_path / "a.jpg")
+def test_a_transparent_image_that_calls_itself_jpg_becomes_png(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", mode="RGBA").rename(tmp_path / "a.jpg")
     translate(Identity(), [tmp_path / "a.jpg"], tmp_path / "out", device="cpu")
     assert opened(tmp_path / "out" / "a.png").mode == "RGBA"
 
@@ -87,16 +92,16 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert opened(tmp_path / "out" / "a.jpg").size == (12, 20)
 
 
-def test_a_single_picture_may_name_its_file(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.png")
+def test_a_single_image_may_name_its_file(tmp_path: Path) -> None:
+    source = image(tmp_path / "a.png")
     translate(Identity(), [source], tmp_path / "deep" / "b.jpg", device="cpu")
     assert opened(tmp_path / "deep" / "b.jpg").format == "JPEG"
-    with pytest.raises(UserError, match="one picture file"):
+    with pytest.raises(UserError, match="one image file"):
         plan([source, tmp_path], tmp_path / "c.jpg", overwrite=False)
 
 
 def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.png")
+    source = image(tmp_path / "a.png")
     generator = Identity()
     translate(generator, [source], tmp_path / "out", device="cpu")
     with pytest.raises(UserError, match="--overwrite"):
@@ -107,7 +112,7 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
 
 
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.png")
+    source = image(tmp_path / "a.png")
     before = source.read_bytes()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").symlink_to(source)
@@ -117,15 +122,15 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     assert source.read_bytes() == before
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
-    first, second = picture(tmp_path / "x" / "a.png"), picture(tmp_path / "y" / "a.png")
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "x" / "a.png"), image(tmp_path / "y" / "a.png")
     with pytest.raises(UserError, match="would both become"):
         plan([first, second], tmp_path / "out", overwrite=False)
     assert len(plan([first, first], tmp_path / "out", overwrite=False)) == 1
 
 
 def test_earlier_results_inside_the_input_are_left_out(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     output = tmp_path / "out"
     translate(Identity(), [tmp_path], output, device="cpu")
     result = translate(Identity(), [tmp_path], output, device="cpu", overwrite=True)
@@ -133,11 +138,11 @@ def test_earlier_results_inside_the_input_are_left_out(tmp_path: Path) -> None:
     assert not (output / "out").exists()
 
 
-def test_bad_pictures_are_counted_and_the_rest_is_done(tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "good.png")
-    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
+def test_bad_images_are_counted_and_the_rest_is_done(tmp_path: Path) -> None:
+    image(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"no image")
     (tmp_path / "in" / "empty.jpg").write_bytes(b"")
-    with pytest.warns(TranslationWarning, match="2 of 3 pictures"):
+    with pytest.warns(TranslationWarning, match="2 of 3 images"):
         result = translate(Identity(), [tmp_path / "in"], tmp_path / "out", device="cpu")
     assert result["translated"] == 1
     assert {Path(f["path"]).name for f in result["failed"]} == {"bad.png", "empty.jpg"}
@@ -145,7 +150,7 @@ def test_bad_pictures_are_counted_and_the_rest_is_done(tmp_path: Path) -> None:
 
 
 def test_nothing_done_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="none of 1"):
         translate(Identity(), [tmp_path / "bad.png"], tmp_path / "out", device="cpu")
     with pytest.raises(UserError, match="no such file"):
@@ -158,15 +163,15 @@ def test_running_out_of_memory_names_the_size_and_the_way_out(tmp_path: Path) ->
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
     with pytest.raises(UserError, match="not enough memory for 13x9 pixels; scale it down"):
-        translate(Greedy(), [picture(tmp_path / "a.png")], tmp_path / "out", device="cpu")
+        translate(Greedy(), [image(tmp_path / "a.png")], tmp_path / "out", device="cpu")
 
 
 def test_a_generator_that_gives_another_size_than_it_tells_is_refused() -> None:
     net = nn.Upsample(scale_factor=2)
-    assert run_padded(CanonicalGenerator(net), torch.zeros(3, 8, 8)).shape == (3, 16, 16)
+    assert run_padded(adapted(net), torch.zeros(3, 8, 8)).shape == (3, 16, 16)
     net.contract = InputContract()  # pyright: ignore
     with pytest.raises(UserError, match="3x16x16 of 3x8x8"):
-        run_padded(CanonicalGenerator(net), torch.zeros(3, 8, 8))
+        run_padded(adapted(net), torch.zeros(3, 8, 8))
 
 
 class Halves(nn.Module):
@@ -178,9 +183,9 @@ class Halves(nn.Module):
 
 def test_a_size_that_does_not_fit_is_padded_or_one_line_with_the_way_out() -> None:
     net = Halves()
-    assert run_padded(CanonicalGenerator(net), torch.zeros(3, 8, 9)).shape == (3, 8, 9)
+    assert run_padded(adapted(net), torch.zeros(3, 8, 9)).shape == (3, 8, 9)
     net.contract = InputContract()  # pyright: ignore
-    generator = CanonicalGenerator(net)
+    generator = adapted(net)
     assert run_padded(generator, torch.zeros(3, 8, 10)).shape == (3, 8, 10)
     with pytest.raises(UserError, match=r"does not take 3x8x9 .*must say so \(multiple_of\)"):
         run_padded(generator, torch.zeros(3, 8, 9))
@@ -191,7 +196,7 @@ def test_colours_are_matched_when_asked(tmp_path: Path) -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images * 0.5 - 0.4
 
-    source = picture(tmp_path / "a.png", (32, 32))
+    source = image(tmp_path / "a.png", (32, 32))
     translate(Darker(), [source], tmp_path / "plain", device="cpu")
     translate(Darker(), [source], tmp_path / "matched", device="cpu", match_colours=True)
     means = [
@@ -202,7 +207,7 @@ def test_colours_are_matched_when_asked(tmp_path: Path) -> None:
 
 
 def test_a_real_architecture_on_an_odd_size() -> None:
-    generator = CanonicalGenerator(load_generator("cartoongan", width=2, blocks=1))
+    generator = adapted(load_generator("cartoongan", width=2, blocks=1))
     result = run_padded(generator, torch.rand(3, 13, 7) * 2 - 1)
     assert result.shape == (3, 13, 7)
     assert result.isfinite().all()

@@ -8,7 +8,6 @@ import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from gan_slimming.export.emitter import Emitter
-from gan_slimming.export.operators.shapes import cut
 from gan_slimming.export.trace.graph import Codes, OutputCodes
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -26,7 +25,7 @@ def quantize(emitter: Emitter, name: str, codes: Codes, zero: str) -> str:
 
     A Max that changes nothing stands in front where OpenVINO would get the quantiser wrong.
     """
-    if emitter.form == "qdq" and _is_misread(emitter, name, codes):
+    if emitter.quantization == "qdq" and _is_misread(emitter, name, codes):
         name = apart(emitter, name)
     if not codes.full:
         limits = [emitter.scalar(code * codes.scale) for code in (codes.low, codes.high)]
@@ -44,7 +43,7 @@ def scalable(emitter: Emitter, name: str, scales: Iterable[np.ndarray]) -> str:
 
     OpenVINO folds them into the quantiser in front, too, and gets negative ones wrong there.
     """
-    if emitter.form != "qdq" or not any((scale < 0).any() for scale in scales):
+    if emitter.quantization != "qdq" or not any((scale < 0).any() for scale in scales):
         return name
     quantized = any(maker.op_type == "DequantizeLinear" for maker, _ in _in_front(emitter, name))
     return apart(emitter, name) if quantized else name
@@ -123,7 +122,7 @@ def shuffled(emitter: Emitter, name: str, factor: int, crop: Sequence[int] = (0,
     """The phases of a subpixel convolution side by side, if it is one, without `crop` pixels."""
     name = emitter.shuffle(name, factor, "DCR") if factor > 1 else name
     for axis, pixels in enumerate(crop, 2):
-        name = cut(emitter, name, axis, 0, -pixels) if pixels else name
+        name = emitter.slice(name, axis, 0, -pixels) if pixels else name
     return name
 
 

@@ -1,7 +1,7 @@
 """Convolutions, transposed ones and linear layers, in float or in int8.
 
 Quantisers stand on convolution inputs and weights, and on sums where that was trained. A quantiser
-moves in front of the pad that feeds its convolution: padding copies values, or adds zeros, whose
+moves in front of the pad that inputs its convolution: padding copies values, or adds zeros, whose
 code is zero, so that is exact, and the pad then moves bytes.
 """
 
@@ -24,9 +24,9 @@ from gan_slimming.export.int8.pads import (
     without_zero_pads,
     write_pad,
 )
-from gan_slimming.export.int8.rewrites import lowered_sums
-from gan_slimming.export.int8.widening import pad_axis, widened
-from gan_slimming.export.int8.windows import (
+from gan_slimming.export.kernels.rewrites import lowered_sums
+from gan_slimming.export.kernels.widening import pad_axis, widened
+from gan_slimming.export.kernels.windows import (
     BLOCK,
     fits_blocks,
     has_integers,
@@ -43,7 +43,7 @@ from gan_slimming.runtime.openvino_int8 import CODES
 
 SMALLEST = 16
 """Height and width in pixels of the smallest image that int8 files are made for."""
-NOTHING = 1e-37
+NEGLIGIBLE_BIAS = 1e-37
 """A bias that changes no number."""
 SPELT_OUT = frozenset({
     "gelu", "mish", "square", "var", "std", "layer_norm", "rms_norm", "linalg_vector_norm",
@@ -107,14 +107,14 @@ def _write(
         values["input"], window = without_zero_pads(emitter, values["input"], window)
     if layer is None:
         return _in_float(emitter, node, values, operator, window, path)
-    bias = None if node in emitter.traced.lost else emitter.array(values["bias"])
+    bias = None if node in emitter.traced.redundant_biases else emitter.array(values["bias"])
     wide = emitter.widths.get(node)
     layer = widened(layer, emitter.widths.get(values["input"]), wide)
     bias = None if bias is None else pad_axis(bias, 0, wide)
     whole = layer.codes is not None and layer.inputs is not None
-    if whole and emitter.form == "integer" and has_integers(operator, window):
+    if whole and emitter.quantization == "integer" and has_integers(operator, window):
         return integer_layer(emitter, values, layer, bias, operator, window, path)
-    if emitter.form == "integer":
+    if emitter.quantization == "integer":
         emitter.float_layers.append(path)
     return _dequantized(emitter, node, values, layer, bias, operator, window, path)
 
@@ -126,7 +126,7 @@ def _in_float(
     """The layer as it is; its weight and bias may be computed."""
     parts, bias = [emitter.value(values["input"])], values["bias"]
     parts.append(_weight(emitter, values["weight"], operator))
-    if bias is not None and node not in emitter.traced.lost:
+    if bias is not None and node not in emitter.traced.redundant_biases:
         held = emitter.traced.tensors.get(bias)
         parts.append(emitter.value(bias) if held is None else emitter.constant(held, "bias"))
     return _operator(emitter, operator, parts, path, window)
@@ -194,7 +194,7 @@ def _dequantized(
     if outputs is None and bias is not None:
         sums, bias = bias if sums is None else sums + bias, None
     if outputs is None and _is_read_again(node) and (sums is None or not sums.any()):
-        sums = np.full(kernel.scale.shape, NOTHING, np.float32)
+        sums = np.full(kernel.scale.shape, NEGLIGIBLE_BIAS, np.float32)
     read = emitter.value(source) if inputs is None else _read(emitter, source, inputs, raised)
     parts = [read, _dequantized_weight(emitter, kernel, path)]
     parts += [] if sums is None else [emitter.constant(sums, "bias")]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_slimming.export.emitter import Emitter
+from gan_slimming.export.emitter import END, Emitter
 from gan_slimming.export.int8.codes import (
     quantize,
     rounded_sums,
@@ -21,15 +21,14 @@ from gan_slimming.export.int8.codes import (
     zero_point,
 )
 from gan_slimming.export.int8.pads import behind_pads, write_pad
-from gan_slimming.export.int8.rewrites import rows_as_channels, rows_as_inputs, subpixel_rows
-from gan_slimming.export.int8.windows import (
+from gan_slimming.export.kernels.rewrites import rows_as_channels, rows_as_inputs, subpixel_rows
+from gan_slimming.export.kernels.windows import (
     INPUTS_AT_ONCE,
     overhangs,
     reads_thin_rows,
     rows_to_split,
     subpixel,
 )
-from gan_slimming.export.operators.shapes import END, cut
 from gan_slimming.export.trace.graph import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.graph.nodes import value_of
 
@@ -144,7 +143,7 @@ def _bytes_to_float(
 def _bytes_to_bytes(
     layer: _Layer, outputs: OutputCodes, operator: str, window: dict[str, Any]
 ) -> str:
-    """QLinearConv, whose kernels are the quickest: it copies no picture and writes bytes.
+    """QLinearConv, whose kernels are the quickest: it copies no image and writes bytes.
 
     It has one scale for all its output, so those of channels go into the weight's.
     """
@@ -205,11 +204,11 @@ def _stacked_rows(
     if top or bottom:
         pads = emitter.integers([0, 0, top, 0, 0, 0, bottom, 0])
         name = emitter.emit("Pad", [name, pads, zero])
-    parts = [cut(emitter, name, 2, row, row - rows + 1 or END) for row in range(rows)]
+    parts = [emitter.slice(name, 2, row, row - rows + 1 or END) for row in range(rows)]
     missing = -rows * inputs % INPUTS_AT_ONCE
     while missing:
         some = min(missing, inputs)
-        parts.append(parts[0] if some == inputs else cut(emitter, parts[0], 1, 0, some))
+        parts.append(parts[0] if some == inputs else emitter.slice(parts[0], 1, 0, some))
         missing -= some
     stacked = emitter.emit("Concat", parts, axis=1)
     return stacked, {**window, "pads": [0, left, 0, right], "kernel_shape": [1, width]}

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from gan_slimming.export.emitter import Emitter
-from gan_slimming.export.operators.shapes import END, cut
+from gan_slimming.export.emitter import END, Emitter
 from gan_slimming.export.trace.graph import arguments_of, unknown
 from gan_slimming.graph.nodes import operator_name, value_of
 
@@ -43,9 +42,9 @@ def _circular(emitter: Emitter, name: str, pads: list[int], dims: int) -> str:
         before, behind, axis = pads[2 * place], pads[2 * place + 1], dims - 1 - place
         parts = [name]
         if before:
-            parts.insert(0, cut(emitter, name, axis, -before, END))
+            parts.insert(0, emitter.slice(name, axis, -before, END))
         if behind:
-            parts.append(cut(emitter, name, axis, 0, behind))
+            parts.append(emitter.slice(name, axis, 0, behind))
         name = emitter.emit("Concat", parts, axis=axis) if len(parts) > 1 else name
     return name
 

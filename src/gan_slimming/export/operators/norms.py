@@ -11,7 +11,7 @@ from torch import fx
 
 from gan_slimming.export.emitter import Emitter
 from gan_slimming.export.int8.codes import scalable
-from gan_slimming.export.int8.widening import pad_axis
+from gan_slimming.export.kernels.widening import pad_axis
 from gan_slimming.export.operators.reductions import reduced
 from gan_slimming.export.trace.graph import arguments_of, unknown
 from gan_slimming.export.trace.tracing import sides_of

@@ -1,4 +1,4 @@
-"""Operators that resize pictures, or turn pixels into channels and back, in ONNX."""
+"""Operators that resize images, or turn pixels into channels and back, in ONNX."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ def _channel_shuffle(emitter: Emitter, node: fx.Node) -> str:
     if not side.fixed or value_of(node).dim() != 4:
         raise unknown(node)
     sets = emitter.integers([0, count, side.first // count, -1])
-    turned = emitter.emit("Reshape", [name, sets])
-    turned = emitter.emit("Transpose", [turned], perm=[0, 2, 1, 3])
-    return emitter.emit("Reshape", [turned, emitter.shape_of(name)])
+    shuffled = emitter.emit("Reshape", [name, sets])
+    shuffled = emitter.emit("Transpose", [shuffled], perm=[0, 2, 1, 3])
+    return emitter.emit("Reshape", [shuffled, emitter.shape_of(name)])
 
 
 PIXELS: dict[str, Callable[[Emitter, fx.Node], str]] = {

@@ -1,4 +1,4 @@
-"""Pools, of windows of one size and of windows that share a picture out, in ONNX."""
+"""Pools, of windows of one size and of windows that share an image out, in ONNX."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx import TensorProto
 from torch import SymInt, fx
 
 from gan_slimming.export.emitter import Emitter
-from gan_slimming.export.int8.windows import spread
+from gan_slimming.export.kernels.windows import spread
 from gan_slimming.export.operators.reductions import reduced
 from gan_slimming.export.operators.shapes import counted
 from gan_slimming.export.trace.graph import arguments_of, unknown
@@ -38,7 +38,7 @@ def _pool(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _adaptive_pool(emitter: Emitter, node: fx.Node) -> str:
-    """Means of windows that share the picture out: matrices on its left and on its right."""
+    """Means of windows that share the image out: matrices on its left and on its right."""
     sizes, name = arguments_of(node)["output_size"], emitter.value(node.args[0])
     if list(sizes) == [1, 1]:
         return emitter.emit("GlobalAveragePool", [name])
@@ -91,7 +91,7 @@ def _adaptive_max(emitter: Emitter, node: fx.Node) -> str:
     if list(arguments_of(node)["output_size"]) != [1, 1]:
         raise unknown(node)
     found = emitter.emit("GlobalMaxPool", [emitter.value(node.args[0])])
-    emitter.parts[node] = [found]
+    emitter.outputs[node] = [found]
     return found
 
 

@@ -10,7 +10,7 @@ from torch import SymInt, fx
 
 from gan_slimming.export.emitter import Emitter
 from gan_slimming.export.int8.convolutions import convolution, transposed_convolution
-from gan_slimming.export.int8.windows import spread
+from gan_slimming.export.kernels.windows import spread
 from gan_slimming.export.operators.pixels import picked, picks
 from gan_slimming.export.trace.graph import arguments_of, unknown
 from gan_slimming.export.trace.tracing import sides_of
@@ -19,15 +19,15 @@ from gan_slimming.graph.nodes import operator_name, value_of
 
 def _product(emitter: Emitter, node: fx.Node) -> str:
     """A vector gets an axis for it: ONNX Runtime's own way with one is wrong behind a Transpose."""
-    names, lost = [], []
+    names, squeezed = [], []
     for place, operand in enumerate(node.args[:2]):
         name = emitter.value(operand)
         if value_of(operand).dim() == 1:
             name = emitter.emit("Unsqueeze", [name, emitter.integers([place])])
-            lost.append(place - 2)
+            squeezed.append(place - 2)
         names.append(name)
     name = emitter.emit("MatMul", names)
-    return emitter.emit("Squeeze", [name, emitter.integers(lost)]) if lost else name
+    return emitter.emit("Squeeze", [name, emitter.integers(squeezed)]) if squeezed else name
 
 
 def _attention(emitter: Emitter, node: fx.Node) -> str:
@@ -70,15 +70,15 @@ def _added_product(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _convolution(emitter: Emitter, node: fx.Node) -> str:
-    """A convolution with as many groups as pictures is a product of matrices for each."""
-    turned = operator_name(node).startswith("conv_transpose")
+    """A convolution with as many groups as images is a product of matrices for each."""
+    transposed = operator_name(node).startswith("conv_transpose")
     if isinstance(arguments_of(node)["groups"], SymInt):
-        return (_modulated_transposed if turned else _modulated)(emitter, node)
-    return (transposed_convolution if turned else convolution)(emitter, node)
+        return (_modulated_transposed if transposed else _modulated)(emitter, node)
+    return (transposed_convolution if transposed else convolution)(emitter, node)
 
 
 def _modulated(emitter: Emitter, node: fx.Node) -> str:
-    """StyleGAN2's: pictures side by side as channels, and a kernel of its own for each.
+    """StyleGAN2's: images side by side as channels, and a kernel of its own for each.
 
     The pixels under a kernel become channels, which a product of matrices mixes: ONNX has no
     convolution of a number of groups that follows the batch.
@@ -137,20 +137,20 @@ def _window(node: fx.Node) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
 
 
 def _side_by_side(emitter: Emitter, node: fx.Node, channels: int) -> str:
-    """Pictures again, out of the channels of one."""
+    """Images again, out of the channels of one."""
     name = emitter.value(node.args[0])
     return emitter.emit("Reshape", [name, emitter.integers([-1, channels, 0, 0])])
 
 
 def _as_channels(emitter: Emitter, node: fx.Node, name: str, pixels: str) -> str:
-    """Pictures as the channels of one; `pixels` has their height and width."""
+    """Images as the channels of one; `pixels` has their height and width."""
     sides = emitter.emit("Gather", [emitter.shape_of(pixels), emitter.integers([2, 3])])
     shape = emitter.emit("Concat", [emitter.integers([1, -1]), sides], axis=0)
     return emitter.emit("Reshape", [name, shape])
 
 
 PRODUCTS: dict[str, Callable[[Emitter, fx.Node], str]] = {
-    **{f"conv{turned}{dims}d": _convolution for turned in ("", "_transpose") for dims in (1, 2, 3)},
+    **{f"{kind}{d}d": _convolution for kind in ("conv", "conv_transpose") for d in (1, 2, 3)},
     "scaled_dot_product_attention": _attention, "einsum": _einsum,
     **dict.fromkeys(("matmul", "bmm", "mm", "mv"), _product),
     "addmm": _added_product, "baddbmm": _added_product,

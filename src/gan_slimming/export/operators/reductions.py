@@ -62,7 +62,7 @@ def _extreme(emitter: Emitter, node: fx.Node) -> str:
         return emitter.emit(operator, [emitter.value(side) for side in node.args[:2]])
     name = emitter.value(node.args[0])
     found = reduced(emitter, EXTREMES[operator_name(node)], name, axes_of(node), _keep(node))
-    emitter.parts[node] = [found]
+    emitter.outputs[node] = [found]
     return found
 
 
@@ -81,22 +81,22 @@ def _variance(emitter: Emitter, node: fx.Node) -> str:
     found = emitter.emit("Sqrt", [found]) if kind.startswith("std") else found
     if kind.endswith("_mean"):
         flat = mean if keep else emitter.emit("Squeeze", [mean, emitter.integers(axes)])
-        emitter.parts[node] = [found, flat]
+        emitter.outputs[node] = [found, flat]
     return found
 
 
 def _corrected(emitter: Emitter, node: fx.Node, axes: list[int], correction: Any) -> str:
     """n / (n - correction), of n numbers."""
-    lost = 1 if correction is None else correction
+    correction = 1 if correction is None else correction
     sides = [sides_of(node.args[0])[axis] for axis in axes]
     if all(side.fixed for side in sides):
         count = float(torch.tensor([side.first for side in sides]).prod())
-        return emitter.scalar(count / (count - lost))
+        return emitter.scalar(count / (count - correction))
     name, *others = (emitter.side(node.args[0], axis) for axis in axes)
     for other in others:
         name = emitter.emit("Mul", [name, other])
     count = emitter.cast(emitter.emit("Squeeze", [name]), torch.int64, torch.float32)
-    return emitter.emit("Div", [count, emitter.emit("Sub", [count, emitter.scalar(lost)])])
+    return emitter.emit("Div", [count, emitter.emit("Sub", [count, emitter.scalar(correction)])])
 
 
 def _vector_norm(emitter: Emitter, node: fx.Node) -> str:

@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch import SymInt, fx
 
-from gan_slimming.export.emitter import Emitter
+from gan_slimming.export.emitter import END, Emitter
 from gan_slimming.export.trace.graph import arguments_of, unknown
 from gan_slimming.export.trace.tracing import RESHAPES, Side, expression, free_axes, kept, sides_of
 from gan_slimming.graph.nodes import operator_name, value_of
 
 PIECES = frozenset({"chunk", "split", "split_with_sizes", "tensor_split", "hsplit", "unbind",
                     "meshgrid"})  # fmt: skip
-END = 2**31 - 1
-"""Behind the end of every axis."""
 
 
 def reshaped(
@@ -138,12 +136,6 @@ def _movedim(emitter: Emitter, node: fx.Node) -> str:
     return emitter.emit("Transpose", [emitter.value(node.args[0])], perm=order)
 
 
-def cut(emitter: Emitter, name: str, axis: int, start: Any, end: Any, step: int = 1) -> str:
-    """A slice of one axis; start and end are numbers, symbols, or names of tensors of one."""
-    ranges = [emitter.sizes([number]) for number in (start, end, axis, step)]
-    return emitter.emit("Slice", [name, *ranges])
-
-
 def _slice(emitter: Emitter, node: fx.Node) -> str:
     """A slice; one of the whole axis is nothing."""
     values, name = arguments_of(node), emitter.value(node.args[0])
@@ -152,13 +144,13 @@ def _slice(emitter: Emitter, node: fx.Node) -> str:
         end = END if end is None else min(end, END)
     if (start, end, step) == (0, END, 1):
         return name
-    return cut(emitter, name, values["dim"], start, end, step)
+    return emitter.slice(name, values["dim"], start, end, step)
 
 
 def _narrow(emitter: Emitter, node: fx.Node) -> str:
     values, name = arguments_of(node), emitter.value(node.args[0])
     start = values["start"]
-    return cut(emitter, name, values["dim"], start, start + values["length"])
+    return emitter.slice(name, values["dim"], start, start + values["length"])
 
 
 def _select(emitter: Emitter, node: fx.Node) -> str:
@@ -192,7 +184,7 @@ def _piece(emitter: Emitter, node: fx.Node) -> str:
     source, number = node.args[:2]
     assert isinstance(source, fx.Node)
     assert isinstance(number, int)
-    kind, parts = operator_name(source), emitter.parts.get(source, [])
+    kind, parts = operator_name(source), emitter.outputs.get(source, [])
     if number < len(parts):
         return parts[number]
     if kind not in PIECES:
@@ -208,9 +200,9 @@ def _piece(emitter: Emitter, node: fx.Node) -> str:
     sides = [piece[axis] for piece in source.meta["sides"]]
     if all(side.fixed for side in sides[: number + 1]):
         start = sum(side.first for side in sides[:number])
-        return cut(emitter, name, axis, start, start + sides[number].first)
+        return emitter.slice(name, axis, start, start + sides[number].first)
     start, end = _ends(emitter, source, axis, number)
-    return cut(emitter, name, axis, start, end)
+    return emitter.slice(name, axis, start, end)
 
 
 def _ends(emitter: Emitter, source: fx.Node, axis: int, number: int) -> list[str]:
@@ -249,8 +241,8 @@ def _glu(emitter: Emitter, node: fx.Node) -> str:
     half: Any = side.first
     if not side.fixed:
         half = emitter.emit("Div", [emitter.side(node.args[0], axis), emitter.integers([2])])
-    gate = emitter.emit("Sigmoid", [cut(emitter, name, axis, half, END)])
-    return emitter.emit("Mul", [cut(emitter, name, axis, 0, half), gate])
+    gate = emitter.emit("Sigmoid", [emitter.slice(name, axis, half, END)])
+    return emitter.emit("Mul", [emitter.slice(name, axis, 0, half), gate])
 
 
 def _stack(emitter: Emitter, node: fx.Node) -> str:
@@ -265,7 +257,7 @@ def _flip(emitter: Emitter, node: fx.Node) -> str:
     name = emitter.value(node.args[0])
     named = {"fliplr": [1], "flipud": [0]}.get(operator_name(node))
     for axis in named or arguments_of(node)["dims"]:
-        name = cut(emitter, name, axis, -1, -(2**31), -1)
+        name = emitter.slice(name, axis, -1, -(2**31), -1)
     return name
 
 
@@ -277,7 +269,7 @@ def _roll(emitter: Emitter, node: fx.Node) -> str:
     for shift, axis in zip(values["shifts"], values["dims"], strict=True):
         length = emitter.side(node.args[0], axis)
         place = emitter.emit("Mod", [emitter.size(-shift), length])
-        ends = [cut(emitter, name, axis, place, END), cut(emitter, name, axis, 0, place)]
+        ends = [emitter.slice(name, axis, place, END), emitter.slice(name, axis, 0, place)]
         name = emitter.emit("Concat", ends, axis=axis % value_of(node).dim())
     return name
 

@@ -35,7 +35,7 @@ SAME_NAME = {
     "logical_not": "Not", "bitwise_not": "Not",
 }  # fmt: skip
 """Operators of one argument that ONNX has as they are."""
-NOTHING = frozenset({
+IDENTITIES = frozenset({
     "dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias",
     "positive", "lift_fresh_copy",
 })  # fmt: skip
@@ -57,7 +57,7 @@ def write_node(emitter: Emitter, node: fx.Node) -> str:
         UserError: the table has no such operator.
     """
     name = operator_name(node).strip("_")
-    if name in NOTHING:
+    if name in IDENTITIES:
         return emitter.value(node.args[0])
     if name in SAME_NAME:
         return emitter.emit(SAME_NAME[name], [emitter.value(node.args[0])])

@@ -12,7 +12,9 @@ import torch
 from torch import Tag, Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.data.dummy import input_shapes
+from gan_slimming.errors import UserError
 from gan_slimming.export.trace.memory import refusal, writes
 from gan_slimming.export.trace.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.graph.nodes import operator_name
@@ -87,9 +89,9 @@ class TracedGenerator:
         tensors: node -> parameter, buffer or constant, quantised weights on their grid.
         layers: module path -> its integers.
         sources: placeholders of the inputs by the names that they get in the file: input for a
-            picture; z, and y for classes, for noise.
+            image; z, and y for classes, for noise.
         result: the node of the output.
-        lost: convolutions whose bias changes nothing.
+        redundant_biases: convolutions whose bias changes nothing.
         step: heights and widths of the input are multiples of this many pixels.
         sides: height and width of the input.
     """
@@ -99,7 +101,7 @@ class TracedGenerator:
     layers: dict[str, QuantizedLayer]
     sources: dict[str, fx.Node]
     result: fx.Node
-    lost: frozenset[fx.Node] = frozenset()
+    redundant_biases: frozenset[fx.Node] = frozenset()
     step: int = 1
     sides: tuple[Side, ...] = ()
 
@@ -148,8 +150,8 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
     for quantizer in (weights, layer.input_quantizer, layer.output_quantizer):
         if quantizer is not None and quantizer.bits > 8:
             raise UserError(
-                f"{path} is quantised to {quantizer.bits} bits; export takes up to 8, or --form "
-                "float"
+                f"{path} is quantised to {quantizer.bits} bits; export takes up to 8, or "
+                "--quantization none"
             )
     axis = output_axis(layer)
     codes = scale = None
@@ -179,16 +181,16 @@ def trace(
     Args:
         module: what `extract` or `load_generator_file` returns.
         contract: what it takes.
-        size: height and width of the picture that is traced; the file takes any size.
-        quantized: keep the quantisers; False for the float form.
+        size: height and width of the image that is traced; the file takes any size.
+        quantized: keep the quantisers; False for float.
     Raises:
         UserError: it cannot be traced, depends on the size, or has other than one input and output.
     """
     plain = without_quantizers(module).cpu()
     step = contract.multiple_of
-    labels = trial_shapes(contract, 1, size, size)
+    labels = input_shapes(contract, size)
     steps = (1, 2) if step == 1 else (step,)  # odd sizes, where the contract allows them
-    others = [trial_shapes(contract, 2, 2 * size + s, 3 * size + s) for s in steps]
+    others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=2) for s in steps]
     program = trace_calls(plain, labels, others)
     nodes = list(program.graph.nodes)
     held = _constants(program, plain)
@@ -202,11 +204,11 @@ def trace(
     found = quantized_layers(module) if quantized else {}
     layers = {path: layer_integers(path, layer) for path, layer in found.items()}
     made = [n for n in calls(program.graph) if n.users and n not in held]
-    lost = frozenset(node for node in made if _bias_is_lost(node))
+    redundant = frozenset(node for node in made if _bias_is_redundant(node))
     tensors = {node: array_of(value) for node, value in held.items()}
     sources = dict(zip(labels, given, strict=True))
     sides = sides_of(given[0])[2:]
-    return TracedGenerator(made, tensors, layers, sources, results[0], lost, step, sides)
+    return TracedGenerator(made, tensors, layers, sources, results[0], redundant, step, sides)
 
 
 def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[fx.Node, Tensor]:
@@ -240,17 +242,7 @@ def _is_constant(node: fx.Node, known: dict[fx.Node, Any]) -> bool:
     return own and fixed and read <= known.keys() and Tag.nondeterministic_seeded not in tags
 
 
-def trial_shapes(
-    contract: InputContract, batch: int, height: int, width: int
-) -> dict[str, tuple[int, ...]]:
-    """Name of each input in the file -> its shape, in the order that the generator takes them."""
-    if not contract.latent_size:
-        return {"input": (batch, contract.channels, height, width)}
-    classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
-    return {"z": (batch, contract.latent_size), **classes}
-
-
-def _bias_is_lost(node: fx.Node) -> bool:
+def _bias_is_redundant(node: fx.Node) -> bool:
     """Whether only instance normalisations read a convolution: they subtract its bias again."""
     return operator_name(node).startswith("conv") and all(
         operator_name(user) == "instance_norm" and arguments_of(user)["use_input_stats"]

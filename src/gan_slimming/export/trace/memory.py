@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import module_path, operator_name
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import SymInt, Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of each input -> its shape."""
@@ -23,7 +23,7 @@ def export(
     """torch.export of a generator of inputs of these shapes.
 
     Args:
-        symbols: for the batch, and the height and width of pictures.
+        symbols: for the batch, and the height and width of images.
     """
     inputs = tuple(
         torch.zeros(shape, dtype=torch.int64 if name == "y" else None)

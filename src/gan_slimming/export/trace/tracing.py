@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import SymFloat, SymInt, Tensor, fx, nn
 
-from gan_slimming.config import UserError
+from gan_slimming.errors import UserError
 from gan_slimming.export.trace.memory import check_in_place, refusal
 from gan_slimming.export.trace.programs import Shapes, export
 from gan_slimming.graph.nodes import operator_name
@@ -23,11 +23,11 @@ from gan_slimming.graph.nodes import operator_name
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
 """Operators whose numbers are all told by the shapes in front and behind."""
 FROZEN = (
-    "takes a number of the picture's size that tracing froze; compute it from x.shape with +, -, "
+    "takes a number of the image's size that tracing froze; compute it from x.shape with +, -, "
     "*, // and math.floor, without int, round and math.sqrt"
 )
 OTHERWISE = (
-    "is not called in the same way at every size of the picture; do the same at each, or say which "
+    "is not called in the same way at every size of the image; do the same at each, or say which "
     "sizes the generator takes with multiple_of in its contract"
 )
 
@@ -185,7 +185,7 @@ class _Comparison:
             if node.op == "placeholder":
                 continue
             if operator_name(node) not in RESHAPES:
-                self.follow(nodes)
+                self.update(nodes)
             elif self.free is None and len(free_axes(sides_of(node.args[0]), sides_of(node))) > 1:
                 raise NeedsSymbols
 
@@ -205,7 +205,7 @@ class _Comparison:
             sides.append(Side(one, other, symbols[0] if right else None))
         return tuple(sides)
 
-    def follow(self, nodes: Sequence[fx.Node]) -> None:
+    def update(self, nodes: Sequence[fx.Node]) -> None:
         """Put symbols into a call; defaults are spelt out, as a trace leaves some out."""
         node = nodes[0]
         schema: Any = getattr(node.target, "_schema", None)

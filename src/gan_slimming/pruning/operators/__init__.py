@@ -2,7 +2,7 @@
 
 Every handler takes the walk and the call, and returns what is known of the result. A handler that
 does not carry a factor of its inputs on has to say what becomes of those channels: they are read
-(and so have to be zero once dead), or they are guarded (and so never die).
+(and so have to be zero once dead), or they are protected (and so never die).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ORDINARY = frozenset(
     "pad avg_pool2d max_pool2d dropout feature_dropout contiguous clone hardtanh relu6 neg "
     "hardtanh_ hardswish mish elu_ silu_ abs detach alias constant_pad_nd".split()
 )
-"""What the ordinary convolutional generator is made of; anything else calls for a trial cut."""
+"""What the ordinary convolutional generator is made of; anything else calls for a verified cut."""
 
 
 def handler_of(name: str) -> Handler | None:

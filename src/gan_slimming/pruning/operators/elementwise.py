@@ -56,14 +56,14 @@ def break_(walk: Propagation, node: fx.Node) -> Value:
     """f(0) is infinite: channels that gates would make zero stay."""
     for factor in walk.value(node.args[0]).factors:
         possible = walk.zeros.possible(factor.zero)
-        walk.guard(factor.slots[possible], f"'{operator_name(node)}' of zero is infinite")
+        walk.protect(factor.slots[possible], f"'{operator_name(node)}' of zero is infinite")
     return lose(walk, node)
 
 
 def random(walk: Propagation, node: fx.Node) -> Value:
     """As many random numbers as there are channels: each would be another one after a cut."""
     value = walk.value(node.args[0])
-    walk.guard_all(value, "as many random numbers are drawn as it has channels")
+    walk.protect_all(value, "as many random numbers are drawn as it has channels")
     return lose(walk, node)
 
 
@@ -137,7 +137,7 @@ def divide(walk: Propagation, node: fx.Node) -> Value:
     """Zero over anything but zero is zero; the divisor must never become zero."""
     over, under = node.args[:2]
     for factor in walk.value(under).factors:
-        walk.guard(factor.slots[walk.zeros.possible(factor.zero)], "it is divided by")
+        walk.protect(factor.slots[walk.zeros.possible(factor.zero)], "it is divided by")
     if not isinstance(over, fx.Node):
         return _with_zero(walk.value(under), walk.zeros.never("it is divided by"))
     sides = [a for a in (over, under) if isinstance(a, fx.Node)]

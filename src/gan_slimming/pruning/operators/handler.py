@@ -72,7 +72,7 @@ def _merged(
         covered = {axis for n, f in cluster.parts if n == number for axis in f.varies}
         sizes = (1,) * (rank - len(operand.shape)) + tuple(operand.shape)
         if not own and any(sizes[axis] > 1 for axis in cluster.axes - covered):
-            walk.guard(grids[0], operand.value.fixed)
+            walk.protect(grids[0], operand.value.fixed)
     merged = Factor(np.array(grids[0]), rule(zeros))
     even = all(factor.slots.shape == shape for _, factor in cluster.parts)
     return merged if even else reduced(merged, walk.forest, walk.zeros)
@@ -87,7 +87,7 @@ def per_channel(walk: Propagation, value: Value, axes: Sequence[int], why: str) 
     for factor in value.factors:
         inside = [axis for axis in factor.varies if axis in axes]
         if inside and len(inside) == len(factor.varies):
-            walk.guard(factor.slots, why)
+            walk.protect(factor.slots, why)
             continue
         factors.append(tied_along(factor, inside, walk.forest, walk.zeros))
     return Value(tuple(factors), value.fixed)

@@ -63,7 +63,7 @@ def _row(
         return Factor(tied[0].slots, reduce(walk.zeros.either, [t.zero for t in tied]))
     grid = [shape[axis] if a == axis else 1 for a in range(len(shape))]
     slots = walk.forest.fresh(shape[axis]).reshape(grid)
-    walk.guard(slots, value.fixed)
+    walk.protect(slots, value.fixed)
     return Factor(slots, np.full(grid, walk.zeros.never(value.fixed)))
 
 

@@ -12,14 +12,14 @@ from gan_slimming.graph.nodes import arguments_of, operator_name, value_of
 from gan_slimming.pruning.operators.handler import Handler, Operand, meet, per_channel
 from gan_slimming.pruning.operators.shapes import moved
 from gan_slimming.pruning.propagation import Propagation
-from gan_slimming.pruning.pruned_norms import THINNED
+from gan_slimming.pruning.pruned_norms import PRUNED_NORMS
 from gan_slimming.pruning.values import Factor, Value
 
 
 def by_channel(walk: Propagation, node: fx.Node) -> Value:
     """BatchNorm and InstanceNorm: scale * (x - mean) / deviation + shift, each channel alone.
 
-    With the statistics of the picture a channel of zeros stays zero up to the shift; with running
+    With the statistics of the image a channel of zeros stays zero up to the shift; with running
     ones it becomes a constant, which only a gate on scale and shift can silence.
     """
     values = arguments_of(node)
@@ -82,7 +82,7 @@ def _on_axis_one(value: Value, rank: int) -> Value:
 def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
     """GroupNorm: whole sets of channels live or die, and num_groups shrinks with them.
 
-    A set is one channel to the rest of the method. One set of all channels is thinned instead, and
+    A set is one channel to the rest of the method. One set of all channels is pruned instead, and
     where the forward itself names the number of sets they all stay.
     """
     values = arguments_of(node)
@@ -98,7 +98,7 @@ def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
             _mixed(walk, node, factor, reason)
             continue
         if type(layer) is not nn.GroupNorm:
-            walk.guard(factor.slots, reason)
+            walk.protect(factor.slots, reason)
             continue
         rows = np.moveaxis(factor.slots, 1, 0)
         sets = rows.reshape(count, -1, *rows.shape[1:])
@@ -110,17 +110,17 @@ def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 def _mixed(walk: Propagation, node: fx.Node, factor: Factor, reason: str) -> None:
     """Channels that a norm takes one mean of: each has to be zero where the norm reads it.
 
-    Only torch's own layers, and with a scale, can be thinned; others keep their channels.
+    Only torch's own layers, and with a scale, can be pruned; others keep their channels.
     """
     layer = walk.module.get_submodule(walk.path(node))
-    if type(layer) in THINNED and layer.weight is not None:
+    if type(layer) in PRUNED_NORMS and layer.weight is not None:
         walk.read(factor)
     else:
-        walk.guard(factor.slots, reason)
+        walk.protect(factor.slots, reason)
 
 
 def over_last(walk: Propagation, node: fx.Node) -> Value:
-    """LayerNorm over channels is thinned; RMSNorm and others keep those that they normalise."""
+    """LayerNorm over channels is pruned; RMSNorm and others keep those that they normalise."""
     values = arguments_of(node)
     source = value_of(node.args[0])
     first, last = source.dim() - len(values["normalized_shape"]), source.dim() - 1
@@ -129,7 +129,7 @@ def over_last(walk: Propagation, node: fx.Node) -> Value:
         if factor.varies == [last] == [first]:
             _mixed(walk, node, factor, reason)
         elif any(axis >= first for axis in factor.varies):
-            walk.guard(factor.slots, reason)
+            walk.protect(factor.slots, reason)
     operands = [Operand(walk.value(node.args[0]), source.shape)]
     for name in ("weight", "bias"):
         argument = values.get(name)

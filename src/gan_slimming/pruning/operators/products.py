@@ -51,7 +51,7 @@ def contract(walk: Propagation, sides: Sequence[Labelled], result: str) -> Value
 def _spread(walk: Propagation, side: Labelled, every: str) -> Operand:
     """The tensor with an axis for every label, those that it lacks of length 1."""
     if len(set(side.labels)) < len(side.labels):
-        walk.guard_all(side.value, "a diagonal of it is taken")
+        walk.protect_all(side.value, "a diagonal of it is taken")
         return Operand(Value(fixed=side.value.fixed), [1] * len(every))
     order = [side.labels.index(label) for label in every if label in side.labels]
     missing = tuple(n for n, label in enumerate(every) if label not in side.labels)
@@ -123,15 +123,15 @@ def attention(walk: Propagation, node: fx.Node) -> Value | list[Value]:
         for side in (query, key):
             for factor in walk.value(side).factors:
                 if rank - 1 in factor.varies:
-                    walk.guard(factor.slots, "the scale of an attention depends on its number")
+                    walk.protect(factor.slots, "the scale of an attention depends on its number")
     pair = [
         Labelled(walk.value(query), value_of(query).shape, batch + "ld"),
         Labelled(walk.value(key), value_of(key).shape, batch + "sd"),
     ]
     logits = contract(walk, pair, batch + "ls")
-    walk.guard_all(logits, "an attention has it among its pixels")
+    walk.protect_all(logits, "an attention has it among its pixels")
     if isinstance(values.get("attn_mask"), fx.Node):
-        walk.guard_all(walk.value(values["attn_mask"]), "it is an attention mask")
+        walk.protect_all(walk.value(values["attn_mask"]), "it is an attention mask")
     weights = [*value_of(query).shape[:-1], value_of(key).shape[-2]]
     return contract(
         walk,

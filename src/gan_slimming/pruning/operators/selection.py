@@ -70,7 +70,7 @@ def slice_(walk: Propagation, node: fx.Node) -> Value:
     else:
         start, stop, step = values["start"], values["end"], values["step"]
     if isinstance(start, fx.Node):
-        walk.guard_all(value, BY_NUMBER)
+        walk.protect_all(value, BY_NUMBER)
         start, stop = 0, value_of(node).shape[axis]
     places = np.arange(size)[slice(start, stop, step)]
     if len(places) == size:
@@ -89,7 +89,7 @@ def _tie_slice(walk: Propagation, factor: Factor, axis: int, places: np.ndarray,
         neighbours = rows.reshape(-1, step, *rows.shape[1:])
         walk.join(neighbours[:, :1], neighbours)
         walk.named.append(factor.slots.ravel())
-    else:  # counted by the forward: the trial cut shows whether it counts what is left
+    else:  # counted by the forward: the verified cut shows whether it counts what is left
         walk.named.append(factor.slots.ravel())
 
 
@@ -111,7 +111,7 @@ def _entries(walk: Propagation, value: Value, axis: int) -> Value:
     factors = []
     for factor in value.factors:
         if factor.varies == [axis]:
-            walk.guard(factor.slots, BY_NUMBER)
+            walk.protect(factor.slots, BY_NUMBER)
             continue
         tied = tied_along(factor, [axis], walk.forest, walk.zeros)
         factors.append(Factor(tied.slots.squeeze(axis), tied.zero.squeeze(axis)))
@@ -141,7 +141,7 @@ def _picked(walk: Propagation, value: Value, axis: int, size: int) -> Value:
     kept = []
     for factor in value.factors:
         if axis in factor.varies:
-            walk.guard(factor.slots, BY_NUMBER)
+            walk.protect(factor.slots, BY_NUMBER)
         else:
             kept.append(factor)
     del size

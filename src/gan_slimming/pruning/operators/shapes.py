@@ -1,4 +1,4 @@
-"""Operators that move numbers without changing one: views, permutations, expansions."""
+"""Operators that move numbers without changing one: augmentations, permutations, expansions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def reshaped(
     for factor in value.factors:
         made = _reshaped_factor(walk, factor, list(old), list(new))
         if made is None:
-            walk.guard(factor.slots, "a view of it is too large to be followed")
+            walk.protect(factor.slots, "a view of it is too large to be followed")
             continue
         if named:
             walk.named.append(factor.slots.ravel())
@@ -53,7 +53,7 @@ def reshaped(
         taken[made.varies] += 1
     for factor in factors if (taken > 1).any() else ():
         if any(taken[axis] > 1 for axis in factor.varies):
-            walk.guard(factor.slots, "a view mixes it with other channels")
+            walk.protect(factor.slots, "a view mixes it with other channels")
     return Value(tuple(f for f in factors if all(taken[a] < 2 for a in f.varies)), value.fixed)
 
 
@@ -218,7 +218,7 @@ def _blocks(walk: Propagation, node: fx.Node, size: int) -> Value:
     factors = []
     for factor in walk.value(node.args[0]).factors:
         if factor.varies != [axis]:
-            walk.guard(factor.slots, "its pixels are shuffled")
+            walk.protect(factor.slots, "its pixels are shuffled")
             continue
         blocks = np.moveaxis(factor.slots, axis, -1).reshape(-1, size)
         walk.join(blocks[:, :1], blocks)
@@ -247,7 +247,7 @@ def _unfolded(walk: Propagation, node: fx.Node, axis: int, times: int) -> Value:
     value = walk.value(node.args[0])
     for factor in value.factors:
         if factor.varies != [axis]:
-            walk.guard(factor.slots, "its pixels become channels")
+            walk.protect(factor.slots, "its pixels become channels")
     kept = Value(tuple(f for f in value.factors if f.varies == [axis]), value.fixed)
     return moved(kept, lambda grid: np.repeat(grid, times, axis))
 

@@ -63,7 +63,7 @@ def pad(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 def grid_sample(walk: Propagation, node: fx.Node) -> Value:
     """Pixels taken where a grid says, which may depend on no channel."""
-    walk.guard_all(walk.value(node.args[1]), "a sampling grid is made of it")
+    walk.protect_all(walk.value(node.args[1]), "a sampling grid is made of it")
     return mix(walk, node)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import prod
 
 import numpy as np
 from torch import fx, nn
@@ -54,7 +53,7 @@ def convolution(walk: Propagation, node: fx.Node) -> Value | list[Value]:
     made = _with_bias(walk, node, made, [source.shape[0], outputs], 1, grouped_transposed=(
         transposed and groups > 1
     ))  # fmt: skip
-    count(walk, node)
+    walk.count_layer(node)
     return moved(made, lambda grid: grid.reshape(*grid.shape, *[1] * len(space)))
 
 
@@ -82,7 +81,7 @@ def _grouped(walk: Propagation, weight: Value, groups: int, depthwise: bool) -> 
             rows = Factor(*(g.reshape(groups, -1, 1) for g in (factor.slots, factor.zero)))
             made.append(tied_along(rows, [1 if depthwise else 0], walk.forest, walk.zeros))
         elif depthwise:  # transposed, several outputs of each: none can go alone
-            walk.guard(factor.slots, "a grouped transposed convolution writes it")
+            walk.protect(factor.slots, "a grouped transposed convolution writes it")
         else:
             made.append(Factor(*(g.reshape(1, 1, -1) for g in (factor.slots, factor.zero))))
     return Value(tuple(made), weight.fixed)
@@ -109,7 +108,7 @@ def linear(walk: Propagation, node: fx.Node) -> Value:
     left = Labelled(walk.value(node.args[0]), source.shape, front + "y")
     right = Labelled(walk.value(node.args[1]), weight.shape, "zy")
     made = contract(walk, [left, right], front + "z")
-    count(walk, node)
+    walk.count_layer(node)
     return _with_bias(walk, node, made, list(value_of(node).shape), source.dim() - 1)
 
 
@@ -150,55 +149,6 @@ def _layer(walk: Propagation, node: fx.Node) -> nn.Module:
     return walk.module.get_submodule(walk.path(node))
 
 
-def count(walk: Propagation, node: fx.Node) -> None:
-    """What one element of the weight costs, and whether the layer can be quantised."""
-    weight = node.args[1]
-    assert isinstance(weight, fx.Node)
-    fqn, made = _stored(walk, weight), value_of(node)
-    if fqn is None:
-        return
-    is_linear, transposed = operator_name(node) == "linear", "transpose" in operator_name(node)
-    spot = value_of(node.args[0]) if transposed else made
-    pixels, written = (
-        (prod(made.shape[1:-1]), prod(made.shape[1:-1]))
-        if is_linear
-        else (prod(spot.shape[2:]), prod(made.shape[2:]))
-    )
-    walk.macs[fqn] += pixels
-    if weight.name not in walk.tensors:
-        return
-    walk.positions[(fqn, 1 if transposed else 0)] += written
-    path = walk.path(node)
-    layer = _layer(walk, node)
-    own = type(layer) in GATEABLE and layer._parameters.get("weight") is walk.state[fqn]
-    if own and path not in walk.quantized and path not in walk.strangers:
-        walk.quantized.append(path)
-
-
-def _stored(walk: Propagation, weight: fx.Node) -> str | None:
-    """The tensor that a weight is, or is computed from element by element; None if that is unclear.
-
-    A weight that is scaled or modulated on its way has its parameter's axes, give or take those of
-    length one.
-    """
-    if weight.name in walk.tensors:
-        return walk.tensors[weight.name]
-    found, waiting, seen = set(), [weight], set()
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        waiting += node.all_input_nodes
-        if node.name in walk.tensors and _long_axes(node) == _long_axes(weight):
-            found.add(walk.tensors[node.name])
-    return found.pop() if len(found) == 1 else None
-
-
-def _long_axes(node: fx.Node) -> list[int]:
-    return [size for size in value_of(node).shape if size > 1]
-
-
 def embedding(walk: Propagation, node: fx.Node) -> Value:
     """Rows of a table: its columns are channels of the result."""
     table, indices = node.args[:2]
@@ -212,8 +162,6 @@ def embedding(walk: Propagation, node: fx.Node) -> Value:
 
 
 _CONVOLUTIONS = [f"{kind}{d}d" for kind in ("conv", "conv_transpose") for d in (1, 2, 3)]
-LAYERS = frozenset([*_CONVOLUTIONS, "linear"])
-"""Calls whose weights cost multiply-accumulates."""
 TABLE: dict[str, Handler] = {
     **dict.fromkeys(_CONVOLUTIONS, convolution), "linear": linear, "embedding": embedding,
 }  # fmt: skip

@@ -79,7 +79,7 @@ def reductions(module: Family, x: Tensor) -> list[Tensor]:
     ]  # fmt: skip
 
 
-def views(module: Family, x: Tensor) -> list[Tensor]:
+def augmentations(module: Family, x: Tensor) -> list[Tensor]:
     rows = x.permute(0, 2, 3, 1)
     left, right = x.chunk(2, 1)
     top, below = x.chunk(2, 2)
@@ -106,7 +106,7 @@ def sampled(module: Family, x: Tensor) -> list[Tensor]:
     ]
 
 
-def pictures(module: Family, x: Tensor) -> list[Tensor]:
+def images(module: Family, x: Tensor) -> list[Tensor]:
     return [
         F.pixel_unshuffle(x, 2), F.pixel_shuffle(x, 2), F.channel_shuffle(x, 2),
         F.unfold(x, 3, padding=1), F.unfold(x, 2, stride=2, dilation=2),
@@ -177,8 +177,8 @@ FAMILIES = (
     choices,
     activations,
     reductions,
-    views,
-    pictures,
+    augmentations,
+    images,
     sizes,
     products,
     norms,

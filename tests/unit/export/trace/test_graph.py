@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.export.trace.graph import (
     arguments_of,
     is_quantized,
@@ -44,7 +45,7 @@ def test_without_quantizers_weights_stay_on_their_grid(student: nn.Module) -> No
 def test_a_bias_in_front_of_an_instance_norm_is_lost() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.Conv2d(4, 3, 3), nn.ReLU())
     traced = trace(net.eval(), CONTRACT, 32, quantized=False)
-    assert [arguments_of(n)["weight"].name for n in traced.lost] == ["p_0_weight"]
+    assert [arguments_of(n)["weight"].name for n in traced.redundant_biases] == ["p_0_weight"]
     for parameter in (p for p in net.parameters() if p.dim() == 1):
         nn.init.normal_(parameter)
     net.double()

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, UserError
+from gan_slimming.config import InputContract
+from gan_slimming.errors import UserError
 from gan_slimming.export.trace import tracing
 from gan_slimming.export.trace.graph import arguments_of, trace
 from gan_slimming.export.trace.tracing import Side, expression, sides_of
@@ -111,8 +112,8 @@ def frozen_number(x: Tensor) -> Tensor:
     return x / x.shape[3] ** 0.5 * int(x.shape[2] / 3)
 
 
-FROZEN = "takes a number of the picture's size that tracing froze; compute it from x.shape with"
-OTHERWISE = "is not called in the same way at every size of the picture; do the same at each"
+FROZEN = "takes a number of the image's size that tracing froze; compute it from x.shape with"
+OTHERWISE = "is not called in the same way at every size of the image; do the same at each"
 WRITTEN = (
     "writes into a value that is read elsewhere; make a new one, with torch.cat or torch.where"
 )
@@ -148,4 +149,4 @@ def test_noise_is_not_frozen_into_the_file() -> None:
     from gan_slimming.export.onnx import onnx_model
 
     with pytest.raises(UserError, match="operator 'randn' in module '0' cannot be exported"):
-        onnx_model(traced(lambda x: x + torch.randn(3, 1, 1)), "float", 17, {})
+        onnx_model(traced(lambda x: x + torch.randn(3, 1, 1)), "none", 17, {})

@@ -121,7 +121,7 @@ def blocks_as_channels(weight: np.ndarray, block: int) -> np.ndarray:
 
     Output channel (row * block + column) * out + c of the new one is channel c of that pixel of
     each block (depth-to-space 'DCR'). Its kernel is the old one at every shift, zeros around it. A
-    runtime computes 16 output channels in the time of 3, and so a picture's 3 in a third of it.
+    runtime computes 16 output channels in the time of 3, and so an image's 3 in a third of it.
 
     Args:
         weight: (out, in, height, width), any type of number.

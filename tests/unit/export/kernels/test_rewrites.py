@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gan_slimming.export.int8.rewrites import (
+from gan_slimming.export.kernels.rewrites import (
     blocks_as_channels,
     lowered_sums,
     overhang,

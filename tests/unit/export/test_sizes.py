@@ -1,4 +1,4 @@
-"""Generators whose arguments follow the size of the picture: one file, right at every size."""
+"""Generators whose arguments follow the size of the image: one file, right at every size."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.export.trace.graph import trace
 
 for package in ("onnx", "onnxruntime", "openvino"):
@@ -42,7 +43,7 @@ class Net(nn.Module):
 
 
 def windows(net: Net, x: Tensor) -> Tensor:
-    """Swin's: a picture is padded to windows, which attend to themselves, shifted and cropped."""
+    """Swin's: an image is padded to windows, which attend to themselves, shifted and cropped."""
     n, channels, height, width = x.shape
     x = F.pad(x, (0, (6 - width % 6) % 6, 0, (6 - height % 6) % 6))
     rows, columns = x.shape[2] // 6, x.shape[3] // 6
@@ -50,8 +51,8 @@ def windows(net: Net, x: Tensor) -> Tensor:
     tokens = net.linear(cells.transpose(2, 3).reshape(-1, 36, channels))
     tokens = F.scaled_dot_product_attention(tokens, tokens, tokens)
     cells = tokens.view(n, rows, columns, 6, 6, channels).transpose(2, 3)
-    picture = cells.reshape(n, 6 * rows, 6 * columns, channels).permute(0, 3, 1, 2)
-    return picture.roll((-2, 3), (2, 3))[:, :, :height, :width]
+    image = cells.reshape(n, 6 * rows, 6 * columns, channels).permute(0, 3, 1, 2)
+    return image.roll((-2, 3), (2, 3))[:, :, :height, :width]
 
 
 def padded_skip(net: Net, x: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ def coordinate_attention(net: Net, x: Tensor) -> Tensor:
 
 
 def modulated(net: Net, x: Tensor) -> Tensor:
-    """StyleGAN2's: a kernel for each picture, in as many groups; then one that enlarges."""
+    """StyleGAN2's: a kernel for each image, in as many groups; then one that enlarges."""
     n, channels, height, width = x.shape
     kernels = net.weight * x.mean((2, 3)).view(n, 1, channels, 1, 1)
     side_by_side = x.reshape(1, n * channels, height, width)
@@ -125,7 +126,7 @@ def test_its_layers_are_int8_all_the_same(form: Any) -> None:
     gs.calibrate(prepared, [(torch.rand(2, 4, 16, 20) * 2 - 1,)])
     small = gs.extract(prepared)
     traced = trace(small, CONTRACT, 16, quantized=True)
-    given = parity.trial_inputs(CONTRACT, 20, 12)
+    given = dummy_inputs(CONTRACT, (20, 12))
     runtimes = RUNTIMES if form == "qdq" else RUNTIMES[:1]
     rows = parity.check_layers(small, traced, form, 17, given, runtimes)
     assert {row.layer for row in rows} == set(traced.layers)
@@ -138,10 +139,10 @@ def apart(
     module: nn.Module, content: bytes, shape: tuple[int, ...], runtimes: Sequence[str]
 ) -> float:
     """Mean difference to torch, relative to the spread: few rounding flips, or nonsense."""
-    picture = torch.rand(shape) * 2 - 1
+    image = torch.rand(shape) * 2 - 1
     with torch.no_grad():
-        expected = module(picture).numpy()
-    made = [parity.START[runtime](content, 1)[0](picture.numpy()) for runtime in runtimes]
+        expected = module(image).numpy()
+    made = [parity.START[runtime](content, 1)[0](image.numpy()) for runtime in runtimes]
     return max(float(abs(found - expected).mean() / expected.std()) for found in made)
 
 
@@ -188,7 +189,7 @@ def test_negative_scales_stay_out_of_quantisers() -> None:
 
 
 @pytest.mark.parametrize(("length", "count"), [(12, 4), (7, 3), (5, 5), (3, 8), (9, 1)])
-def test_windows_share_a_picture_out(length: int, count: int) -> None:
+def test_windows_share_a_image_out(length: int, count: int) -> None:
     values = torch.rand(1, 1, length, dtype=torch.float64)
     found = torch.from_numpy(window_means(length, count)).double() @ values[0, 0]
     torch.testing.assert_close(found, F.adaptive_avg_pool1d(values, count)[0, 0], atol=1e-6, rtol=0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from onnx import TensorProto
 
-from gan_slimming.config import UserError
-
-if TYPE_CHECKING:
-    from gan_slimming.export.emitter import Emitter
+from gan_slimming.errors import UserError
 
 FOLDS = ("Add", "Mul", "Max", "Min")
 DIVISIONS = ("IntTrueDiv", "FloatTrueDiv")
@@ -18,7 +16,25 @@ ROUNDINGS = {"TruncToInt": "", "FloorToInt": "Floor", "CeilToInt": "Ceil", "Roun
 """How an expression becomes whole; lengths are not negative, and ONNX's Cast cuts off."""
 
 
-def write_number(emitter: Emitter, expression: Any) -> str:
+class Writer(Protocol):
+    """The part of an emitter that sizes need."""
+
+    numbers: dict[Any, str]
+
+    def emit(self, operator: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:
+        """Write a node; return its result's name."""
+        ...
+
+    def constant(self, value: np.ndarray, name: str = "constant", use: str = "") -> str:
+        """Write a constant; return its name."""
+        ...
+
+    def integers(self, values: Sequence[int]) -> str:
+        """Write whole numbers as one constant; return its name."""
+        ...
+
+
+def write_number(emitter: Writer, expression: Any) -> str:
     """A sympy expression of the input's sides as a tensor of one int64, or float32.
 
     Returns:
@@ -31,7 +47,7 @@ def write_number(emitter: Emitter, expression: Any) -> str:
     return emitter.numbers[expression]
 
 
-def _write(emitter: Emitter, expression: Any) -> str:
+def _write(emitter: Writer, expression: Any) -> str:
     kind = type(expression).__name__
     if expression.is_Integer:
         return emitter.integers([int(expression)])
@@ -54,7 +70,7 @@ def _write(emitter: Emitter, expression: Any) -> str:
     raise _unknown(expression)
 
 
-def _write_pair(emitter: Emitter, kind: str, expression: Any) -> str:
+def _write_pair(emitter: Writer, kind: str, expression: Any) -> str:
     """Operations of two numbers. Whole division goes down, as in Python; Mod has that sign."""
     one, other = expression.args
     if kind == "Pow" and other.is_Integer and 0 < other <= 4:
@@ -75,7 +91,7 @@ def _write_pair(emitter: Emitter, kind: str, expression: Any) -> str:
     raise _unknown(expression)
 
 
-def _float(emitter: Emitter, expression: Any) -> str:
+def _float(emitter: Writer, expression: Any) -> str:
     name = write_number(emitter, expression)
     whole = expression.is_integer
     return emitter.emit("Cast", [name], to=TensorProto.FLOAT) if whole else name

@@ -1,4 +1,4 @@
-"""Settings that belong together, by name. Imports no torch, so that --help is quick."""
+"""Settings that belong together, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAPER: dict[str, Any] = {
         "distill": "paper",
         "distill_weight": 20.0,
         "pixel_weight": 0.0,
-        "hidden_weight": 0.0,
+        "feature_distillation_weight": 0.0,
         "upsample_to": 256,
     },
     "optimisation": {

@@ -1,4 +1,4 @@
-"""Wider channel spaces: the same pictures, and only where nothing can go wrong."""
+"""Wider channel spaces: the same images, and only where nothing can go wrong."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.config import InputContract
-from gan_slimming.export.int8.widening import pad_axis, widths_of
+from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.export.kernels.widening import pad_axis, widths_of
 from gan_slimming.export.trace.graph import TracedGenerator, trace
 from gan_slimming.graph.nodes import module_path, operator_name
 from gan_slimming.models.registry import build_generator
@@ -41,7 +42,7 @@ def test_spaces_that_a_norm_reads_become_multiples_of_16(student: nn.Module) -> 
     assert sorted(found.values()) == [16, 32]  # 48 is one already; shuffles keep theirs
 
 
-def test_the_file_computes_the_same_picture(student: nn.Module) -> None:
+def test_the_file_computes_the_same_image(student: nn.Module) -> None:
     pytest.importorskip("onnxruntime", reason="pip install '.[export]'")
     from gan_slimming.export.onnx import onnx_model
     from gan_slimming.runtime.sessions import start_onnxruntime
@@ -52,10 +53,10 @@ def test_the_file_computes_the_same_picture(student: nn.Module) -> None:
     assert (16, 3, 7, 7) in shapes
     traced.layers.clear()  # without quantisers nothing rounds, and nothing is widened
     assert widths_of(traced, 16) == {}
-    picture = torch.rand(1, 3, 24, 36) * 2 - 1
-    made = start_onnxruntime(content.SerializeToString(), 1)[0](picture.numpy())
+    image = torch.rand(1, 3, 24, 36) * 2 - 1
+    made = start_onnxruntime(content.SerializeToString(), 1)[0](image.numpy())
     with torch.no_grad():
-        expected = student(picture).numpy()
+        expected = student(image).numpy()
     # Random weights amplify single rounding flips, but most pixels have none.
     assert np.median(np.abs(made - expected)) < 1e-2
 
@@ -74,7 +75,7 @@ def test_spaces_that_are_written_as_bytes_become_multiples_of_8(student: nn.Modu
     content, _ = onnx_model(traced, "integer", 17, {})
     shapes = [tuple(t.dims) for t in content.graph.initializer if len(t.dims) == 4]
     assert (40, 40, 3, 3) in shapes
-    given = parity.trial_inputs(CONTRACT, 36, 28)
+    given = dummy_inputs(CONTRACT, (36, 28))
     rows = parity.check_layers(rounding, traced, "integer", 17, given, ["onnxruntime"])
     assert {row.layer for row in rows} == set(traced.layers)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from gan_slimming.export.int8.rewrites import (
+from gan_slimming.export.kernels.rewrites import (
     blocks_as_channels,
     overhang,
     subpixel_convolution,
@@ -21,7 +21,7 @@ BLOCK = 2
 INPUTS_AT_ONCE = 4
 OUTPUTS_AT_ONCE = 8
 """Channels whose bytes ONNX Runtime's quick kernel takes together."""
-FEW_OUTPUTS = 4
+MAX_BLOCK_OUTPUTS = 4
 """BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
 
 
@@ -54,7 +54,7 @@ def overhangs(window: dict[str, Any]) -> tuple[list[int], list[int]]:
 def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
     """Rows of a kernel that ONNX Runtime had better sum itself, 0 for none.
 
-    It copies the picture in * height * width times in front of its multiplication; where few
+    It copies the image in * height * width times in front of its multiplication; where few
     channels come out, as in the last layer, that is most of the work.
     """
     outputs, inputs, height, width = codes.shape
@@ -66,7 +66,7 @@ def reads_thin_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
     """Whether the rows of a kernel had better be input channels of a convolution of bytes.
 
     ONNX Runtime's quick kernel multiplies one place of the kernel after the other, and has few
-    products at each where a picture's channels come in. It is there for some numbers of outputs.
+    products at each where an image's channels come in. It is there for some numbers of outputs.
     """
     outputs, inputs = codes.shape[:2]
     thin = inputs < INPUTS_AT_ONCE and outputs % OUTPUTS_AT_ONCE == 0
@@ -84,7 +84,7 @@ def fits_blocks(
 ) -> bool:
     """Whether a last layer had better compute blocks: few outputs, and always whole blocks."""
     plain = {*window["strides"], *window["dilations"], window["group"]} == {1}
-    few = codes.ndim == 4 and codes.shape[0] <= FEW_OUTPUTS and min(codes.shape[2:]) > 1
+    few = codes.ndim == 4 and codes.shape[0] <= MAX_BLOCK_OUTPUTS and min(codes.shape[2:]) > 1
     made, given = sides_of(node)[2:], traced.sides
     whole = len(made) == len(given) == 2 and traced.step % BLOCK == 0
     for one, other in zip(made, given, strict=False):

@@ -1,4 +1,4 @@
-"""Foreign nets from picture to picture: ways of joining, resizing and filtering."""
+"""Foreign nets from image to image: ways of joining, resizing and filtering."""
 
 from __future__ import annotations
 

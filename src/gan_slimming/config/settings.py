@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from gan_slimming.errors import UserError, renamed
+
+Settings = TypeVar("Settings")
 
 PORTABLE_WEIGHT_BITS = 7
 """Products of 8-bit inputs and so many bits of weights are exact in every CPU's int8 kernels.
@@ -13,44 +18,9 @@ PORTABLE_WEIGHT_BITS = 7
 Those without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
 products in 16 bits, which saturate: 2 * 255 * 127 is more than 32,767, and 2 * 255 * 63 is not.
 """
+RENAMED = {"hidden_weight": "feature_distillation_weight"}
+"""Settings of version 0.1 -> their names now."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-
-
-class UserError(Exception):
-    """A mistake that the user can mend, in one line: what is wrong, what came, what to do."""
-
-
-@dataclass(frozen=True)
-class InputContract:
-    """What a generator takes and gives, so that pictures reach it in the form it was trained on.
-
-    The package's own pictures are RGB in [-1, 1]; conversion happens at the generator's border.
-    """
-
-    channels: int = 3
-    """Channels of the input picture: 3, or 1 for a grey one."""
-    low: float = -1.0
-    """Value of a black pixel."""
-    high: float = 1.0
-    """Value of a white pixel."""
-    colour_order: str = "RGB"
-    """'RGB' or 'BGR'."""
-    multiple_of: int = 1
-    """Height and width must be multiples of this many pixels."""
-    min_size: int = 1
-    """Smallest height and width, in pixels, that the generator can take."""
-    scale: int = 1
-    """Height and width of its output over those of its input: 4 for a x4 super-resolution net."""
-    latent_size: int = 0
-    """Length of the noise vector that it takes instead of a picture; 0 where it takes pictures."""
-    classes: int = 0
-    """Number of classes, told as a second input of (batch,) int64; 0 where it takes none."""
-
-    def __post_init__(self) -> None:
-        if self.colour_order not in ("RGB", "BGR"):
-            raise UserError(f"colour_order must be 'RGB' or 'BGR', got {self.colour_order!r}")
-        if not self.low < self.high:
-            raise UserError(f"low must be below high, got low={self.low}, high={self.high}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +31,7 @@ class Budget:
     """
 
     macs: str | float | None = None
-    """True multiply-accumulates of one picture at --size: 0.05 for 5 % of the teacher's; 2.7G."""
+    """True multiply-accumulates of one image at --size: 0.05 for 5 % of the teacher's; 2.7G."""
     parameters: str | float | None = None
     """Number of parameters: 0.05, or 600k."""
     bytes: str | float | None = None
@@ -106,6 +76,13 @@ def parse_amount(flag: str, value: str | float) -> float:
     raise UserError(f"{flag} must be in (0, 1] or an amount such as 300k, got {value}; {hint}")
 
 
+def _taking_old_names(settings: type[Settings]) -> type[Settings]:
+    """Let a group of settings be made with the names of version 0.1."""
+    settings.__init__ = renamed(**RENAMED)(settings.__init__)
+    return settings
+
+
+@_taking_old_names
 @dataclass(frozen=True)
 class Objective:
     """The terms of the objective and their weights."""
@@ -119,20 +96,25 @@ class Objective:
     (content and Gram), 'encoder' (the teacher's own first layers), 'l1' (pixels). 'auto' takes
     'lpips' where its weights are at hand, else 'encoder'."""
     distill_weight: float = 1.0
-    """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
+    """Weight of the distance to the teacher (the paper's beta, 20 in the released context)."""
     pixel_weight: float = 0.5
     """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
-    hidden_weight: float = 3.0
+    feature_distillation_weight: float = 3.0
     """Weight of the distance between the student's hidden channels and the same of the teacher at
     the start of recovery; in its first half it falls to so much of it as is left of the MACs."""
     upsample_to: int = 64
-    """Pictures of fewer pixels a side are enlarged to so many before a feature network (lpips,
+    """Images of fewer pixels a side are enlarged to so many before a feature network (lpips,
     paper, vgg19) compares them: it was trained on larger ones (256 in the paper)."""
     rho: float | None = None
     """Sparsity weight of the paper. None lets the budget choose it at every step."""
 
     def __post_init__(self) -> None:
-        for name in ("adversarial_weight", "distill_weight", "pixel_weight", "hidden_weight"):
+        for name in (
+            "adversarial_weight",
+            "distill_weight",
+            "pixel_weight",
+            "feature_distillation_weight",
+        ):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
         _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
         _check_choice(self, "adversarial", "objective.adversarial")
@@ -149,10 +131,10 @@ class Optimisation:
     slim_share: float = 0.08
     """Share of the steps in which the budget is reached; the rest recovers on the small net."""
     half_size_share: float = 0.95
-    """Share of the steps at half the size, a quarter of the pixels (and of parts, where pictures
+    """Share of the steps at half the size, a quarter of the pixels (and of parts, where images
     are few). Take less where the teacher draws other things there, as stripes of a fixed width."""
     batch_size: int | None = None
-    """Pictures a step; without it 2, or 16 where the generator takes noise."""
+    """Images a step; without it 2, or 16 where the generator takes noise."""
     lr: float = 2e-4
     """Adam's learning rate for weights while slimming; cosine decay over all steps of the stage."""
     recover_lr: float = 1e-3
@@ -174,7 +156,7 @@ class Optimisation:
     discriminator_width: int = 32
     """Channels of the PatchGAN's first layer (64 in the paper)."""
     replay: int = 50
-    """Pictures in the replay buffer of the discriminator."""
+    """Images in the replay buffer of the discriminator."""
     ema: float = 0.998
     """Decay of the moving average that becomes the final generator; 0 for none."""
     gate_start: Literal["saliency", "one"] = "saliency"
@@ -208,13 +190,13 @@ class Optimisation:
         _check(multiple >= 1, "width_multiple", multiple, "at least 1")
 
     def batch(self, noise: bool = False) -> int:
-        """Pictures a step, for a generator that takes noise, or pictures."""
+        """Images a step, for a generator that takes noise, or images."""
         return self.batch_size or (16 if noise else 2)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a run depends on besides its teacher and its pictures."""
+    """Everything that a run depends on besides its teacher and its images."""
 
     budget: Budget = field(default_factory=Budget)
     objective: Objective = field(default_factory=Objective)
@@ -229,7 +211,7 @@ class Run:
     """Whether what convolutions give is rounded to `bits`, too, as ONNX Runtime's quick kernels do;
     the last ones stay exact."""
     size: int = 256
-    """Pictures are trained at size x size pixels; where noise is fed, the generator decides."""
+    """Images are trained at size x size pixels; noise has no size."""
     latents: int = 10_000
     """Noise vectors trained on, each with its class if it has one; for generators of noise."""
     holdout: int | None = None
@@ -256,6 +238,20 @@ class Run:
         _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         if self.budget.kind is not None and self.objective.rho is not None:
             raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Run:
+        """Return the settings that `dataclasses.asdict` made a record of, in any version."""
+        settings = dict(record)
+        optimisation = dict(settings.pop("optimisation"))
+        optimisation["betas"] = tuple(optimisation["betas"])
+        objective: dict[str, Any] = settings.pop("objective")
+        return cls(
+            budget=Budget(**settings.pop("budget")),
+            objective=Objective(**{RENAMED.get(k, k): v for k, v in objective.items()}),
+            optimisation=Optimisation(**optimisation),
+            **settings,
+        )
 
 
 def bits_of_weights(bits: int, weight_bits: int | None) -> int:

@@ -1,0 +1,27 @@
+"""Every setting, checked where it is made. Imports no torch, so that --help is quick."""
+
+from gan_slimming.config.contract import InputContract
+from gan_slimming.config.presets import PAPER
+from gan_slimming.config.settings import (
+    PORTABLE_WEIGHT_BITS,
+    RENAMED,
+    Budget,
+    Objective,
+    Optimisation,
+    Run,
+    bits_of_weights,
+    parse_amount,
+)
+
+__all__ = [
+    "PAPER",
+    "PORTABLE_WEIGHT_BITS",
+    "RENAMED",
+    "Budget",
+    "InputContract",
+    "Objective",
+    "Optimisation",
+    "Run",
+    "bits_of_weights",
+    "parse_amount",
+]

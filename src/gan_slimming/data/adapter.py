@@ -1,0 +1,147 @@
+"""The one border between the package's images and a generator's own convention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.data.dummy import dummy_arrays
+from gan_slimming.data.inputs import Inputs
+from gan_slimming.errors import UserError
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey image, ITU-R BT.601."""
+
+
+class GeneratorAdapter(nn.Module):
+    """A generator that takes a batch of `data.inputs` and gives RGB images in [-1, 1].
+
+    Args:
+        generator: images, or noise, to images (batch, 1 or 3, height, width).
+        contract: what it takes and gives.
+    """
+
+    def __init__(self, generator: nn.Module, contract: InputContract) -> None:
+        super().__init__()
+        self.generator = generator
+        self.contract = contract
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """Return images (batch, 3, height, width), RGB in [-1, 1] unless the generator exceeds it.
+
+        Args:
+            batch: images (batch, 3, height, width) RGB in [-1, 1]; or latents, and classes.
+        """
+        return from_contract(self.generator(*to_inputs(batch, self.contract)), self.contract)
+
+
+def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
+    """Return what the generator's forward takes for a batch in the package's own form."""
+    return batch if contract.latent_size else (to_contract(batch[0], contract),)
+
+
+def to_contract(images: Tensor, contract: InputContract) -> Tensor:
+    """Return RGB images (..., 3, height, width) in the generator's channels, order and range.
+
+    One channel is the luma of ITU-R BT.601, as in Pillow's mode L.
+
+    Raises:
+        UserError: the generator takes neither colours nor grey.
+    """
+    check_channels(contract)
+    if contract.channels == 1:
+        images = (images * images.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
+    images = images.flip(-3) if contract.colour_order == "BGR" else images
+    return images * ((contract.high - contract.low) / 2) + (contract.high + contract.low) / 2
+
+
+def from_contract(images: Tensor, contract: InputContract) -> Tensor:
+    """Return the generator's output, of one or three channels, as RGB; nothing is clamped."""
+    centre, half = (contract.high + contract.low) / 2, (contract.high - contract.low) / 2
+    images = (images - centre) / half
+    if images.shape[-3] == 1:
+        return images.expand(*images.shape[:-3], 3, -1, -1)
+    return images.flip(-3) if contract.colour_order == "BGR" else images
+
+
+def check_channels(contract: InputContract) -> None:
+    """Raise UserError for a generator that takes neither colours nor grey."""
+    if contract.channels not in (1, 3):
+        raise UserError(
+            f"images have 3 channels, or 1 in grey; the generator's contract says "
+            f"{contract.channels}; wrap it in a module that makes these of an image"
+        )
+
+
+def dummy_inputs(
+    contract: InputContract,
+    size: int | tuple[int, int],
+    *,
+    batch: int = 1,
+    like: nn.Module | None = None,
+) -> Inputs:
+    """Return the same made-up inputs of the generator's forward every time.
+
+    Args:
+        size: side, or height and width, in pixels; without meaning for noise.
+        like: a generator; the inputs get its device and floating-point type.
+    """
+    inputs = tuple(torch.from_numpy(array) for array in dummy_arrays(contract, size, batch))
+    parameter = next(like.parameters(), None) if like is not None else None
+    if parameter is None:
+        return inputs
+    return tuple(
+        x.to(parameter) if x.is_floating_point() else x.to(parameter.device) for x in inputs
+    )
+
+
+def output_side(generator: nn.Module, contract: InputContract, size: int) -> int:
+    """Return the height and width in pixels of the generator's output, found by running it once.
+
+    Args:
+        size: height and width of its input, where it takes images.
+    Raises:
+        UserError: it does not take what its contract says, or its output is not a square image of
+            one or three channels, `scale` times as large as its input.
+    """
+    check_channels(contract)
+    inputs = dummy_inputs(contract, size, like=generator)
+    given = " and ".join(str(tuple(x.shape)) for x in inputs)
+    made = _run(generator, inputs, given)
+    if isinstance(made, tuple | list | dict):
+        raise UserError(
+            f"the generator makes {len(made)} outputs; name a factory whose module returns the "
+            "image alone"
+        )
+    came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    square = isinstance(made, Tensor) and made.ndim == 4 and made.shape[1] in (1, 3)
+    if not square or made.shape[2] != made.shape[3]:
+        raise UserError(
+            f"the generator makes {came} of {given}; it must make square images "
+            "(1, 3, side, side), or (1, 1, side, side) in grey"
+        )
+    side = int(made.shape[3])
+    if not contract.latent_size and side != size * contract.scale:
+        raise UserError(
+            f"the generator makes {side}x{side} of {size}x{size} pixels, its InputContract says "
+            f"scale={contract.scale}; set scale to {side / size:g}"
+        )
+    return side
+
+
+def _run(generator: nn.Module, inputs: Inputs, given: str) -> Any:
+    """Return the generator's output in evaluation mode; the random state stays as it is."""
+    was_training = generator.training
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            return generator.eval()(*inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"the generator does not take {given}, which its InputContract says: {reason}"
+            ) from error
+        finally:
+            generator.train(was_training)

@@ -1,0 +1,54 @@
+"""Inputs that stand in for real ones, where shapes and plausible values are enough. No torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gan_slimming.config import InputContract
+
+PATCHES = 4
+"""Patches of one colour along each side of a dummy image."""
+NOISE = 0.1
+"""Share of noise in a dummy image."""
+
+
+def input_shapes(
+    contract: InputContract, size: int | tuple[int, int], batch: int = 1
+) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of each input, in the order of the generator's forward.
+
+    Args:
+        size: side, or height and width, in pixels; without meaning for noise.
+    """
+    if contract.latent_size:
+        classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
+        return {"z": (batch, contract.latent_size), **classes}
+    height, width = (size, size) if isinstance(size, int) else size
+    return {"input": (batch, contract.channels, height, width)}
+
+
+def dummy_arrays(
+    contract: InputContract, size: int | tuple[int, int], batch: int = 1
+) -> tuple[np.ndarray, ...]:
+    """Return the same inputs every time: images in the contract's range, or noise and class 0.
+
+    Args:
+        size: as for `input_shapes`.
+    """
+    shapes = list(input_shapes(contract, size, batch).values())
+    if not contract.latent_size:
+        return (dummy_image(shapes[0], contract.low, contract.high),)
+    noise = np.random.default_rng(0).standard_normal(shapes[0], np.float32)
+    return (noise, *(np.zeros(shape, np.int64) for shape in shapes[1:]))
+
+
+def dummy_image(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
+    """Return patches of one colour each under some noise, float32 in [low, high]."""
+    random = np.random.default_rng(0)
+    values = random.random(shape, np.float32)
+    if len(shape) == 4:
+        height, width = shape[2:]
+        patches = random.random((*shape[:2], PATCHES, PATCHES), np.float32)
+        patches = patches.repeat(-(-height // PATCHES), 2).repeat(-(-width // PATCHES), 3)
+        values = (1 - NOISE) * patches[..., :height, :width] + NOISE * values
+    return low + (high - low) * values

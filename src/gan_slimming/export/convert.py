@@ -1,0 +1,139 @@
+"""A generator as an ONNX model in memory, its parity with torch checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.errors import UserError
+from gan_slimming.metrics.complexity import count
+from gan_slimming.models.registry import infer_spec
+from gan_slimming.runtime.sessions import RUNTIMES, require
+
+OPSET = 17
+"""Enough for everything written here, and old enough for every runtime in use."""
+TRACED_SIZE = 64
+"""Height and width, in pixels, of the image that is traced and that parity is checked with."""
+FLOAT = "float"
+"""What files of every version call a model without integers."""
+
+
+@dataclass(frozen=True)
+class ExportedContent:
+    """An exported model in memory."""
+
+    content: bytes
+    """The ONNX model."""
+    metadata: dict[str, Any]
+    """What both formats carry."""
+    float_layers: list[str]
+    """Layers that training quantised and that stay in float here."""
+    parity: dict[str, Any]
+    """Runtime -> its greatest difference, and in which layer."""
+    cpus: dict[str, list[str]]
+    """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there; own is this one."""
+
+
+def convert(
+    module: nn.Module,
+    *,
+    quantization: str | None = None,
+    opset: int = OPSET,
+    size: int = TRACED_SIZE,
+    provenance: Mapping[str, Any] | None = None,
+    runtimes: Sequence[str] = RUNTIMES,
+    cpus: Literal["all", "own"] = "own",
+) -> ExportedContent:
+    """Return the ONNX model of a generator, its parity checked in the runtimes at hand.
+
+    Args:
+        module, quantization, opset, size: as for `export_model`.
+        provenance: goes into the file.
+        runtimes: none for no check.
+        cpus: as for `export_model`.
+    Raises:
+        UserError: an operator that has no counterpart; parity is missed.
+    """
+    require("onnx")
+    from gan_slimming.export.onnx import metadata_of, onnx_model
+    from gan_slimming.export.trace.graph import is_quantized, trace
+
+    quantized = is_quantized(module)
+    chosen: Any = quantization or ("qdq" if quantized else "none")
+    if chosen != "none" and not quantized:
+        raise UserError(
+            f"the generator has no quantised layers for --quantization {chosen}; take none"
+        )
+    spec = infer_spec(module)
+    side = _fitting(size, spec.contract)
+    module = module.to("cpu", torch.float32).eval()
+    traced = trace(module, spec.contract, side, quantized=chosen != "none")
+    form = FLOAT if chosen == "none" else chosen
+    metadata = metadata_of(spec.contract, form, str(spec), _with_version(provenance or {}))
+    metadata["quantized_layers"] = len(traced.layers)
+    metadata |= _macs(module, spec.contract, side)
+    model, float_layers = onnx_model(traced, chosen, opset, metadata)
+    content = model.SerializeToString()
+    offered = ["onnxruntime"] if chosen == "integer" else list(RUNTIMES)
+    present = [r for r in runtimes if r in offered and find_spec(r) is not None]
+    parity = _parity(module, traced, chosen, opset, content, side, spec.contract, present)
+    wrong: dict[str, list[str]] = {}
+    if "openvino" in present:
+        from gan_slimming.runtime.kernel_verdicts import wrong_layers_by_kind
+
+        wrong = wrong_layers_by_kind(content, spec.contract, all_kinds=cpus == "all")
+    return ExportedContent(content, metadata, float_layers, parity, wrong)
+
+
+def _parity(
+    module: nn.Module, traced: Any, quantization: Any, opset: int, content: bytes, side: int,
+    contract: InputContract, runtimes: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Return runtime -> greatest difference, of a layer in int8, of the image in float.
+
+    Raises:
+        UserError: more than parity.LAYER_TOLERANCE or parity.FLOAT_TOLERANCE.
+    """
+    from gan_slimming.export import parity
+
+    if not runtimes:
+        return {}
+    if quantization != "none":
+        given = dummy_inputs(contract, side)
+        rows = parity.check_layers(module, traced, quantization, opset, given, runtimes)
+        images = parity.check_image(module, content, given, runtimes)
+        found = parity.summary(rows)
+        return {runtime: {**found.get(runtime, {}), "image": e} for runtime, e in images.items()}
+    step = contract.multiple_of
+    sides = ((side, side), (side + step, side + step), (side + 3 * step, side + 2 * step))
+    batches = [dummy_inputs(contract, pair, batch=n + 1) for n, pair in enumerate(sides)]
+    errors = parity.check_float(module, content, batches, runtimes)
+    return {runtime: {"error": error} for runtime, error in errors.items()}
+
+
+def _macs(module: nn.Module, contract: InputContract, side: int) -> dict[str, Any]:
+    """Return the cost: per pixel, or in all where the input has no pixels."""
+    macs = count(module, dummy_inputs(contract, side)).macs
+    return {"macs": macs} if contract.latent_size else {"macs_per_pixel": macs / side**2}
+
+
+def _with_version(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {"exported_by": f"gan-slimming {version('gan-slimming')}", **provenance}
+    except PackageNotFoundError:
+        return dict(provenance)
+
+
+def _fitting(size: int, contract: InputContract) -> int:
+    """Return the next side that the generator takes."""
+    if size < 1:
+        raise UserError(f"size must be at least 1 pixel, got {size}")
+    return contract.next_side(size)

@@ -1,0 +1,1 @@
+"""Kernels of convolutions rewritten exactly, and which of them pay."""

@@ -1,0 +1,54 @@
+"""The distance d of the objective, by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from gan_slimming.config import InputContract, Objective
+from gan_slimming.data.adapter import to_contract
+from gan_slimming.data.inputs import enlarged
+from gan_slimming.errors import UserError
+from gan_slimming.losses.encoder import EncoderFeatures
+from gan_slimming.losses.objective import Distance
+from gan_slimming.losses.perceptual import content_and_gram, multiscale_l1, paper_perceptual
+from gan_slimming.perceptual.features import load_features
+from gan_slimming.perceptual.lpips import load_lpips, lpips_at_hand
+
+
+def distance_of(
+    objective: Objective, teacher: nn.Module, contract: InputContract, device: torch.device
+) -> tuple[str, Distance]:
+    """Return the name and the distance of the objective; 'auto' takes the best that is at hand.
+
+    Raises:
+        UserError: its weights are not on this machine and cannot be fetched; it is the encoder of a
+            generator that has none.
+    """
+    name = objective.distill
+    noise = contract.latent_size > 0
+    if name == "auto":
+        name = "lpips" if lpips_at_hand() is not None else "l1" if noise else "encoder"
+    if name == "encoder" and noise:
+        raise UserError(
+            "a generator that takes noise has no encoder; take --distill lpips, vgg19, paper or l1"
+        )
+    if name == "l1":
+        return name, multiscale_l1
+    if name == "encoder":
+        features = EncoderFeatures(teacher, lambda x: to_contract(x, contract)).to(device)
+        return name, lambda student, target: content_and_gram(student, target, features)
+    distance = _of_feature_network(name, device)
+    least = objective.upsample_to
+    return name, lambda s, t: distance(enlarged(s, least), enlarged(t, least))
+
+
+def _of_feature_network(name: str, device: torch.device) -> Distance:
+    """Return a distance by a network that was trained to classify photos."""
+    if name == "lpips":
+        lpips = load_lpips().to(device)
+        return lambda student, target: lpips(student, target).mean()
+    features = load_features("vgg16" if name == "paper" else "vgg19").to(device)
+    if name == "paper":
+        return lambda student, target: paper_perceptual(student, target, features)
+    return lambda student, target: content_and_gram(student, target, features)

@@ -1,0 +1,176 @@
+"""Find the channels of any generator by one walk over its torch.export graph.
+
+Operators carry slots from tensor to tensor and tie those together that are one channel; what each
+of them does stands in the tables of `operators`. What the tables do not know is refused by name,
+never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import fx, nn
+
+from gan_slimming.errors import UserError
+from gan_slimming.graph.nodes import Slots, operator_name, sharing_memory, value_of
+from gan_slimming.graph.traced import GATEABLE, OPERATOR
+from gan_slimming.pruning.groups import GATE
+from gan_slimming.pruning.operators import ORDINARY, VIEWS, handler_of, keeps_zero
+from gan_slimming.pruning.propagation import Propagation
+from gan_slimming.pruning.values import Factor, Value, listed
+
+
+def propagate(module: nn.Module, example: tuple[Any, ...], protect: Sequence[str]) -> Propagation:
+    """Trace a module and follow every channel through all of its calls.
+
+    Args:
+        module, example, protect: as for `discovery.find_groups`.
+    Raises:
+        UserError: an operator that the tables do not know.
+    """
+    walk = Propagation(module, example, protect)
+    for node in walk.graph.nodes:
+        _visit(walk, node)
+    _resolve_splits(walk)
+    return walk
+
+
+def _visit(walk: Propagation, node: fx.Node) -> None:
+    if node.op == "placeholder":
+        walk.values[node] = _placeholder(walk, node)
+    elif node.op == "output":
+        for value in walk.inputs(node):
+            walk.protect_all(value, "it is the output")
+    else:
+        if all(source in walk.static for source in node.all_input_nodes):
+            walk.static.add(node)
+        walk.values[node] = _called(walk, node)
+        if operator_name(node).endswith("_"):
+            _changed_in_place(walk, node)
+
+
+def _called(walk: Propagation, node: fx.Node) -> Value | list[Value]:
+    name, path = operator_name(node), walk.path(node)
+    if walk.protected(name, path):
+        return walk.barrier(node, "the user protects it")
+    if kind := walk.kept_whole(path):
+        return walk.barrier(node, f"nn.{kind} is kept whole")
+    handler = handler_of(name)
+    live = any(value.factors for value in walk.inputs(node))
+    ordinary = name in ORDINARY and not _counts_channels(walk, node)
+    if live and not ordinary and node not in walk.static:
+        walk.unusual = True
+    if handler is not None:
+        return _settled(walk, handler(walk, node))
+    if not live:
+        return walk.barrier(node, "it is a constant")
+    if node in walk.static or _all_protected(walk, node):
+        return walk.barrier(node, f"operator '{name}' is not understood")
+    way = path or OPERATOR + name
+    raise UserError(
+        f"operator '{name}' in module '{path or type(walk.module).__name__}' is not "
+        f"understood, so channels cannot be followed through it; exclude it with "
+        f"--protect '{way}'"
+    )
+
+
+def _counts_channels(walk: Propagation, node: fx.Node) -> bool:
+    """Whether a number in the call could be made of the number of channels: C, its root, ..."""
+    sizes = {size for v in walk.inputs(node) for f in v.factors for size in f.slots.shape}
+    for number in node.args[:2]:
+        if isinstance(number, (int, float)) and number not in (0, 1) and sizes - {1}:
+            powers = np.abs(np.array([number, 1 / number, number**2, 1 / number**2], float))
+            if any(np.isclose(powers, size, rtol=1e-6).any() for size in sizes - {1}):
+                return True
+    return False
+
+
+def _settled(walk: Propagation, found: Value | list[Value]) -> Value | list[Value]:
+    """Without factors whose channels have all been tied into one, which has to stay."""
+    if isinstance(found, list):
+        return [value for part in found if isinstance(value := _settled(walk, part), Value)]
+    for factor in found.factors:
+        if not factor.varies:
+            walk.protect(factor.slots, "all its channels are tied into one")
+    return Value(tuple(f for f in found.factors if f.varies), found.fixed)
+
+
+def _placeholder(walk: Propagation, node: fx.Node) -> Value:
+    if node.name not in walk.tensors:
+        if node.name in walk.constants:
+            walk.static.add(node)
+            return Value()
+        return Value(fixed="it is the input")
+    walk.static.add(node)
+    fqn = walk.tensors[node.name]
+    shape = value_of(node).shape
+    factors = []
+    for axis, size in enumerate(shape):
+        if size < 2:
+            continue
+        if (fqn, axis) not in walk.axes:
+            walk.axes[(fqn, axis)] = walk.forest.fresh(size)
+            if fqn not in walk.saved:
+                why = "it meets a buffer that is not saved"
+                walk.protect(walk.axes[(fqn, axis)], why)
+        slots = walk.axes[(fqn, axis)]
+        grid = slots.reshape([size if a == axis else 1 for a in range(len(shape))])
+        factors.append(Factor(grid, np.full_like(grid, _parameter_zero(walk, fqn, axis, slots))))
+    return Value(tuple(factors), "it is a parameter")
+
+
+def _parameter_zero(walk: Propagation, fqn: str, axis: int, slots: Slots) -> int:
+    """A parameter can be gated where no layer's own gate stands on it."""
+    tensor = walk.state[fqn]
+    owners = [owner for owner, own in walk.owners.items() if id(tensor) in own]
+    layers = [type(walk.module.get_submodule(owner)) for owner in owners]
+    if not isinstance(tensor, nn.Parameter) or not tensor.is_floating_point():
+        return walk.zeros.never("a buffer is added to it")
+    if any(layer in GATEABLE for layer in layers):
+        return walk.zeros.never("its weight is used outside of its layer")
+    name = f"{fqn}@{axis}{GATE}"
+    walk.gates[name] = slots
+    return walk.zeros.intern(frozenset({name}))
+
+
+def _all_protected(walk: Propagation, node: fx.Node) -> bool:
+    kept = walk.roots(np.array(list(walk.protections), dtype=np.int64))
+    slots = [factor.slots.ravel() for value in walk.inputs(node) for factor in value.factors]
+    return bool(np.isin(walk.roots(np.concatenate(slots)), kept).all())
+
+
+def _changed_in_place(walk: Propagation, node: fx.Node) -> None:
+    """The tensor itself has another value now; what else reads its memory is not followed."""
+    target = node.args[0]
+    assert isinstance(target, fx.Node)
+    aliases = sharing_memory(target, VIEWS)
+    same = sharing_memory(target, frozenset())
+    for alias in same:
+        walk.values[alias] = walk.values[node]
+    if keeps_zero(operator_name(node)):
+        return
+    late = [
+        alias
+        for alias in aliases - same
+        if walk.order[alias] < walk.order[node]
+        and any(walk.order[user] > walk.order[node] for user in alias.users)
+    ]
+    for alias in (*late, node) if late else ():
+        for value in listed(walk.values[alias]):
+            walk.protect_all(value, "a part of it is changed in place")
+
+
+def _resolve_splits(walk: Propagation) -> None:
+    """Where nothing has said which axis of a view counts channels, the longest one does."""
+    for slots, axes in walk.splits:
+        while True:
+            roots = walk.roots(slots)
+            varied = [a for a in axes if bool((roots != roots.take([0], a)).any())]
+            if len(varied) < 2:
+                break
+            carrier = max(varied, key=lambda axis: (slots.shape[axis], axis))
+            for axis in varied:
+                if axis != carrier:
+                    walk.join(slots.take([0], axis), slots)

@@ -1,0 +1,164 @@
+"""The run folder: settings, metrics, checkpoint, samples, generator, summary, report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from gan_slimming.config import Run
+from gan_slimming.data.files import draft_of, write_atomically
+from gan_slimming.errors import UserError, one_line
+
+GENERATOR = "generator.safetensors"
+
+
+class RunFolder:
+    """The files of one run; nothing else knows their names.
+
+    Args:
+        path: the folder, which need not exist.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoint = self.path / "checkpoints" / "last.pt"
+        self.samples = self.path / "samples"
+        self.generator = self.path / GENERATOR
+        self.summary = self.path / "summary.json"
+        self.report = self.path / "report.html"
+
+    def __str__(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+    # -- beginning ---------------------------------------------------------------------------------
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that the run cannot have, before anything slow happens.
+
+        Raises:
+            UserError: it exists and neither resume nor overwrite was asked for, it is no run
+                folder, it is finished, or it holds no checkpoint.
+        """
+        if resume:
+            if not self.config.is_file():
+                raise UserError(f"{self} is no run folder: it has no {self.config.name}")
+            if self.summary.is_file():
+                raise UserError(f"{self} is finished, there is nothing to resume; start a new run")
+            if not self.checkpoint.is_file():
+                raise UserError(
+                    f"{self} holds no checkpoint to resume from; start without --resume"
+                )
+        elif self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self} is a file; name another --output")
+        elif self.path.exists() and any(self.path.iterdir()):
+            if not overwrite:
+                raise UserError(
+                    f"{self} exists and is not empty; name another --output, go on with --resume, "
+                    "or replace it with --overwrite"
+                )
+            if not self.config.is_file():
+                raise UserError(f"{self} is not a run folder, so it is not overwritten")
+
+    def make(self, *, overwrite: bool) -> None:
+        """Make the folder, empty.
+
+        Raises:
+            UserError: as `check`, or it cannot be made.
+        """
+        self.check(resume=False, overwrite=overwrite)
+        if overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(
+                f"cannot make the folder {self} ({reason}); name another --output"
+            ) from (error)
+
+    # -- settings ----------------------------------------------------------------------------------
+
+    def write_config(self, record: Mapping[str, Any]) -> None:
+        """Save the resolved settings and all that belongs to them, as YAML."""
+        text = yaml.safe_dump(_plain(record), sort_keys=False)
+        write_atomically(self.config, text.encode())
+
+    def read_config(self) -> tuple[Run, dict[str, Any]]:
+        """Return the settings, and the whole record beside them.
+
+        Raises:
+            UserError: no run folder, or a damaged file.
+        """
+        if not self.config.is_file():
+            raise UserError(f"{self} is no run folder: it has no {self.config.name}")
+        record = yaml.safe_load(self.config.read_text())
+        return Run.from_record(record["run"]), record
+
+    # -- what training writes ----------------------------------------------------------------------
+
+    def append_metrics(self, terms: Mapping[str, float]) -> None:
+        """Append the terms of one step to metrics.jsonl, floats to six digits."""
+        short = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in terms.items()}
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(short) + "\n")
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Return the lines of metrics.jsonl; one that is being written is left out."""
+        return [json.loads(line) for line in self._whole_lines()]
+
+    def drop_metrics_after(self, step: int) -> None:
+        """Drop the lines of steps after a checkpoint, which are made and logged once more."""
+        if self.metrics.is_file():
+            kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
+            write_atomically(self.metrics, "".join(kept).encode())
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write the newest checkpoint, whole or not at all."""
+        self.checkpoint.parent.mkdir(exist_ok=True)
+        with draft_of(self.checkpoint) as draft:
+            torch.save(state, draft)
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        """Return the newest checkpoint: tensors, numbers and texts alone."""
+        return torch.load(self.checkpoint, weights_only=True)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json, which says that the run is finished."""
+        write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return the summary; empty while the run is under way.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.summary.is_file():
+            return {}
+        try:
+            return json.loads(self.summary.read_text())
+        except ValueError as error:
+            raise UserError(f"{self.summary} is damaged ({one_line(error)}); remove it") from error
+
+    def _whole_lines(self) -> list[str]:
+        """Return the lines of metrics.jsonl that have their end; a crash can cut the last one."""
+        lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
+        return [line for line in lines if line.endswith("\n")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,146 @@
+"""What a run begins with: settings decided, teacher frozen, student prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from gan_slimming.config import Budget, InputContract, Run
+from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs, output_side
+from gan_slimming.data.inputs import Inputs
+from gan_slimming.errors import UserError
+from gan_slimming.metrics.complexity import Complexity, count
+from gan_slimming.models.registry import infer_spec
+from gan_slimming.pruning.groups import macs_left
+from gan_slimming.pruning.reparametrised import whole_copy
+from gan_slimming.student.student import Student, prepare
+from gan_slimming.training.device import best_threads, make_fabric
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Teacher and student on the run's device, before the first step."""
+
+    fabric: Fabric
+    run: Run
+    """With everything decided that depends on the generator or on the machine."""
+    teacher: GeneratorAdapter
+    """A frozen copy."""
+    start: nn.Module
+    """What the student began as: the teacher, or an earlier student."""
+    student: Student
+    example: Inputs
+    """Inputs of batch 1, for which costs are counted."""
+    dense: Complexity
+    """The teacher's cost."""
+    side: int
+    """Height and width in pixels of the output."""
+
+    @property
+    def contract(self) -> InputContract:
+        """The convention that teacher and student share."""
+        return self.teacher.contract
+
+
+def set_up(
+    teacher: nn.Module, run: Run, *, student: nn.Module | None = None, protect: Sequence[str] = ()
+) -> Setup:
+    """Copy and freeze the teacher, prepare the student, decide what the run leaves open.
+
+    Args:
+        teacher: any convolutional generator; it is not changed.
+        student: where to start from instead of the teacher; copied.
+        protect: shell patterns of modules whose channels stay.
+    Raises:
+        UserError: size, device, precision or budget do not fit; no channels can be followed.
+    """
+    contract = infer_spec(teacher).contract
+    run = _decided(run, contract)
+    frozen = _frozen(teacher)
+    fabric = make_fabric(run, frozen, dummy_inputs(contract, run.size, like=teacher))
+    torch.manual_seed(run.seed)
+    frozen = _placed(frozen, fabric)
+    side = output_side(frozen, contract, run.size)
+    example = dummy_inputs(contract, run.size, like=frozen)
+    dense = count(frozen, example)
+    start = frozen
+    if student is not None:
+        start = _start(student, contract, fabric)
+        run = dataclasses.replace(run, budget=_absolute(run.budget, dense))
+    prepared = _prepared(start, example, run, protect)
+    adapter = GeneratorAdapter(frozen, contract)
+    return Setup(fabric, run, adapter, start, prepared, example, dense, side)
+
+
+def _decided(run: Run, contract: InputContract) -> Run:
+    """Return the run with batch size and threads, once its size is seen to fit."""
+    noise = contract.latent_size > 0
+    if not noise and not contract.takes(run.size):
+        raise UserError(
+            f"size must be a multiple of {contract.multiple_of} and at least {contract.min_size} "
+            f"for this generator, got {run.size}"
+        )
+    batch_size = run.optimisation.batch(noise)
+    optimisation = dataclasses.replace(run.optimisation, batch_size=batch_size)
+    threads = run.threads or best_threads()
+    return dataclasses.replace(run, optimisation=optimisation, threads=threads)
+
+
+def _prepared(start: nn.Module, example: Inputs, run: Run, protect: Sequence[str]) -> Student:
+    """Return the student, its graph with the cost beyond weights, such as attention's products."""
+    prepared = prepare(
+        start,
+        example,
+        bits=run.bits,
+        weight_bits=run.weight_bits,
+        activation_range=run.activation_range,
+        quantize_outputs=run.quantize_outputs,
+        protect=protect,
+    )
+    prepared.graph.fixed_macs = max(0, count(start, example).macs - macs_left(prepared.graph, {}))
+    return prepared
+
+
+def _start(student: nn.Module, contract: InputContract, fabric: Fabric) -> nn.Module:
+    """Return a frozen copy of the student, once it is seen to take and give what the teacher does.
+
+    Sizes of images may differ: what fits either is found out when it is run.
+    """
+    own = infer_spec(student).contract
+    same = {"multiple_of": contract.multiple_of, "min_size": contract.min_size}
+    if dataclasses.replace(own, **same) != contract:
+        raise UserError(f"the student does not take and give what its teacher does: {own}")
+    return _placed(_frozen(student), fabric)
+
+
+def _absolute(budget: Budget, dense: Complexity) -> Budget:
+    """Return the budget in units: a fraction is one of the teacher's cost, not of the start's."""
+    if budget.kind is None:
+        return budget
+    size = dense.parameters * FLOAT_BYTES
+    whole = {"macs": dense.macs, "parameters": dense.parameters, "bytes": size}
+    return Budget(**{budget.kind: budget.amount(whole[budget.kind])})
+
+
+def _frozen(generator: nn.Module) -> nn.Module:
+    """Return a copy of a generator that nothing trains, in evaluation mode."""
+    return whole_copy(generator).eval().requires_grad_(False)
+
+
+def _placed(generator: nn.Module, fabric: Fabric) -> nn.Module:
+    """Move a frozen generator to the device, in place; return it.
+
+    Wide convolutions are faster with channels last, and the teacher is run very often.
+    """
+    generator.to(fabric.device)
+    for tensor in (*generator.parameters(), *generator.buffers()):
+        if tensor.dim() == 4:  # Module.to would stumble over weights of five axes
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return generator

@@ -1,0 +1,45 @@
+"""What a finished run tells: costs, quality, and how both were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The JSON of compress, in summary.json as well."""
+
+    teacher_macs: int
+    """True multiply-accumulates of the teacher for one input at `size`."""
+    macs: int
+    """The same of the student."""
+    teacher_parameters: int
+    parameters: int
+    """Trainable numbers, without quantiser scales."""
+    teacher_size_bytes: int
+    """Bytes of the teacher's parameters in float32."""
+    bits: int | None
+    """Bits of activations; None without quantisation."""
+    weight_bits: int | None
+    size: int
+    """Side in pixels of the input image, or of the output where noise goes in."""
+    steps: int
+    seconds: float
+    """Time of training, pauses not counted."""
+    generator: str
+    """Path of the student's file."""
+    size_bytes: int
+    """Bytes of that file."""
+    quality: dict[str, float]
+    """Metric -> mean distance to the teacher on held-out inputs."""
+    protocol: dict[str, Any]
+    """How the figures of quality are to be read."""
+    report: str
+    """Path of the page."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary with the metrics beside the costs."""
+        fields = dict(vars(self))
+        quality, protocol, report = (fields.pop(k) for k in ("quality", "protocol", "report"))
+        return {**fields, **quality, "protocol": protocol, "report": report}

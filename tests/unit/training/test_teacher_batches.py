@@ -1,0 +1,104 @@
+"""Batches with the teacher's answers: the right ones, without gradient, of one size at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.folder import ImageSet
+from gan_slimming.losses.feature_distillation import FeatureDistillation
+from gan_slimming.losses.perceptual import multiscale_l1
+from gan_slimming.student.student import Student, prepare
+from gan_slimming.training.context import TrainingContext
+from gan_slimming.training.teacher_batches import TeacherBatches
+
+
+class Halves(nn.Sequential):
+    """A teacher with one prunable group, which counts the images that it is shown."""
+
+    def __init__(self) -> None:
+        layers = (nn.Conv2d(3, 4, 1), nn.InstanceNorm2d(4, affine=True), nn.Conv2d(4, 3, 1))
+        super().__init__(*layers)
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            assert not torch.is_grad_enabled()
+            self.shapes.append(tuple(x.shape))
+        return super().forward(x)
+
+
+@pytest.fixture
+def teacher() -> Halves:
+    return Halves().eval()
+
+
+@pytest.fixture
+def student(teacher: Halves) -> Student:
+    with torch.no_grad():
+        return prepare(teacher, (torch.zeros(1, 3, 8, 8),), bits=None)
+
+
+@pytest.fixture
+def batches(teacher: Halves, student: Student) -> TeacherBatches:
+    pixels = torch.randint(0, 256, (3, 3, 8, 8), generator=torch.Generator().manual_seed(3))
+    paths = tuple(Path(str(i)) for i in range(3))
+    images = ImageSet(pixels.to(torch.uint8), torch.arange(3), paths)
+    adapter = GeneratorAdapter(teacher, InputContract())
+    context = TrainingContext(adapter, images, None, multiscale_l1, lambda _: {}, 8)
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    features = FeatureDistillation(student, teacher, 1.0)
+    teacher.shapes.clear()
+    return TeacherBatches(fabric, context, features, batch_size=2, seed=0)
+
+
+@torch.no_grad()
+def test_images_are_the_teachers_answers_to_the_inputs(
+    batches: TeacherBatches, teacher: Halves, student: Student
+) -> None:
+    for compare in (False, True):
+        batches.cache.clear()
+        for _ in range(4):
+            batch = batches.next(student, 1, 2, compare=compare)
+            expected = torch.cat([teacher(x[None]) for x in batch.inputs[0]])
+            torch.testing.assert_close(batch.images, expected, rtol=0, atol=2e-3)
+            assert len(batch.features) == (1 if compare else 0)
+            assert not any(x.requires_grad for x in (batch.images, *batch.features))
+
+
+def test_each_input_is_shown_once_and_alone(
+    batches: TeacherBatches, teacher: Halves, student: Student
+) -> None:
+    for _ in range(3):
+        batches.next(student, 1, 1, compare=False)
+    assert teacher.shapes == [(1, 3, 8, 8)] * 3
+
+
+def test_answers_of_another_size_make_room(
+    batches: TeacherBatches, teacher: Halves, student: Student
+) -> None:
+    """Kept, those of half the size would leave none, and the large ones would be made each time."""
+    for downscale in (2, 1):
+        for _ in range(3):
+            batches.next(student, downscale, 1, compare=False)
+    assert len(teacher.shapes) == 6
+    assert batches.cache.bytes == 3 * (3 * 8 * 8) * 2
+
+
+def test_seeds_follow_the_input_and_not_the_batch(
+    batches: TeacherBatches, student: Student
+) -> None:
+    seeds: dict[bytes, set[int]] = {}
+    for _ in range(40):
+        batch = batches.next(student, 1, 2, compare=True)
+        for image, seed in zip(batch.inputs[0], batch.seeds, strict=True):
+            seeds.setdefault(image.numpy().tobytes(), set()).add(seed)
+    assert len(seeds) == 6
+    assert all(len(found) == 1 for found in seeds.values())
+    assert len(set.union(*seeds.values())) == 6
