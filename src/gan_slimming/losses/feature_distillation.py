@@ -1,17 +1,17 @@
-"""Distillation of hidden layers: each channel that the student has kept, against the teacher's own.
+"""Feature distillation: each channel that the student has kept, against the teacher's own.
 
-The channel map says which of the teacher's channels every channel of the student stands for, so the
-two are compared as they are, without the adapters that other distillations train in between:
+The channel map says which of the teacher's channels each of the student's stands for. So the two
+are compared directly, without the adapters that other distillations train in between:
 
     h = mean over layers l of  E[(S_l - T_l)^2] / Var[T_l]
 
-with S_l what a gated layer, or a residual block, of the student gives, and T_l the same channels of
-the same layer of the teacher, at some places of each. A student that gives every layer's mean has
+S_l are the outputs of a gated layer or a residual block of the student, T_l the same channels of
+the same layer of the teacher, at some positions of each. A student that gives every layer's mean has
 h = 1.
 
-At first it guides. In the first half of recovery its weight falls to the share of the teacher's
-MACs that is left: a student of half the work can have nearly its teacher's channels, one of a
-twentieth cannot, and has to find its own in the end.
+In the first half of recovery the weight of h falls to the share of the teacher's MACs that is left.
+A student of half the work can have nearly its teacher's channels; one of a twentieth cannot, and
+has to find its own in the end.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from torch import Tensor, nn
 from gan_slimming.pruning.groups import GATE, GroupGraph
 from gan_slimming.student.student import Student
 
-PLACES = 256
-"""So many places of a feature map are compared, drawn anew for each image."""
+POSITIONS = 256
+"""Positions of a feature map that are compared, drawn anew for each image."""
 GUIDED = 0.5
-"""The share of recovery over which the weight of h would fall to nothing, in a straight line."""
+"""Share of recovery over which the weight of h would fall to zero, linearly."""
 Seen = dict[str, list[Tensor]]
-"""Module -> what it gave, one tensor for each call."""
+"""Module -> its outputs, one tensor for each call."""
 LAST_AXIS = (nn.Linear, nn.LayerNorm)
-"""Modules whose channels stand on the last axis of what they give; elsewhere they are axis 1."""
+"""Modules whose outputs have channels on the last axis; elsewhere it is axis 1."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,23 @@ class SharedLayer:
 
 
 class SharedLayers:
-    """Which channels of the teacher the student's stand for, at any time of its life.
+    """The teacher's channels that the student's stand for, at any time of its life.
 
     Args:
         student: at the teacher's size.
     """
 
     def __init__(self, student: Student):
-        self._places: dict[str, dict[str, dict[int, int]]] = {}
+        self._positions: dict[str, dict[str, dict[int, int]]] = {}
         self._of: tuple[GroupGraph, list[SharedLayer]] | None = None
         for group in student.graph.prunable:
             for member in group.gated:
                 pairs = zip(member.channels.tolist(), member.positions.tolist(), strict=True)
-                own = self._places.setdefault(member.tensor, {}).setdefault(group.name, {})
+                own = self._positions.setdefault(member.tensor, {}).setdefault(group.name, {})
                 own.update(pairs)
 
     def of(self, student: Student) -> list[SharedLayer]:
-        """The layers that are left, at their present width; every cut makes another graph."""
+        """Return the layers that are left, at their present width."""
         if self._of is None or self._of[0] is not student.graph:
             self._of = student.graph, self._found(student)
         return self._of[1]
@@ -78,19 +78,19 @@ class SharedLayers:
         for group in student.graph.prunable:
             kept = student.kept[group.name].tolist()
             for member in group.gated:
-                places = self._places[member.tensor][group.name]
+                positions = self._positions[member.tensor][group.name]
                 found = channels.setdefault(member.tensor, {})
                 for position, channel in zip(
                     member.positions.tolist(), member.channels.tolist(), strict=True
                 ):
-                    found[position] = places[kept[channel]]
+                    found[position] = positions[kept[channel]]
         layers = []
         ends = {block.gated: block.module for block in student.graph.blocks}
         for name, found in channels.items():
             path, _, other = name.removesuffix(GATE).partition("@")
             whole = len(found) == student.graph.shapes[name][0]
             if other or not whole:
-                continue  # gates on another module's parameter, or on a part of the channels
+                continue  # gates on another module's parameter, or on some of the channels
             order = torch.tensor([found[position] for position in sorted(found)])
             axis = -1 if isinstance(student.module.get_submodule(path), LAST_AXIS) else 1
             layers += [SharedLayer(p, axis, order) for p in (path, ends.get(path)) if p is not None]
@@ -98,7 +98,7 @@ class SharedLayers:
 
 
 class FeatureDistillation:
-    """h of one run, its weight, and what it needs of teacher and student.
+    """The term h of one run: its weight, and the features of teacher and student.
 
     Args:
         student: at the teacher's size.
@@ -112,18 +112,18 @@ class FeatureDistillation:
         self._layers = SharedLayers(student)
 
     def weight_at(self, recovered: float, left: float) -> float:
-        """The weight of h.
+        """Return the weight of h.
 
         Args:
-            recovered: the share of recovery that is over, in [0, 1].
-            left: the share of the teacher's MACs that the student has, in [0, 1].
+            recovered: share of recovery that is over, in [0, 1].
+            left: share of the teacher's MACs that the student has, in [0, 1].
         """
         return self.weight * max(1 - recovered / GUIDED, left)
 
     def of_teacher(
         self, student: Student, generate: Callable[[], Tensor], seeds: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The teacher's images, and the channels of its layers that the student has kept.
+        """Return the teacher's images, and the channels of its layers that the student has kept.
 
         Args:
             generate: runs the teacher, without gradient.
@@ -139,17 +139,17 @@ class FeatureDistillation:
             for layer, kept in zip(layers, channels, strict=True)
             for values in seen.get(layer.path, [])
         ]
-        return images, [at_places(values, axis, seeds) for values, axis in chosen]
+        return images, [at_positions(values, axis, seeds) for values, axis in chosen]
 
     def of_student(
         self, student: Student, generate: Callable[[], Tensor], seeds: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The same of the student, with gradient."""
+        """Return the same of the student, with gradient."""
         layers = self._layers.of(student)
         with watched(student.module, layers) as seen:
             images = generate()
         return images, [
-            at_places(values, layer.axis, seeds)
+            at_positions(values, layer.axis, seeds)
             for layer in layers
             for values in seen.get(layer.path, [])
         ]
@@ -157,7 +157,7 @@ class FeatureDistillation:
 
 @contextmanager
 def watched(module: nn.Module, layers: Iterable[SharedLayer]) -> Iterator[Seen]:
-    """What the layers give while this lasts."""
+    """Record the outputs of the layers while this lasts."""
     seen: Seen = {}
     hooks = []
     for layer in layers:
@@ -174,27 +174,29 @@ def watched(module: nn.Module, layers: Iterable[SharedLayer]) -> Iterator[Seen]:
             hook.remove()
 
 
-def at_places(values: Tensor, axis: int, seeds: Sequence[int]) -> Tensor:
-    """Some places of a feature map, the same for the same seed: few enough to be kept in memory.
+def at_positions(values: Tensor, axis: int, seeds: Sequence[int]) -> Tensor:
+    """Return a feature map at random positions, the same for the same seed.
+
+    They are few enough for the teacher's side to be kept in memory.
 
     Args:
         values: one image for each seed, channels on `axis`.
     Returns:
-        (batch, channels, at most PLACES)
+        (batch, channels, at most POSITIONS)
     """
     flat = values.movedim(axis, 1)
     flat = flat.reshape(*flat.shape[:2], -1)
     total = flat.shape[2]
-    if total <= PLACES:
+    if total <= POSITIONS:
         return flat
     generators = (torch.Generator().manual_seed(seed) for seed in seeds)
-    rows = [torch.randint(total, (PLACES,), generator=generator) for generator in generators]
-    places = torch.stack(rows).to(flat.device)
-    return flat.gather(2, places[:, None].expand(-1, flat.shape[1], -1))
+    rows = [torch.randint(total, (POSITIONS,), generator=generator) for generator in generators]
+    positions = torch.stack(rows).to(flat.device)
+    return flat.gather(2, positions[:, None].expand(-1, flat.shape[1], -1))
 
 
 def feature_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """h, a scalar in float32; 0 when the student's channels are the teacher's.
+    """Return h, a scalar in float32; 0 when the student's channels are the teacher's.
 
     Args:
         student, teacher: channels of each layer for the same images, layer by layer in the same
@@ -208,5 +210,5 @@ def feature_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Te
 
 
 def _spread(values: Tensor) -> Tensor:
-    """The variance, but not zero, as where a whole layer gives one number."""
+    """Return the variance, at least 1e-6: a layer may give one number everywhere."""
     return values.var(correction=0).clamp_min(1e-6)

@@ -4,7 +4,7 @@
         E_y[log D(y)] + E_x[log(1 - D(G_q(x)))] + beta * E_x[d(G_q(x), G_0(x))] + rho * ||gamma||_1
 
 Wang et al. 2020, eq. 3 to 9. The first two terms and d are losses with gradients (here); the third
-is no loss at all but a proximal step after the gates' gradient step (`pruning.proximal`).
+is no loss but a proximal step after the gates' gradient step (`pruning.proximal`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 class GeneratorTerms(NamedTuple):
-    """The student's loss and its parts, all scalars."""
+    """The student's loss and its terms, all scalars."""
 
     total: Tensor
     distance: Tensor
@@ -41,7 +41,7 @@ def student_objective(
     discriminator: nn.Module | None,
     features: tuple[float, Tensor] | None = None,
 ) -> GeneratorTerms:
-    """What W and gamma minimise, without the sparsity term.
+    """Return the loss of W and gamma, without the sparsity term.
 
     distill_weight * d(G_q(x), G_0(x)) + pixel_weight * L1 + adversarial_weight * L_G(D(G_q(x)))
     + w * h, where w falls from feature_distillation_weight (`FeatureDistillation`)
@@ -74,7 +74,7 @@ def student_objective(
 def discriminator_objective(
     settings: Objective, discriminator: nn.Module, real: Tensor, fake: Tensor
 ) -> Tensor:
-    """What theta minimises: real images (targets, or the teacher's) against the student's.
+    """Return the loss of theta: real images (targets, or the teacher's) against the student's.
 
     Args:
         real, fake: (batch, 3, height, width) RGB in [-1, 1], both without gradient.

@@ -1,9 +1,8 @@
-"""What a network keeps of its batches, taken anew for weights that never trained.
+"""Running statistics of batches, taken anew for weights that never trained.
 
-A moving average of weights is no network that has seen a batch: the running statistics of its batch
-normalisations, and the scales of outputs that are quantised, are another network's. Taken over some
-batches with the weights as they are, they fit (Wu & Johnson 2021, 'Rethinking "Batch" in
-BatchNorm', section 3).
+Averaged weights have not seen a batch: their running means and variances, and the scales of their
+quantised outputs, belong to the student that trained. They are taken again over some batches with
+the averaged weights (Wu & Johnson 2021, 'Rethinking "Batch" in BatchNorm', section 3).
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether some layer keeps running statistics of batches, or scales that follow them."""
+    """Return whether a layer keeps running statistics of batches, or scales of its outputs."""
     return bool(_layers(module) or _output_quantizers(module))
 
 
 @torch.no_grad()
 def recalibrate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
-    """Set every running mean and variance to the mean over `batches`, move scales of outputs.
+    """Set running means and variances to their means over `batches`; move scales of outputs.
 
-    Each layer's batches come through the layers in front of it as they are while training. The
-    modules' modes and momenta are as before afterwards.
+    Each layer sees its batches through the layers in front of it in training mode. Modes and
+    momenta of the modules are as before afterwards.
     """
     layers = _layers(module)
     modes = [(child, child.training) for child in module.modules()]

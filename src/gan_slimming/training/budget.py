@@ -1,9 +1,9 @@
-"""What the user asked for -> the sparsity that gets there.
+"""From the budget that the user asks for to the sparsity that meets it.
 
-The paper's rho says nothing about the size that comes out. Here the size is given, and rho follows
-from it: at every step of slimming the proximal threshold is the smallest one that brings the cost
-down to a schedule that falls from the teacher's cost to the budget. There is no integral term, so
-nothing winds up; floors keep every layer that the function needs.
+The paper's rho does not tell the size of the student. Here the size is given. At every step of
+slimming the proximal threshold is the smallest that meets a schedule, which falls from the
+teacher's cost to the budget. There is no integral term, so nothing winds up. Floors keep every layer that the
+function needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gan_slimming.pruning.proximal import (
 from gan_slimming.student.student import Student
 
 MARGIN = 0.003
-"""The controller aims this share below the budget."""
+"""Share of the budget that the controller leaves unused."""
 
 
 def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:
@@ -47,7 +47,7 @@ def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None)
 
 
 def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:
-    """The cost that a budget of this kind limits."""
+    """Return the cost that a budget of this kind limits."""
     if kind == "macs":
         return lambda alive: float(macs_left(graph, alive))
     if kind == "parameters":
@@ -56,25 +56,25 @@ def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:
 
 
 def price_of(graph: GroupGraph) -> Measure:
-    """What a channel is charged for: its shares of MACs, of parameters and of activations.
+    """Return the price of a set of channels: its shares of MACs, parameters and activations.
 
-    MACs are work, parameters are bytes to ship, activations are memory traffic, which is what slow
-    high-resolution layers wait for. Any one alone would spend the others freely.
+    MACs are work, parameters are bytes, activations are the memory traffic of high-resolution
+    layers. A price of one of them alone would spend the others freely.
     """
     shares = [(f, f(graph, {})) for f in (macs_left, parameters_left, activations_left)]
     return lambda alive: sum(f(graph, alive) / max(whole, 1) for f, whole in shares)
 
 
 class BudgetController:
-    """Finds, at every step of slimming, the threshold that keeps the cost on its way down.
+    """The threshold, at every step of slimming, that keeps the cost on schedule.
 
     Args:
         student: freshly prepared, at the teacher's size.
         budget: what it may cost in the end.
-        steps: steps in which to get there.
-        floor: share of the uniformly narrow net's width that no group falls below.
-        multiple: a group that is cut keeps a multiple of so many channels. The last block to go
-            may be a large one, so the cost then ends further below the budget.
+        steps: steps of slimming.
+        floor: least width of a group, as a share of the uniformly narrow net's.
+        multiple: a group that is cut keeps a multiple of this many channels. The last block may
+            be large, so the cost can end further below the budget.
     Raises:
         UserError: the budget is below the smallest possible cost, which the text names.
     """
@@ -124,21 +124,21 @@ class BudgetController:
             floor /= 2
 
     def _floor(self, width: float) -> int:
-        """The multiple nearest to a width, at least one of it; of 1, the one below the width."""
+        """Return the multiple nearest to a width, at least one; for a multiple of 1, the floor."""
         blocks = int(width) if self.multiple == 1 else round(width / self.multiple)
         return self.multiple * max(1, blocks)
 
     def target(self, step: int) -> float:
-        """The cost allowed after `step` (from 1): it falls by the same factor at every step."""
+        """Return the cost allowed after `step` (from 1); it falls by one factor at every step."""
         share = min(1.0, step / self.steps)
         return self.start * ((1 - MARGIN) * self.budget / self.start) ** share
 
     @torch.no_grad()
-    def threshold_step(self, student: Student, step: int, least_threshold: float = 0.0) -> float:
-        """The proximal step, in place: the smallest threshold that meets `target(step)`.
+    def threshold_step(self, student: Student, step: int) -> float:
+        """Take the proximal step, in place, with the smallest threshold that meets `target(step)`.
 
         Returns:
-            The threshold at a group of mean price; over eta it is the rho of this step.
+            The threshold of a group of mean price; over eta it is the rho of this step.
         """
         groups = student.graph.prunable
         measure = measure_of(self.kind, student.graph, self.bits)
@@ -153,12 +153,12 @@ class BudgetController:
         def cost(candidate: list[Tensor]) -> float:
             return measure({g.name: c != 0 for g, c in zip(groups, candidate, strict=True)})
 
-        low, high = least_threshold, least_threshold
+        low = high = 0.0
         if cost(shrunk(low)) > self.target(step):
             tops = [
                 float(g.abs().max()) / max(w, 1e-9) for g, w in zip(gates, weights, strict=True)
             ]
-            high = max([*tops, low]) * 1.001
+            high = max(tops) * 1.001
             for _ in range(40):
                 middle = (low + high) / 2
                 low, high = (
@@ -174,7 +174,7 @@ class BudgetController:
     def _fill(
         self, student: Student, before: list[Tensor], after: list[Tensor], weights: list[float]
     ) -> None:
-        """Give back what the last threshold took too much, strongest first, while it fits."""
+        """Give back the strongest channels that the budget still allows, in place."""
         groups = student.graph.prunable
         measure = measure_of(self.kind, student.graph, self.bits)
         alive = {g.name: a != 0 for g, a in zip(groups, after, strict=True)}

@@ -1,4 +1,4 @@
-"""What the machine can do: its device, its fast number format, the number of threads that pays."""
+"""The machine: its device, its fast floating-point format, the number of threads that pays."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
 
 
 def fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 pays on this device: CPUs with the instructions for it, newer GPUs."""
+    """Return whether bfloat16 pays on this device: newer GPUs, CPUs with instructions for it."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -69,10 +69,10 @@ def no_bfloat16(generator: nn.Module, example: tuple[Tensor, ...], device: str) 
 
 
 def best_threads() -> int:
-    """One thread or all of them, whichever trains a small convolutional net faster just now.
+    """Return one thread or all, whichever trains a small convolutional net faster just now.
 
-    On a machine that others share, threads that wait for each other at the end of every operator
-    can make two cores slower than one. OMP_NUM_THREADS, where set, is obeyed.
+    On a shared machine threads wait for each other at the end of every operator, which can make
+    two cores slower than one. OMP_NUM_THREADS is obeyed where it is set.
     """
     most = torch.get_num_threads()
     if most == 1 or "OMP_NUM_THREADS" in os.environ:

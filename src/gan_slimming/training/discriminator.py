@@ -1,4 +1,4 @@
-"""The other player of the game: discriminator, memory of old images, optimiser."""
+"""The discriminator in training: its network, replay buffer and optimiser."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.training.context import TrainingContext
 
 PATCHGAN_LAYERS = 3
-"""Strided layers of the PatchGAN; fewer on images below 32 pixels, which they would use up."""
+"""Strided layers of the PatchGAN; fewer on images below 32 pixels."""
 
 
 class DiscriminatorTrainer:
-    """A discriminator that tells real images from the student's.
+    """A discriminator that learns to tell real images from the student's.
 
-    Real are the target images where the user has them, else the teacher's outputs.
+    The real images are the targets, or the teacher's outputs where there are none.
 
     Args:
         targets: real images; None where the teacher's outputs are the real ones.
@@ -64,16 +64,16 @@ class DiscriminatorTrainer:
         )
 
     def frozen(self) -> nn.Module:
-        """The discriminator as the student's loss sees it: gradients pass, none are kept."""
+        """Return the network as the student's loss sees it: gradients pass, none are kept."""
         return self.network.requires_grad_(False)
 
     def step(self, teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
-        """One step on real images against the student's, new and remembered; returns the loss.
+        """Take one step on real images against the student's, new and replayed; return the loss.
 
         Args:
             teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
-            downscale: by how much target images are made smaller to be as large.
-            augmentations: in how many ways they are shown: as many as what the student is batch.
+            downscale: factor by which target images are made smaller.
+            augmentations: number of augmentations of each, as for the student's inputs.
         """
         real = teacher
         if self.sampler is not None and self.targets is not None:
@@ -89,7 +89,7 @@ class DiscriminatorTrainer:
         return float(loss.detach())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Return all that the next step depends on."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -109,7 +109,7 @@ class DiscriminatorTrainer:
 def discriminator_of(
     fabric: Fabric, run: Run, context: TrainingContext, sides: tuple[int, ...]
 ) -> DiscriminatorTrainer:
-    """The other player of a run, for images of these sides."""
+    """Return the discriminator of a run, for images of these sides."""
     return DiscriminatorTrainer(
         fabric, run, context.targets, sides=sides, given=context.discriminator,
         batch_size=run.optimisation.batch(),
@@ -117,7 +117,7 @@ def discriminator_of(
 
 
 def patchgan(width: int, side: int, seed: int) -> nn.Module:
-    """A PatchGAN with fresh weights for images of `side` pixels."""
+    """Return a PatchGAN with fresh weights for images of `side` pixels."""
     layers = min(PATCHGAN_LAYERS, int(math.log2(max(side, 1))) - 2)
     if layers < 1:
         raise UserError(
@@ -131,7 +131,7 @@ def patchgan(width: int, side: int, seed: int) -> nn.Module:
 
 @torch.no_grad()
 def _try(network: nn.Module, sides: tuple[int, ...]) -> None:
-    """See that a discriminator of the user's takes the images that it will be shown."""
+    """Raise UserError where a user's discriminator does not take images of these sides."""
     parameter = next(network.parameters(), torch.zeros(()))
     network.eval()
     for side in sides:

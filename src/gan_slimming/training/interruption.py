@@ -9,7 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask the loop to stop after its step; a second one stops at once."""
+    """Let Ctrl-C and SIGTERM ask the loop to stop after its step; a second one stops at once.
+
+    Yields:
+        Whether a stop has been asked for.
+    """
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:

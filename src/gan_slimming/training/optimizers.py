@@ -11,20 +11,20 @@ from gan_slimming.config import Optimisation
 from gan_slimming.student.student import Student
 
 HAND_OVER = 0.5
-"""Slimming to a budget hands over to recovery: its rates fall to this share, not to nothing."""
+"""Share of its learning rates with which slimming to a budget ends, and recovery goes on."""
 
 
 def weight_optimizer(student: Student, settings: Optimisation, lr: float) -> torch.optim.Optimizer:
-    """Adam on everything but gates and ranges."""
+    """Return Adam on all weights, without gates and ranges."""
     return torch.optim.Adam(
         student.weights(), lr=lr, betas=settings.betas, weight_decay=settings.weight_decay
     )
 
 
 def range_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer | None:
-    """Adam on the learnt activation ranges, each with a rate relative to its size.
+    """Return Adam on the learnt activation ranges, each with a rate relative to its size.
 
-    A step of Adam is about its learning rate long, whatever the gradient.
+    A step of Adam is about as long as its learning rate, whatever the gradient.
     """
     groups = [
         {"params": [scale], "lr": settings.range_lr * float(scale.detach())}
@@ -34,14 +34,14 @@ def range_optimizer(student: Student, settings: Optimisation) -> torch.optim.Opt
 
 
 def gate_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer:
-    """SGD on the gates, as in the paper."""
+    """Return SGD on the gates, as in the paper."""
     return torch.optim.SGD(
         list(student.gates), lr=settings.gate_lr, momentum=settings.gate_momentum
     )
 
 
 def forget_removed(optimizers: Iterable[torch.optim.Optimizer], student: Student) -> None:
-    """Drop what is no longer the student's, in place: the parameters of a removed block.
+    """Drop the parameters of a removed block, in place.
 
     They would take no more steps, but a checkpoint would hold more than the student it restores.
     """
@@ -57,7 +57,7 @@ def forget_removed(optimizers: Iterable[torch.optim.Optimizer], student: Student
 
 
 def cosine(at: int, length: int, warmup: int, lowest: float = 0.0) -> float:
-    """Factor on the learning rate at step `at` (from 0) of a stage of `length` steps.
+    """Return the factor on the learning rate at step `at` (from 0) of a stage of `length` steps.
 
     lowest + (1 - lowest) * (1 + cos(pi * at / length)) / 2, after a linear rise over `warmup`.
     """

@@ -1,12 +1,12 @@
-"""What every channel contributes to the image, so that gates start where they mean something.
+"""The saliency of channels, at which their gates start.
 
-A released generator's gamma says little: trained weights can carry in one layer what gamma leaves
-out in another. The measure here does not depend on how a network is parametrised: the diagonal of
-the Gauss-Newton matrix of a multi-scale pixel distance with respect to the gates,
+The gamma of a released generator says little about a channel: other weights can make up for it.
+This measure does not depend on how a network is parametrised. It is the diagonal of the
+Gauss-Newton matrix of a multi-scale pixel distance with respect to the gates,
 
     s_c^2 = E_{x, v} [ (d/dg_c <v, Phi(G(x))>)^2 ],     v random, Phi an average-pooling pyramid,
 
-the square change of the image that, to first order, removing channel c makes.
+to first order the squared change of the image that removing channel c makes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MIN_GATE = 0.02
 def channel_saliency(
     student: Student, inputs: Iterable[tuple[Tensor, ...]], seed: int
 ) -> dict[str, Tensor]:
-    """s_c of every prunable group's channels, (channels,) each, at the present gates.
+    """Return s_c of every prunable group's channels, (channels,) each, at the present gates.
 
     Args:
         inputs: batches of one in the generator's own convention.
@@ -53,7 +53,7 @@ def channel_saliency(
 def start_gates(student: Student, inputs: Iterable[tuple[Tensor, ...]], seed: int) -> None:
     """Set the gates to the channels' saliency (mean 1) without changing the function.
 
-    They stay where they are if nothing in the student moves its output, as behind a saturated tanh.
+    They stay where they are if no gate moves the output, as behind a saturated tanh.
     """
     saliency = channel_saliency(student, inputs, seed)
     mean = torch.cat(list(saliency.values())).mean()
@@ -63,7 +63,7 @@ def start_gates(student: Student, inputs: Iterable[tuple[Tensor, ...]], seed: in
 
 
 def _projection(image: Tensor, generator: torch.Generator) -> Tensor:
-    """<v, Phi(image)> with unit variance per level of the pyramid."""
+    """Return <v, Phi(image)>, of unit variance per level of the pyramid."""
     total = image.new_zeros(())
     for level in range(4):
         direction = torch.randn(image.shape, generator=generator).to(image)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.losses.feature_distillation import (
-    PLACES,
+    POSITIONS,
     FeatureDistillation,
-    at_places,
+    at_positions,
     feature_distance,
 )
 from gan_slimming.models.registry import build_generator
@@ -62,14 +62,16 @@ def test_kept_channels_meet_their_own_after_cuts() -> None:
     cut(student, keep)
     cut(student, {name: torch.arange(int(mask.sum())) > 0 for name, mask in keep.items()})
     seen, expected = inside(teacher, student, term)
-    assert seen[0].shape == expected[0].shape == (2, 1, PLACES)
+    assert seen[0].shape == expected[0].shape == (2, 1, POSITIONS)
     torch.testing.assert_close(seen[0], expected[0])
     normal = teacher.get_submodule("model.2")
     made: list[Tensor] = []
     normal.register_forward_hook(lambda *told: made.append(told[2]))
     teacher(IMAGES)
-    torch.testing.assert_close(expected[0], at_places(made[0][:, 3:], 1, KEYS))
-    assert float(feature_distance(seen[:1], [at_places(made[0][:, 2:3], 1, KEYS)]).detach()) > 0.1
+    torch.testing.assert_close(expected[0], at_positions(made[0][:, 3:], 1, KEYS))
+    assert (
+        float(feature_distance(seen[:1], [at_positions(made[0][:, 2:3], 1, KEYS)]).detach()) > 0.1
+    )
 
 
 def test_blocks_are_compared_behind_their_sum() -> None:
@@ -77,7 +79,7 @@ def test_blocks_are_compared_behind_their_sum() -> None:
     made: list[Tensor] = []
     teacher.get_submodule("model.11").register_forward_hook(lambda *told: made.append(told[2]))
     _, expected = inside(teacher, student, term)
-    sums = at_places(made[0], 1, KEYS)
+    sums = at_positions(made[0], 1, KEYS)
     assert any(values.shape == sums.shape and torch.equal(values, sums) for values in expected)
 
 
@@ -107,14 +109,14 @@ def test_a_mean_for_every_channel_is_one_off() -> None:
 
 def test_places_depend_on_the_image_alone() -> None:
     values = torch.arange(2 * 3 * 20 * 20.0).view(2, 3, 20, 20)
-    together = at_places(values, 1, [4, 7])
-    assert together.shape == (2, 3, PLACES)
-    assert torch.equal(together[1:], at_places(values[1:], 1, [7]))
-    assert not torch.equal(at_places(values[1:], 1, [4]), together[1:])
-    assert torch.equal(together[0, 1] - together[0, 0], torch.full((PLACES,), 400.0))
+    together = at_positions(values, 1, [4, 7])
+    assert together.shape == (2, 3, POSITIONS)
+    assert torch.equal(together[1:], at_positions(values[1:], 1, [7]))
+    assert not torch.equal(at_positions(values[1:], 1, [4]), together[1:])
+    assert torch.equal(together[0, 1] - together[0, 0], torch.full((POSITIONS,), 400.0))
     last = values.movedim(1, -1)
-    assert torch.equal(at_places(last, -1, [4, 7]), together)
-    assert torch.equal(at_places(values[..., :3, :3], 1, [1, 2]), values[..., :3, :3].flatten(2))
+    assert torch.equal(at_positions(last, -1, [4, 7]), together)
+    assert torch.equal(at_positions(values[..., :3, :3], 1, [1, 2]), values[..., :3, :3].flatten(2))
 
 
 def test_its_weight_falls_to_the_share_of_work_that_is_left() -> None:
