@@ -6,8 +6,8 @@ are compared directly, without the adapters that other distillations train in be
     h = mean over layers l of  E[(S_l - T_l)^2] / Var[T_l]
 
 S_l are the outputs of a gated layer or a residual block of the student, T_l the same channels of
-the same layer of the teacher, at some positions of each. A student that gives every layer's mean has
-h = 1.
+the same layer of the teacher, at some positions of each. A student that gives every layer's mean
+has h = 1.
 
 In the first half of recovery the weight of h falls to the share of the teacher's MACs that is left.
 A student of half the work can have nearly its teacher's channels; one of a twentieth cannot, and

@@ -2,8 +2,8 @@
 
 The paper's rho does not tell the size of the student. Here the size is given. At every step of
 slimming the proximal threshold is the smallest that meets a schedule, which falls from the
-teacher's cost to the budget. There is no integral term, so nothing winds up. Floors keep every layer that the
-function needs.
+teacher's cost to the budget. There is no integral term, so nothing winds up. Floors keep every
+layer that the function needs.
 """
 
 from __future__ import annotations
