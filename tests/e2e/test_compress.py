@@ -112,6 +112,17 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
         if isinstance(tensor, torch.Tensor):
             assert torch.equal(tensor, parts[name]), name
     assert steps_logged(tmp_path / "parts") == list(range(1, STEPS + 1))
+    gates = [
+        [
+            json.loads(line) | {"seconds": 0}
+            for line in (tmp_path / run / "gates.jsonl").read_text().splitlines()
+        ]
+        for run in ("whole", "parts")
+    ]
+    assert gates[0] == gates[1]
+    assert gates[0]
+    distances = [(tmp_path / run / "held_out.jsonl").read_text() for run in ("whole", "parts")]
+    assert distances[0] == distances[1]
 
 
 def test_the_paper_objective_with_rho_and_without_a_budget(

@@ -138,19 +138,24 @@ def sample(
     )
 
 
-def report(run: Path, /, *, output: Path | None = None) -> dict[str, Any]:
-    """Show a run, finished or under way, as one page: samples, figures, curves, widths.
+def report(runs: list[str], /, *, output: Path | None = None) -> dict[str, Any]:
+    """Show runs, finished or under way, as one page that works offline.
+
+    One run: held-out images to compare, curves, channels, ranges, cost. Several: quality against
+    cost, and the same images side by side.
 
     For example:
         gan-slimming report runs/hayao
+        gan-slimming report runs/hayao-5 runs/hayao-10 --output pareto.html
 
     Args:
-        run: The folder that compress made.
-        output: The page; report.html in the run folder without it.
+        runs: Folders that compress made.
+        output: The page; report.html in the run folder without it, or comparison.html in the folder
+            that holds several.
     """
-    from gan_slimming.reports.run import report as write
+    from gan_slimming.workflows.report import report as write
 
-    return write(run, output)
+    return write([Path(run) for run in runs], output)
 
 
 def _whole_numbers(name: str, text: str | None) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from gan_slimming.data.image_files import write_image
 from gan_slimming.data.inputs import Generate, Inputs, InputSet, enlarged
 from gan_slimming.metrics.distances import psnr
+from gan_slimming.metrics.flip import Measure
 from gan_slimming.perceptual.lpips import lpips_at_hand
 
 LPIPS_SIDE = 64
@@ -39,6 +41,14 @@ class Tracker:
     @torch.no_grad()
     def __call__(self, generate: Generate, most: int | None = None) -> dict[str, float]:
         """Return mean distances to the teacher, on the first `most` held-out inputs or on all."""
+        rows = self.each(generate, most)
+        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+    @torch.no_grad()
+    def each(
+        self, generate: Generate, most: int | None = None, more: Mapping[str, Measure] | None = None
+    ) -> list[dict[str, float]]:
+        """Return the distances of every held-out input, and those of further measures, by name."""
         rows = []
         for batch, reference in self.answers(most):
             made = generate(*batch).clamp(-1, 1)
@@ -49,8 +59,17 @@ class Tracker:
             if self.lpips is not None:
                 pair = (enlarged(image, LPIPS_SIDE) for image in (made, reference))
                 row["lpips"] = self.lpips(*pair)
+            row |= {name: measure(made, reference) for name, measure in (more or {}).items()}
             rows.append({name: float(value.mean()) for name, value in row.items()})
-        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        return rows
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each held-out input: its file's, or the number of its noise."""
+        paths = getattr(self.held, "paths", None)
+        if paths is not None:
+            return [path.name for path in paths]
+        return [f"noise {i}" for i in range(len(self.held))]
 
     @torch.no_grad()
     def answers(self, most: int | None = None) -> list[tuple[Inputs, Tensor]]:
@@ -69,14 +88,26 @@ class Tracker:
         return [(batch[0], reference) for batch, reference in self.answers(most)]
 
     @torch.no_grad()
-    def write_samples(self, generate: Generate, folder: Path, most: int) -> None:
+    def write_samples(
+        self, generate: Generate, folder: Path, chosen: int | Sequence[int]
+    ) -> list[str]:
         """Write rows of images as PNG: the input, where it is one, the teacher's and the student's.
 
         A smaller input is shown as large as the output, its pixels as squares.
+
+        Args:
+            chosen: indices of held-out inputs, or how many of the first.
+        Returns:
+            The files' names.
         """
         folder.mkdir(exist_ok=True)
-        for i, (batch, reference) in enumerate(self.answers(most)):
+        answers, names = self.answers(), []
+        indices = range(min(chosen, len(answers))) if isinstance(chosen, int) else chosen
+        for i in indices:
+            batch, reference = answers[i]
             shown = [F.interpolate(x, reference.shape[-2:]) for x in batch if x.ndim == 4]
             row = torch.cat([*shown, reference, generate(*batch)], dim=3)[0]
             name = f"{i:02d}_{'input_' if shown else ''}teacher_student.png"
             write_image(folder / name, row.float().cpu())
+            names.append(name)
+        return names

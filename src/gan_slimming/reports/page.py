@@ -1,56 +1,137 @@
-"""One self-contained page: images side by side, figures and charts under them. No network."""
+"""One self-contained page from its parts: style, script and images inside, no network."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from jinja2 import Environment
-from PIL import Image
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from torch import Tensor
 
-from gan_slimming.data.files import write_atomically
+from gan_slimming.reports.gallery import Gallery, Sample, gallery_of
+from gan_slimming.reports.images import pixels_of
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
- body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-        color: #1d1d1f; background: #fff }
- h1 { font-size: 1.6rem; margin-bottom: .2rem } p.lead { margin-top: 0; color: #555 }
- .row { display: grid; grid-template-columns: repeat({{ columns|length }}, 1fr); gap: .5rem;
-        margin-bottom: .5rem }
- .row img { width: 100%; display: block; border-radius: 4px } .head { font-weight: 600 }
- table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .3rem .9rem .3rem 0;
-        text-align: left; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums }
- small { color: #555 } .charts { display: flex; flex-wrap: wrap; gap: 1.5rem }
- .charts svg { flex: 1 1 26rem; max-width: 40rem }
-</style></head><body>
-<h1>{{ title }}</h1><p class="lead">{{ lead }}</p>
-<div class="row head">{% for name in columns %}<div>{{ name }}</div>{% endfor %}</div>
-{% for row in rows %}<div class="row">{% for uri in row.images %}<img src="{{ uri }}"
- alt="{{ row.name }}: {{ columns[loop.index0] }}" title="{{ row.name }}">{% endfor %}</div>
-{% endfor %}
-<table><tr>{% for cell in table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for line in table[1:] %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</table>
-<div class="charts">{% for chart in charts %}{{ chart|safe }}{% endfor %}</div>
-{% for note in notes %}<p><small>{{ note }}</small></p>{% endfor %}
-</body></html>
-"""
+TEMPLATES = Path(__file__).parent / "template"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A key figure."""
+
+    value: str
+    """The figure, such as '20 ×'."""
+    label: str
+    """What it is, such as 'less work'."""
+    detail: str = ""
+    """What it is made of, such as '2.0 G to 0.1 G MACs'."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its caption."""
+
+    title: str
+    """What it shows."""
+    svg: str
+    """An <svg> element of `charts`, `bars` or `heatmap`, which escape their text."""
+    note: str = ""
+    """How to read it."""
+    by_time: str = ""
+    """The same over time, where the first is over steps."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table."""
+
+    title: str
+    """What it lists; the line that opens it, where it is folded."""
+    head: Sequence[str]
+    """Its heading."""
+    rows: Sequence[Sequence[str]]
+    """Its rows; cells that begin with a digit are aligned as numbers."""
+    folded: bool = False
+    """Whether it is closed until somebody opens it."""
+    prose: bool = False
+    """Whether its cells are texts, aligned as such even where they begin with a digit."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a heading."""
+
+    key: str
+    """Its anchor."""
+    title: str
+    """Its heading."""
+    charts: Sequence[Chart] = ()
+    """Side by side where there is room."""
+    tables: Sequence[Table] = ()
+    """Under the charts."""
+    notes: Sequence[str] = ()
+    """Paragraphs under the heading."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on a page."""
+
+    title: str
+    """Its heading."""
+    lead: str
+    """One sentence: what came out."""
+    cards: Sequence[Card] = ()
+    """Key figures."""
+    gallery: Gallery | None = None
+    """Images to compare."""
+    before: str = "teacher"
+    """The view on the left at the start."""
+    after: str = "student"
+    """The view on the right at the start."""
+    sections: Sequence[Section] = ()
+    """In order."""
+    warnings: Sequence[str] = ()
+    """What the reader has to know first, such as files that could not be read."""
+    notes: Sequence[str] = ()
+    """Small print at the end."""
+    progress: float | None = None
+    """Share of the steps that are done, 0 to 1; None for a run that is finished."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Images to be seen side by side: each (3, height, width) RGB in [-1, 1]."""
+    """Images to be seen side by side: each (3, height, width) RGB in [-1, 1], of one size."""
 
     name: str
     images: Sequence[Tensor]
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def render(page: Page) -> str:
+    """Return the HTML, every text escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        page=page,
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        raw=Markup,
+        is_number=is_number,
+    )
+
+
+def save_page(path: Path, page: Page) -> None:
+    """Write the page, whole or not at all."""
+    unfinished = path.with_suffix(path.suffix + ".part")
+    unfinished.write_text(render(page), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def write_page(
@@ -64,37 +145,35 @@ def write_page(
     charts: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write a short page of images and one table.
 
     Args:
-        columns: what the images of a row are.
+        columns: what the images of a row are; the last two are compared at the start.
         table: its first line is the heading.
-        charts: <svg> elements of `charts`, which has escaped their text.
+        charts: <svg> elements, which have escaped their text.
         notes: the protocol: how each figure was measured.
     """
-    drawn: list[Mapping[str, object]] = [
-        {"name": row.name, "images": [data_uri(p) for p in row.images]} for row in rows
-    ]
-    page = (
-        Environment(autoescape=True)
-        .from_string(PAGE)
-        .render(
-            title=title,
-            lead=lead,
-            columns=columns,
-            rows=drawn,
-            table=table,
-            charts=charts,
-            notes=notes,
+    samples = [
+        Sample(
+            row.name,
+            {name: pixels_of(x) for name, x in zip(columns, row.images, strict=True)},
+            row.figures,
         )
+        for row in rows
+    ]
+    tables = [Table("", table[0], table[1:])]
+    page = Page(
+        title,
+        lead,
+        gallery=gallery_of(samples),
+        before=columns[-2:][0],
+        after=columns[-1],
+        sections=[Section("figures", "Figures", [Chart("", svg) for svg in charts], tables)],
+        notes=notes,
     )
-    write_atomically(path, page.encode())
+    save_page(path, page)
 
 
-def data_uri(image: Tensor) -> str:
-    """An image (3, height, width) RGB in [-1, 1] as a PNG inside a URL."""
-    pixels = ((image.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round()
-    file = Image.fromarray(pixels.permute(1, 2, 0).numpy().astype(np.uint8))
-    buffer = io.BytesIO()
-    file.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def is_number(cell: str) -> bool:
+    """Tell whether a table's cell is to be aligned as a number."""
+    return cell[:1].isdigit() or cell[:1] in ("–", "−", "-") or not cell

@@ -1,4 +1,4 @@
-"""report: a run folder as one page, finished or not: samples, figures, curves, widths."""
+"""report: one run as one page, finished or under way."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_slimming.data.image_files import read_image
-from gan_slimming.reports.charts import bars, curves
-from gan_slimming.reports.page import Row, write_page
-from gan_slimming.serialization.generator_file import read_header
+from gan_slimming.reports import figures, tables
+from gan_slimming.reports.gallery import Gallery, gallery_of, read_samples
+from gan_slimming.reports.page import Page, Section, save_page
+from gan_slimming.reports.run_data import RunData, read_run_data
 from gan_slimming.serialization.run_folder import RunFolder
-
-QUALITY = {"lpips": "lower is nearer", "psnr": "dB, higher is nearer", "l1": "lower is nearer"}
 
 
 def report(folder: str | Path, output: str | Path | None = None) -> dict[str, Any]:
@@ -24,91 +22,90 @@ def report(folder: str | Path, output: str | Path | None = None) -> dict[str, An
     Returns:
         report (path), steps (done), finished, and the run's summary once it is finished.
     Raises:
-        UserError: no run folder.
+        UserError: no run folder, or settings that cannot be read.
     """
-    run_folder = RunFolder(folder)
-    page = Path(output) if output else run_folder.report
-    run, record = run_folder.read_config()
-    metrics, summary = run_folder.read_metrics(), run_folder.read_summary()
-    rows = _samples(run_folder)
-    done = int(metrics[-1]["step"]) if metrics else 0
-    environment = record["environment"]
-    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    write_page(
-        page,
-        title=f"{record['generator']['name']}, slimmed",
-        lead=_lead(summary) if summary else f"{done} of {run.optimisation.steps} steps done.",
-        columns=rows[0].name.split("_")[1:] if rows else (),
-        rows=rows,
-        table=_table(summary),
-        charts=[*_curves(metrics), *_widths(run_folder, record.get("channels", {}))],
-        notes=[
-            *([_protocol(summary["protocol"])] if "protocol" in summary else []),
-            f"{done} steps, seed {run.seed}, on {environment['processor']}, "
-            f"{environment['gpu'] or 'no GPU'}; {versions}. "
-            f"All settings are in {run_folder.config.name}.",
-        ],
+    folder = Path(folder)
+    page = Path(output) if output else RunFolder(folder).report
+    data = read_run_data(folder)
+    save_page(page, page_of(data))
+    return {"report": str(page), **outcome(data)}
+
+
+def outcome(data: RunData) -> dict[str, Any]:
+    """Return steps (done), finished, and the summary, for the JSON of the command."""
+    summary = {key: value for key, value in data.summary.items() if key != "report"}
+    return {"steps": data.steps, "finished": bool(data.summary), **summary}
+
+
+def page_of(data: RunData) -> Page:
+    """Return everything that the page of one run shows."""
+    warnings = list(data.warnings)
+    gallery = gallery_of(read_samples(data.folder, data.held_out, warnings), data.held_out)
+    total = data.run.optimisation.steps
+    finished = bool(data.summary)
+    notes = []
+    if gallery is None:
+        why = "do not fit into a page or are missing" if finished else "are written when it ends"
+        notes.append(f"No images: samples of a run {why}.")
+    return Page(
+        title=f"{data.record['generator']['name']}, slimmed",
+        lead=tables.lead(data.summary) if finished else f"{data.steps} of {total} steps done.",
+        cards=tables.cards(data),
+        gallery=gallery,
+        sections=[section for section in sections_of(data, gallery) if _holds_something(section)],
+        warnings=warnings,
+        notes=[*notes, *_small_print(data)],
+        progress=None if finished else data.steps / total,
     )
-    return {"report": str(page), "steps": done, "finished": bool(summary), **summary}
 
 
-def _lead(summary: Mapping[str, Any]) -> str:
-    work = summary["teacher_macs"] / summary["macs"]
-    size = summary["teacher_size_bytes"] / summary["size_bytes"]
-    bits = f"in {summary['bits']} bits" if summary["bits"] else "in floating point"
-    return f"{work:.1f} times less work, {size:.1f} times fewer bytes, {bits}."
-
-
-def _table(summary: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["", "teacher", "student"]]
-    for key, name in (("macs", "MACs"), ("parameters", "parameters"), ("size_bytes", "bytes")):
-        if key in summary:
-            rows.append([name, f"{summary[f'teacher_{key}']:,}", f"{summary[key]:,}"])
-    for key, sense in QUALITY.items():
-        if key in summary:
-            rows.append([f"{key} to the teacher ({sense})", "–", f"{summary[key]:.4g}"])
-    return rows
-
-
-def _samples(folder: RunFolder) -> list[Row]:
-    """Each sample is a file of images side by side; its name lists them: 00_teacher_student."""
-    rows = []
-    for file in sorted(folder.samples.glob("*_teacher_student.png")):
-        strip = read_image(file).rgb
-        rows.append(Row(file.stem, list(strip.chunk(file.stem.count("_"), dim=2))))
-    return rows
-
-
-def _curves(metrics: list[dict[str, float]]) -> list[str]:
-    """What a run logs, by what it says: quality, the loss's terms, the cost."""
-
-    def line(key: str) -> list[tuple[float, float]]:
-        return [(row["step"], row[key]) for row in metrics if row.get(key) is not None]
-
-    charts = [
-        curves(f"{key} to the teacher, images held out ({sense})", {key: line(key)})
-        for key, sense in QUALITY.items()
-        if line(key)
+def sections_of(data: RunData, gallery: Gallery | None) -> list[Section]:
+    """Return the sections under the images; some may be empty."""
+    spread = figures.spread_charts(data, gallery.measures[:3] if gallery else ())
+    return [
+        Section("spread", "Every held-out image", spread),
+        Section(
+            "training",
+            "Training",
+            [
+                *figures.quality_charts(data),
+                *figures.loss_charts(data),
+                *figures.budget_chart(data),
+            ],
+        ),
+        Section(
+            "slimming", "Slimming", [*figures.sparsity_chart(data), *figures.gate_charts(data)]
+        ),
+        Section(
+            "layers",
+            "Layers",
+            [
+                *figures.channel_chart(data),
+                *figures.work_chart(data),
+                *figures.range_chart(data),
+            ],
+            [*tables.channel_tables(data), *tables.range_tables(data)],
+        ),
+        Section("cost", "Cost", figures.latency_chart(data.benchmark), tables.cost_tables(data)),
+        Section("provenance", "Provenance", tables=tables.provenance_tables(data)),
     ]
-    terms = {
-        key: line(key) for key in ("distance", "pixel", "adversarial", "discriminator", "critic")
-    }
-    # 'critic' is the discriminator's name in runs of version 0.1.
-    if terms["distance"]:
-        charts.append(curves("terms of the loss", terms))
-    if line("macs"):
-        charts.append(curves("MACs while slimming", {"MACs": line("macs")}))
-    return charts
 
 
-def _widths(folder: RunFolder, teacher: Mapping[str, int]) -> list[str]:
-    """Channels kept of each of the teacher's groups, from the artifact's channel map."""
-    if not folder.generator.is_file() or not teacher:
-        return []
-    kept = read_header(folder.generator)["channel_map"]
-    rows = [(name, len(kept.get(name, ())), total) for name, total in teacher.items()]
-    return [bars("channels kept, by group", rows)]
+def _holds_something(section: Section) -> bool:
+    return bool(section.charts or section.tables)
 
 
-def _protocol(protocol: Mapping[str, Any]) -> str:
-    return "How quality was measured: " + "; ".join(f"{k} {v}" for k, v in protocol.items()) + "."
+def _small_print(data: RunData) -> list[str]:
+    notes = []
+    protocol: Mapping[str, Any] | None = data.summary.get("protocol")
+    if protocol:
+        notes.append(
+            "How quality was measured: " + "; ".join(f"{k} {v}" for k, v in protocol.items()) + "."
+        )
+    if data.ranges:
+        notes.append(
+            "An activation counts as clipped where it lies more than half a step outside of the "
+            "range that has codes. Weights are not clipped: their scale follows the largest."
+        )
+    notes.append("All settings are in config.yaml of the run folder.")
+    return notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 
 from gan_slimming.config import Run
 from gan_slimming.data.files import draft_of, write_atomically
-from gan_slimming.errors import UserError, one_line
+from gan_slimming.errors import UserError
 
 GENERATOR = "generator.safetensors"
 
@@ -30,10 +30,16 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoint = self.path / "checkpoints" / "last.pt"
+        self.gates = self.path / "gates.jsonl"
         self.samples = self.path / "samples"
+        self.held_out = self.path / "held_out.jsonl"
+        self.ranges = self.path / "ranges.json"
+        self.layers = self.path / "layers.json"
         self.generator = self.path / GENERATOR
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
+        self.benchmark = self.path / "benchmark.json"
+        """Where the JSON of `benchmark` is looked for; nothing writes it by itself."""
 
     def __str__(self) -> str:
         """Return the path."""
@@ -111,15 +117,17 @@ class RunFolder:
         with self.metrics.open("a") as file:
             file.write(json.dumps(short) + "\n")
 
-    def read_metrics(self) -> list[dict[str, float]]:
-        """Return the lines of metrics.jsonl; one that is being written is left out."""
-        return [json.loads(line) for line in self._whole_lines()]
+    def append_gates(self, record: Mapping[str, Any]) -> None:
+        """Append a record of the gates to gates.jsonl."""
+        with self.gates.open("a") as file:
+            file.write(json.dumps(record) + "\n")
 
     def drop_metrics_after(self, step: int) -> None:
         """Drop the lines of steps after a checkpoint, which are made and logged once more."""
-        if self.metrics.is_file():
-            kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
-            write_atomically(self.metrics, "".join(kept).encode())
+        for log in (self.metrics, self.gates):
+            if log.is_file():
+                kept = [line for line in whole_lines(log) if json.loads(line)["step"] <= step]
+                write_atomically(log, "".join(kept).encode())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write the newest checkpoint, whole or not at all."""
@@ -137,23 +145,19 @@ class RunFolder:
         """Write summary.json, which says that the run is finished."""
         write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
-    def read_summary(self) -> dict[str, Any]:
-        """Return the summary; empty while the run is under way.
+    def write_lines(self, file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a file of one JSON object a line."""
+        write_atomically(file, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
-        Raises:
-            UserError: the file is damaged.
-        """
-        if not self.summary.is_file():
-            return {}
-        try:
-            return json.loads(self.summary.read_text())
-        except ValueError as error:
-            raise UserError(f"{self.summary} is damaged ({one_line(error)}); remove it") from error
+    def write_json(self, file: Path, content: Any) -> None:
+        """Write a file of one JSON value."""
+        write_atomically(file, (json.dumps(content) + "\n").encode())
 
-    def _whole_lines(self) -> list[str]:
-        """Return the lines of metrics.jsonl that have their end; a crash can cut the last one."""
-        lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
-        return [line for line in lines if line.endswith("\n")]
+
+def whole_lines(file: Path) -> list[str]:
+    """Return the lines of a log that have their end; a crash, or a run under way, cuts the last."""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
 
 
 def _plain(value: Any) -> Any:

@@ -17,11 +17,9 @@ from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.serialization.provenance import environment, fingerprint
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
+from gan_slimming.training.records import record_held_out, write_layers
 from gan_slimming.training.setup import FLOAT_BYTES, Setup
 from gan_slimming.training.summary import Summary
-
-SAMPLES = 6
-"""Rows of sample images."""
 
 
 def write_artifacts(
@@ -42,11 +40,13 @@ def write_artifacts(
     """
     size_bytes = _save(folder, setup, final, generator)
     adapter = GeneratorAdapter(generator, setup.contract)
-    tracker.write_samples(adapter, folder.samples, SAMPLES)
+    quality = record_held_out(folder, tracker, generator, adapter)
+    cost = count(generator, setup.example)
+    write_layers(folder, setup.dense, cost)
     run, protocol = setup.run, protocol_of(setup.contract, setup.run, setup.side, len(tracker.held))
     return Summary(
         teacher_macs=setup.dense.macs,
-        macs=count(generator, setup.example).macs,
+        macs=cost.macs,
         teacher_parameters=setup.dense.parameters,
         parameters=parameters_left(final.graph, final.alive()),
         teacher_size_bytes=setup.dense.parameters * FLOAT_BYTES,
@@ -57,7 +57,7 @@ def write_artifacts(
         seconds=round(seconds, 1),
         generator=str(folder.generator),
         size_bytes=size_bytes,
-        quality=tracker(adapter),
+        quality=quality,
         protocol=protocol | {"distance_trained_on": distance},
         report=str(folder.report),
     )

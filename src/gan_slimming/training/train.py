@@ -8,6 +8,7 @@ from gan_slimming.errors import Interrupted
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
 from gan_slimming.training.interruption import interruptible
+from gan_slimming.training.records import log_gates
 from gan_slimming.training.trainer import Trainer
 
 SAVE_SECONDS = 240.0
@@ -34,6 +35,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
             trainer.seconds = time.monotonic() - started
             terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
             folder.append_metrics(terms)
+            log_gates(folder, trainer.student, trainer.step, trainer.seconds, trainer.slim_steps)
             trainer.context.on_step(trainer.step, terms)
             if stopped() or time.monotonic() - saved > SAVE_SECONDS:
                 folder.save_checkpoint(trainer.state_dict())

@@ -2,90 +2,122 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from tests.run_folders import STEPS, finished_run, run_under_way
 
-from gan_slimming.config import Budget, Run
 from gan_slimming.data.image_files import write_image
 from gan_slimming.errors import UserError
-from gan_slimming.models import build_generator, spec_of
 from gan_slimming.reports.run import report
-from gan_slimming.serialization.generator_file import save_generator
-from gan_slimming.serialization.provenance import environment
-from gan_slimming.serialization.run_folder import RunFolder
 
-SUMMARY = {
-    "teacher_macs": 2000,
-    "macs": 100,
-    "teacher_parameters": 900,
-    "parameters": 60,
-    "teacher_size_bytes": 3600,
-    "size_bytes": 90,
-    "bits": 8,
-    "lpips": 0.25,
-    "protocol": {"images": 16, "against": "the teacher's output in float32"},
-}
+NEW = ("gates.jsonl", "held_out.jsonl", "ranges.json", "layers.json")
 
 
-@pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
-    """A run under way: settings, some steps, one of them cut short by a crash."""
-    record = {
-        "generator": {"name": "cartoongan", "arguments": {}},
-        "channels": {"first": 8, "second": 4},
-        "run": dataclasses.asdict(Run(budget=Budget(macs=0.05))),
-        "environment": environment(),
-    }
-    RunFolder(tmp_path).write_config(record)
-    lines = [{"step": s, "distance": 1 / s, "pixel": 0.1, "lpips": 0.5 / s} for s in (1, 2, 3)]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 4, "dist')
-    return tmp_path
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>([^<]*)</h2>", page)
 
 
-def test_a_run_under_way_shows_how_far_it_is(run_folder: Path) -> None:
-    result = report(run_folder)
-    page = (run_folder / "report.html").read_text()
-    assert result == {"report": str(run_folder / "report.html"), "steps": 3, "finished": False}
-    assert "3 of 3000 steps done" in page
-    assert page.count("<svg") == 2  # LPIPS, and the terms of the loss
-    assert "http" not in page
+def captions(page: str) -> list[str]:
+    return re.findall(r"<figcaption><b>([^<]*)</b>", page)
 
 
-def test_a_finished_run_shows_samples_figures_and_widths(run_folder: Path) -> None:
-    (run_folder / "summary.json").write_text(json.dumps(SUMMARY))
-    small = build_generator("cartoongan", width=2, blocks=1)
-    kept = {"first": [1, 2, 5], "second": [0]}
-    save_generator(small, run_folder / "generator.safetensors", spec_of(small), channel_map=kept)
-    (run_folder / "samples").mkdir()
-    strip = torch.linspace(-1, 1, 3 * 4 * 12).reshape(3, 4, 12)
-    write_image(run_folder / "samples" / "00_input_teacher_student.png", strip)
-    page = run_folder / "elsewhere.html"
-    result = report(run_folder, page)
+def test_a_run_under_way_shows_how_far_it_is(tmp_path: Path) -> None:
+    run_under_way(tmp_path, steps=30)
+    result = report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert result == {"report": str(tmp_path / "report.html"), "steps": 30, "finished": False}
+    assert f"30 of {STEPS} steps done" in page
+    assert 'value="0.75"' in page
+    assert headings(page) == ["Training", "Slimming", "Provenance"]
+    assert "samples of a run are written when it ends" in page
+    assert "damaged" not in page
+
+
+def test_a_finished_run_shows_everything(tmp_path: Path) -> None:
+    finished_run(tmp_path / "run")
+    page = tmp_path / "elsewhere.html"
+    result = report(tmp_path / "run", page)
     text = page.read_text()
-    assert result["finished"]
-    assert result["macs"] == 100
+    assert (result["report"], result["finished"], result["macs"]) == (str(page), True, 100)
     assert "20.0 times less work, 40.0 times fewer bytes, in 8 bits" in text
-    assert text.count("<img") == 3
-    assert "0.25" in text
-    assert "3 of 8" in text
-    assert "1 of 4" in text
-    assert "against the teacher&#39;s output in float32" in text
+    assert headings(text) == [
+        "Held-out images", "Every held-out image", "Training", "Slimming", "Layers", "Cost",
+        "Provenance",
+    ]  # fmt: skip
+    assert captions(text) == [
+        "LPIPS of each image", "FLIP of each image", "PSNR of each image",
+        "LPIPS to the teacher", "PSNR to the teacher", "L1 to the teacher",
+        "Distances in the loss", "The GAN game", "MACs while slimming",
+        "Sparsity weight ρ", "Gates", "Channels left",
+        "Channels kept", "Work by layer", "Activation ranges",
+    ]  # fmt: skip
+    assert text.count("<img") == 5 * 4
+    for shown in ("0.25", "3 of 8", "1 of 4", "1.25%", "against the teacher&#39;s output",
+                  "1.250%", "-0.5 to 0.4", "5.00%"):  # fmt: skip
+        assert shown in text
 
 
-def test_samples_of_a_generator_of_noise_have_two_columns(run_folder: Path) -> None:
-    (run_folder / "samples").mkdir()
+def test_a_run_of_an_earlier_version_still_has_its_page(tmp_path: Path) -> None:
+    finished_run(tmp_path)
+    for name in NEW:
+        (tmp_path / name).unlink()
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert captions(page)[-1] == "Channels kept"
+    assert "Gates" not in captions(page)
+    assert page.count("<img") == 5 * 4
+    assert "PSNR, worst first" in page
+
+
+def test_samples_of_a_generator_of_noise_have_no_input(tmp_path: Path) -> None:
+    run_under_way(tmp_path)
+    (tmp_path / "samples").mkdir()
     strip = torch.linspace(-1, 1, 3 * 4 * 8).reshape(3, 4, 8)
-    write_image(run_folder / "samples" / "00_teacher_student.png", strip)
-    report(run_folder)
-    text = (run_folder / "report.html").read_text()
-    assert text.count("<img") == 2
-    assert "<div>teacher</div><div>student</div>" in text
+    write_image(tmp_path / "samples" / "00_teacher_student.png", strip)
+    report(tmp_path)
+    views = re.findall(r'data-view="([^"]*)"', (tmp_path / "report.html").read_text())
+    assert views == ["teacher", "student", "difference ×4"]
+
+
+def test_a_latency_that_was_measured_is_shown(tmp_path: Path) -> None:
+    finished_run(tmp_path)
+    rows = [{"model": "run", "runtime": "openvino", "precision": "int8", "latency_ms": 12.5,
+             "spread": 0.5}]  # fmt: skip
+    (tmp_path / "benchmark.json").write_text(
+        json.dumps({"size": 256, "threads": 2, "measurements": rows})
+    )
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Latency" in captions(page)
+    assert "12.5 ms" in page
+
+
+@pytest.mark.parametrize("name", [*NEW, "summary.json", "metrics.jsonl", "generator.safetensors"])
+def test_damaged_files_are_left_out_and_named(tmp_path: Path, name: str) -> None:
+    finished_run(tmp_path)
+    (tmp_path / name).write_bytes(b'{"step": \xff\n[1, 2]\n')
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    (warning,) = re.findall(r'<p class="warning">([^<]*)</p>', page)
+    assert name in warning
+    assert "left out" in warning
+
+
+def test_a_damaged_line_among_whole_ones_is_left_out(tmp_path: Path) -> None:
+    run_under_way(tmp_path, steps=20)
+    file = tmp_path / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    lines[4] = '{"step": 5, "dist\n'
+    lines[9] = '{"distance": 1}\n'
+    file.write_text("".join(lines))
+    assert report(tmp_path)["steps"] == 20
+    page = (tmp_path / "report.html").read_text()
+    assert "2 lines are damaged in metrics.jsonl and left out." in page
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -93,8 +125,16 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
         report(tmp_path)
 
 
-def test_the_settings_file_stays_what_it_was(run_folder: Path) -> None:
-    before = (run_folder / "config.yaml").read_bytes()
-    report(run_folder)
-    assert (run_folder / "config.yaml").read_bytes() == before
+@pytest.mark.parametrize("text", ["a: [", "run: 5\n", "", "generator: {}\n"])
+def test_settings_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"config\.yaml cannot be read"):
+        report(tmp_path)
+
+
+def test_the_settings_file_stays_what_it_was(tmp_path: Path) -> None:
+    run_under_way(tmp_path)
+    before = (tmp_path / "config.yaml").read_bytes()
+    report(tmp_path)
+    assert (tmp_path / "config.yaml").read_bytes() == before
     assert yaml.safe_load(before)["run"]["budget"]["macs"] == 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from gan_slimming.config import PAPER, Budget, Objective, Optimisation, Run
 from gan_slimming.errors import UserError
-from gan_slimming.serialization.run_folder import RunFolder
+from gan_slimming.serialization.run_folder import RunFolder, whole_lines
 
 
 def test_a_new_folder_is_made_and_an_empty_one_is_taken(tmp_path: Path) -> None:
@@ -92,14 +93,16 @@ def test_a_folder_without_settings_is_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_config()
 
 
-def test_a_damaged_summary_is_named(tmp_path: Path) -> None:
+def test_a_checkpoint_drops_what_was_logged_after_it(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert folder.read_summary() == {}
-    folder.write_summary({"macs": 3})
-    assert folder.read_summary() == {"macs": 3}
-    folder.summary.write_text("{")
-    with pytest.raises(UserError, match="is damaged"):
-        folder.read_summary()
+    for step in range(1, 6):
+        folder.append_metrics({"step": step, "total": 0.1234567891})
+        folder.append_gates({"step": step})
+    folder.metrics.write_text(folder.metrics.read_text() + '{"step": 6, "to')
+    folder.drop_metrics_after(3)
+    for log in (folder.metrics, folder.gates):
+        assert [json.loads(line)["step"] for line in whole_lines(log)] == [1, 2, 3]
+    assert json.loads(whole_lines(folder.metrics)[0])["total"] == 0.123457
 
 
 def test_a_checkpoint_holds_tensors_and_numbers(tmp_path: Path) -> None:
