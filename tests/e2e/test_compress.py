@@ -192,8 +192,11 @@ def test_half_of_the_steps_at_half_the_size_and_resume_across_the_change(
             assert torch.equal(tensor, parts[name]), name
 
 
-def test_hinge_and_real_targets(teacher: nn.Module, photos: Path, tmp_path: Path) -> None:
-    run = settings(objective=Objective(distill="l1", adversarial="hinge"))
+@pytest.mark.parametrize("game", ["hinge", "minimax"])
+def test_other_games_and_real_targets(
+    teacher: nn.Module, photos: Path, tmp_path: Path, game: Any
+) -> None:
+    run = settings(objective=Objective(distill="l1", adversarial=game))
     summary = gs.compress(teacher, photos, tmp_path / "run", run, targets=photos).summary
     assert summary["protocol"]["images"] == 2
 

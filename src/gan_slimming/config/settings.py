@@ -87,8 +87,8 @@ def _taking_old_names(settings: type[Settings]) -> type[Settings]:
 class Objective:
     """The terms of the objective and their weights."""
 
-    adversarial: Literal["lsgan", "hinge", "none"] = "lsgan"
-    """The GAN game; 'none' leaves the term out."""
+    adversarial: Literal["lsgan", "hinge", "minimax", "none"] = "lsgan"
+    """The GAN game: least squares, hinge, the paper's minimax equation, or none."""
     adversarial_weight: float = 0.1
     """Weight of the adversarial term."""
     distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1"] = "auto"

@@ -59,13 +59,6 @@ def module_path(node: fx.Node) -> str:
     return stack[-1][0].partition("@")[0] if stack else ""
 
 
-def convolution_groups(node: fx.Node) -> int:
-    """`groups` is the seventh argument of every aten convolution, transposed or not."""
-    groups = node.args[6] if len(node.args) > 6 else 1
-    assert isinstance(groups, int)
-    return groups
-
-
 def arguments_of(node: fx.Node) -> dict[str, Any]:
     """Every argument of a call by its name in the operator's schema, defaults included."""
     schema: Any = getattr(node.target, "_schema", None)

@@ -17,7 +17,8 @@ QUALITY = {
     "psnr": ("PSNR to the teacher", "dB, higher is nearer"),
     "l1": ("L1 to the teacher", "of a range of 2, lower is nearer"),
 }
-DISTANCES = {"distance": "distance", "pixel": "pixel", "hidden": "hidden layers"}
+DISTANCES = {"distance": "distance", "pixel": "pixel", "features": "features", "hidden": "features"}
+"""Term -> its legend; 'hidden' and 'critic' are names of version 0.1."""
 GAME = {"adversarial": "student", "critic": "discriminator", "discriminator": "discriminator"}
 MOST_ROWS = 80
 """More layers or groups than this do not fit into a chart; the tables have them all."""
@@ -214,8 +215,8 @@ def _points(
         for a, b in pairs
         if isinstance(a, int | float) and isinstance(b, int | float)
     ]
-    # While slimming hidden layers are not compared, and 0 is logged.
-    return [(a, b) for a, b in points if b] if key == "hidden" else points
+    # While slimming features are not compared, and 0 is logged.
+    return [(a, b) for a, b in points if b] if DISTANCES.get(key) == "features" else points
 
 
 def _macs(layers: Sequence[Mapping[str, Any]]) -> dict[str, int]:

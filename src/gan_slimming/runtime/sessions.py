@@ -98,7 +98,7 @@ def open_runtime(
     """
     file = Path(path)
     runtime = _runtime_for(file, runtime, precision)
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or available_cpus()
     weights = file.with_suffix(".bin") if file.suffix.lower() == ".xml" else None
     size_bytes = file.stat().st_size + (weights.stat().st_size if weights else 0)
     start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
@@ -143,6 +143,13 @@ def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
     if is_ir and not (weights := file.with_suffix(".bin")).is_file():
         raise UserError(f"{file} has no weights: {weights.name} is missing beside it; keep both")
     return runtime
+
+
+def available_cpus() -> int:
+    """Return the number of CPUs that this process may use; of all, where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def listed(names: Sequence[str]) -> str:

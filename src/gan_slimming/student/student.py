@@ -88,9 +88,6 @@ class Student(nn.Module):
     def activation_quantizers(self) -> list[ActivationQuantizer]:
         return [m for m in self.module.modules() if isinstance(m, ActivationQuantizer)]
 
-    def weight_quantizers(self) -> dict[str, WeightQuantizer]:
-        return {n: m for n, m in self.module.named_modules() if isinstance(m, WeightQuantizer)}
-
     def quantized_weights(self) -> list[tuple[WeightQuantizer, Tensor]]:
         """Every weight quantiser with its weight."""
         layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]

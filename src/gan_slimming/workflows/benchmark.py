@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from gan_slimming.export.benchmark_jobs import (
 )
 from gan_slimming.export.placement import is_exported
 from gan_slimming.runtime.latency import Latency, measure
-from gan_slimming.runtime.sessions import RUNTIMES, require
+from gan_slimming.runtime.sessions import RUNTIMES, available_cpus, require
 from gan_slimming.serialization.provenance import environment
 
 TABLE_WIDTH = 110
@@ -70,7 +69,7 @@ def benchmark(
         UserError: unknown runtimes or precisions, a model that cannot be loaded, no work.
     """
     _check(runtimes, precisions, rounds)
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or available_cpus()
     origin = Origin(
         str(weights) if weights else None, factory, dict(arguments) if arguments else None
     )

@@ -1,5 +1,6 @@
 """Opening exported files: one clear line for every mistake."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,12 @@ def test_a_file_that_is_no_model(runtime: str, suffix: str, tmp_path: Path) -> N
 
 def test_both_runtimes_are_offered() -> None:
     assert runtimes.RUNTIMES == ("onnxruntime", "openvino")
+
+
+def test_cpus_are_counted_where_the_system_knows_no_affinity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert 1 <= runtimes.available_cpus() <= (os.cpu_count() or 1)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert runtimes.available_cpus() == 6
