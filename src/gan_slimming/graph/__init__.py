@@ -1,1 +1,1 @@
-"""Graphs of generators by torch.export: what pruning and export share."""
+"""torch.export graphs of generators, shared by pruning and export."""

@@ -1,4 +1,4 @@
-"""Small tools of the walk over a torch.export graph: what a node is, and which slots are joined."""
+"""Helpers for torch.export graphs: the properties of a node, and union-find over slots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Slots = np.ndarray
 
 
 class Forest:
-    """Union-find over slots."""
+    """A union-find forest over integer slots."""
 
     def __init__(self) -> None:
         self.parent: list[int] = []
@@ -27,7 +27,7 @@ class Forest:
         return slot
 
     def join(self, left: Slots, right: Slots) -> None:
-        """Tie slot by slot; both of the same shape."""
+        """Join two arrays of the same shape, slot by slot."""
         if left.size == 0:
             return
         pairs = np.unique(np.stack([left.ravel(), right.ravel()]), axis=1)
@@ -36,14 +36,14 @@ class Forest:
             self.parent[high] = low
 
     def roots(self, slots: Slots) -> Slots:
-        """The representative of every slot, in the same shape."""
+        """Return the representative of every slot, in the same shape."""
         unique, places = np.unique(slots, return_inverse=True)
         found = np.array([self.find(slot) for slot in unique.tolist()], dtype=np.int64)
         return found[places].reshape(slots.shape)
 
 
 def operator_name(node: fx.Node) -> str:
-    """'conv2d' for aten.conv2d.default, 'getitem' for Python's."""
+    """Return the operator's name: 'conv2d' for aten.conv2d.default, 'getitem' for Python's."""
     name = str(node.target)
     return name.split(".")[1] if "." in name else getattr(node.target, "__name__", name)
 
@@ -54,13 +54,13 @@ def value_of(node: object) -> Tensor:
 
 
 def module_path(node: fx.Node) -> str:
-    """Qualified name of the innermost module that the call stands in ('' for the root)."""
+    """Return the qualified name of the innermost module around a call ('' for the root)."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     return stack[-1][0].partition("@")[0] if stack else ""
 
 
 def arguments_of(node: fx.Node) -> dict[str, Any]:
-    """Every argument of a call by its name in the operator's schema, defaults included."""
+    """Return every argument of a call by its name in the schema, defaults included."""
     schema: Any = getattr(node.target, "_schema", None)
     if schema is None:  # Python's own, such as getitem
         return dict(zip(("self", "index"), node.args, strict=False))
@@ -72,7 +72,7 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
 
 
 def sharing_memory(target: fx.Node, views: frozenset[str]) -> set[fx.Node]:
-    """Calls whose result shares the memory of this one's: in place, or by one of these views."""
+    """Return the calls that share memory with `target`: in place, or through one of `views`."""
 
     def passes_on(node: fx.Node) -> bool:
         name = operator_name(node)

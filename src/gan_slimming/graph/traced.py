@@ -1,6 +1,6 @@
-"""A module's graph by torch.export, with its modules and tensors by their own names.
+"""The torch.export graph of a module, with its modules and tensors by name.
 
-A module or a tensor that stands in several places goes by the first of its names.
+A module or tensor that is used in several places goes by the first of its names.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ GATEABLE: tuple[type[nn.Module], ...] = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
 )
-"""Layers that a gate can stand on as a whole. Exact types: a subclass may compute something else,
-and has its gates on its parameters, as any other module with parameters of its own has."""
+"""Layer types that can carry one gate for the whole layer. Only exact types count, because a
+subclass may compute something else. Subclasses have gates on their parameters, like other
+modules."""
 WHOLE = (nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer, nn.RNNBase)
-"""Modules of torch that depend on their number of channels in ways that cannot be followed."""
+"""Modules of torch whose channels all stay, because they cannot be followed inside."""
 OPERATOR = "operator:"
 """Prefix of a --protect pattern that names an operator instead of a module."""
 
 
 class TracedModule:
-    """What is known of a module before its channels are followed.
+    """A traced module: its graph, its tensors and its module paths.
 
     Attributes:
-        tensors: placeholder -> parameter or buffer; `state` has them all, under all their names.
-        constants: placeholders of tensors that the forward itself makes.
-        saved: parameters and buffers that a state_dict holds.
-        paths: every path of every module -> its first one.
+        tensors: placeholder -> name of its parameter or buffer; `state` has every tensor by all
+            names.
+        constants: placeholders of tensors that the forward itself creates.
+        saved: names of the parameters and buffers in the state_dict.
+        paths: every path of every module -> the first path of the same module.
         owners: path -> ids of the module's own parameters.
-        strangers: layers whose parameters someone else reads, who would not see a gate on them.
+        strangers: layers whose parameters are also read elsewhere, past any gate on the layer.
     """
 
     def __init__(self, module: nn.Module, example: tuple[Any, ...], protect: Sequence[str]):
@@ -52,11 +54,11 @@ class TracedModule:
         self._find_strangers()
 
     def path(self, node: fx.Node) -> str:
-        """The first path of the module that a call stands in; a shared one has several."""
+        """Return the first path of the module around a call; a shared module has several."""
         return self.paths.get(module_path(node), module_path(node))
 
     def protected(self, name: str, path: str) -> bool:
-        """Whether a pattern names this operator, this module or one that it stands in."""
+        """Return whether a pattern names this operator, this module or a module around it."""
         parts = path.split(".")
         above = [".".join(parts[: depth + 1]) for depth in range(len(parts))] if path else [""]
         return any(
@@ -67,7 +69,7 @@ class TracedModule:
         )
 
     def kept_whole(self, path: str) -> str:
-        """The type of the module around a call that is kept whole, '' for none."""
+        """Return the type name of the enclosing module that is kept whole, '' for none."""
         parts = path.split(".") if path else []
         for depth in range(len(parts)):
             layer = self.module.get_submodule(".".join(parts[: depth + 1]))
@@ -91,7 +93,7 @@ class TracedModule:
         return self.state[self.tensors[node.name]] if node.name in self.tensors else None
 
     def _find_strangers(self) -> None:
-        """Layers whose parameters someone else reads, who would not see a gate on the layer."""
+        """Find the layers whose parameters are also read elsewhere, past any gate on the layer."""
         self.owners = {
             path: {id(p) for p in self.module.get_submodule(path)._parameters.values()}
             for path in sorted(set(self.paths.values()))
@@ -109,7 +111,7 @@ class TracedModule:
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.ExportedProgram:
     try:
         return torch.export.export(module, example, strict=False)
-    except Exception as error:  # torch.export raises many kinds; each means the same to a user
+    except Exception as error:  # torch.export raises many types; to a user all mean the same
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"the generator's graph cannot be traced (torch.export: {first})"
@@ -117,7 +119,7 @@ def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.Expor
 
 
 def _first_paths(module: nn.Module) -> dict[str, str]:
-    """Every path of every module -> the first path of the same object."""
+    """Map every path of every module to the first path of the same module."""
     first: dict[int, str] = {}
     found = {}
     for path, child in module.named_modules(remove_duplicate=False):

@@ -1,4 +1,4 @@
-"""Generators and discriminators, and the reading of published weights into them."""
+"""Generators and discriminators, and loaders of their published weights."""
 
 from gan_slimming.models.cartoongan import CartoonGenerator
 from gan_slimming.models.checkpoints import load_checked, read_state_dict

@@ -23,7 +23,7 @@ _FIELDS = {"weights": "weight", "scale": "weight", "offset": "bias"}
 def _convolution(
     incoming: int, outgoing: int, kernel: int = 3, stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
-    """Without a bias, as all of this network's."""
+    """Return a convolution without bias, as everywhere in this network."""
     return nn.Conv2d(incoming, outgoing, kernel, stride, padding, bias=False)
 
 
@@ -32,7 +32,7 @@ def _norm(channels: int) -> nn.InstanceNorm2d:
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), padded by reflection."""
+    """A residual block x + norm(conv(relu(norm(conv(x))))), padded by reflection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,20 +42,20 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         inner = self.relu(self.bn1(self.c1(self.pad(features))))
         return features + self.bn2(self.c2(self.pad(inner)))
 
 
 class AdaptiveStyleGenerator(nn.Module):
-    """Photo to painting: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """A generator from photo to painting, both (batch, 3, height, width), RGB in [-1, 1].
 
-    Height and width are multiples of 16, at least 32. Layers carry the names of the published
+    Height and width are multiples of 16, at least 32. Layers have the names of the published
     network's variables; a block of the decoder is decoder.g_rN with c1, bn1, c2, bn2 inside.
 
     Args:
         width: channels of the first two convolutions; the blocks have 8 * width.
-        blocks: residual blocks.
+        blocks: number of residual blocks.
     """
 
     contract = InputContract(multiple_of=16, min_size=32)
@@ -87,15 +87,16 @@ class AdaptiveStyleGenerator(nn.Module):
         initialise(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width) in [-1, 1] to the same: 2 * sigmoid(x) - 1 = tanh(x / 2)."""
+        """Map (batch, 3, height, width) to [-1, 1], by 2 * sigmoid(x) - 1 = tanh(x / 2)."""
         return torch.tanh(self.decoder(self.encoder(images)) / 2)
 
 
 def from_published(state: StateDict) -> StateDict:
-    """A state dict named by the published network's TensorFlow variables, or by us, to ours.
+    """Rename a state dict from the published TensorFlow variables to our names.
 
     'encoder/g_e1_c/Conv/weights', of shape (height, width, incoming, outgoing), becomes
-    encoder.g_e1_c.weight, and 'decoder/g_r1_bn1/offset' decoder.g_r1.bn1.bias.
+    encoder.g_e1_c.weight, and 'decoder/g_r1_bn1/offset' becomes decoder.g_r1.bn1.bias. Our own
+    names stay.
     """
     renamed: StateDict = {}
     for name, tensor in state.items():
@@ -110,7 +111,7 @@ def from_published(state: StateDict) -> StateDict:
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width and number of blocks of a state dict with our names, as far as they can be read."""
+    """Infer width and number of blocks from a state dict with our names, where possible."""
     blocks = {name.split(".")[1] for name in state if name.startswith("decoder.g_r")}
     return known(width=size(state, "encoder.g_e1_c.weight"), blocks=len(blocks) or None)
 

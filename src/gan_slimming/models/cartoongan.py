@@ -1,4 +1,4 @@
-"""The generator of CartoonGAN (Chen, Lai, Liu, CVPR 2018), as its released weights need it."""
+"""The generator of CartoonGAN (Chen, Lai, Liu, CVPR 2018), in the form of its released weights."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gan_slimming.models.entry import Entry
 CONTRACT = InputContract(colour_order="BGR", multiple_of=4, min_size=8)
 
 _FIRST_BLOCK = 4
-"""The released weights number their layers through: the first residual block is conv04, in04."""
+"""Number of the first residual block in the released weights, which number all layers."""
 _RELEASED_BLOCKS = 8
 _BLOCK_KEY = re.compile(r"(conv|in)(\d\d)_([12])\.(.+)")
 
 
 def _norm(channels: int) -> nn.InstanceNorm2d:
-    """Instance normalisation with the biased variance; 1e-9 is the released network's epsilon."""
+    """Return an instance normalisation with the biased variance and the released epsilon, 1e-9."""
     return nn.InstanceNorm2d(channels, eps=1e-9, affine=True, track_running_stats=False)
 
 
 class ResidualBlock(nn.Module):
-    """x + branch(x); the branch is (pad, conv, norm, relu, pad, conv, norm) and keeps the shape."""
+    """A residual block x + branch(x): (pad, conv, norm, relu, pad, conv, norm)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,20 +44,20 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         return features + self.branch(features)
 
 
 class CartoonGenerator(nn.Sequential):
-    """Photo to cartoon: (batch, 3, height, width), BGR in [-1, 1], to the same shape and range.
+    """A generator from photo to cartoon, both (batch, 3, height, width), BGR in [-1, 1].
 
-    Height and width are multiples of 4, at least 8; other sizes come out rounded up to the next
-    multiple of 4. Layers carry the released names (conv01_1, in01_1, ...), except that block n
-    of the trunk is blocks.n; from_released() translates.
+    Height and width are multiples of 4, at least 8; other sizes are rounded up to the next multiple
+    of 4. Layers have the released names (conv01_1, in01_1, ...), but block n of the trunk is
+    blocks.n; from_released() translates.
 
     Args:
         width: channels at full resolution; the trunk has 4 * width.
-        blocks: residual blocks of the trunk.
+        blocks: number of residual blocks of the trunk.
     """
 
     contract = CONTRACT
@@ -98,10 +98,10 @@ class CartoonGenerator(nn.Sequential):
 
 
 def from_released(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict with the released names, or with ours, to ours.
+    """Rename a state dict from the released names to ours; our own names stay.
 
-    convNN_k and inNN_k of blocks 04 to 11 become blocks.(NN - 4).branch; a norm's scale and
-    shift, of shape (C,) or (1, C, 1, 1) among the copies in circulation, its weight and bias (C,).
+    convNN_k and inNN_k of blocks 04 to 11 become blocks.(NN - 4).branch. A norm's scale and shift,
+    of shape (C,) or in some copies (1, C, 1, 1), become its weight and bias (C,).
     """
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
@@ -119,7 +119,7 @@ def from_released(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def infer_arguments(state: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Width and number of blocks of a state dict with our names, as far as they can be read."""
+    """Infer width and number of blocks from a state dict with our names, where possible."""
     arguments: dict[str, Any] = {}
     first = state.get("conv01_1.weight")
     if first is not None and first.ndim == 4:

@@ -1,4 +1,4 @@
-"""Networks by name: those that come with the package, and any 'package.module:factory'."""
+"""Networks by name: those of this package, and any 'package.module:factory'."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gan_slimming.models.entry import Entry, StateDict
 
 
 def text_of(name: str, arguments: Mapping[str, Any]) -> str:
-    """A network in words: name(width=64, blocks=9)."""
+    """Return a network as text: name(width=64, blocks=9)."""
     return f"{name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
 
 
@@ -28,17 +28,17 @@ class Catalogue:
     """All networks of one kind."""
 
     kind: str
-    """'generator' or 'discriminator', for the texts of errors."""
+    """'generator' or 'discriminator', for error texts."""
     entries: Mapping[str, Entry]
     wrappers: tuple[str, ...]
-    """Keys under which training scripts put this kind's weights."""
+    """Keys under which training scripts store weights of this kind."""
 
     def names(self) -> list[str]:
-        """The registered names, in alphabetical order."""
+        """Return the registered names, in alphabetical order."""
         return sorted(self.entries)
 
     def entry(self, name: str) -> Entry:
-        """The entry of a registered name."""
+        """Return the entry of a registered name, or raise a UserError."""
         if name not in self.entries:
             raise UserError(
                 f"no {self.kind} is called {name!r}; take one of {', '.join(self.names())}, "
@@ -47,7 +47,7 @@ class Catalogue:
         return self.entries[name]
 
     def build(self, name: str, arguments: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-        """The module, and the arguments that it was built with: of a registered one, all.
+        """Build a network; return it with its arguments, all of them for a registered name.
 
         Raises:
             UserError: an unknown name or argument, or a factory that fails.
@@ -66,7 +66,7 @@ class Catalogue:
     def read(
         self, name: str, weights: str | Path, arguments: dict[str, Any]
     ) -> tuple[StateDict, dict[str, Any]]:
-        """The state dict of a weights file under the module's names, and arguments that fit it.
+        """Return the state dict of a weights file in the module's names, and matching arguments.
 
         Raises:
             UserError: an unknown name, or a file that read_state_dict refuses.
@@ -79,7 +79,7 @@ class Catalogue:
         return state, entry.infer(state) | entry.fixed | arguments
 
     def _call(self, name: str, arguments: dict[str, Any]) -> nn.Module:
-        """The module that the user's own 'package.module:factory' returns for the arguments."""
+        """Return the module that the user's own 'package.module:factory' builds."""
         place, _, attribute = name.partition(":")
         if not place or not attribute:
             raise UserError(
@@ -95,7 +95,7 @@ class Catalogue:
                 module = factory(**arguments)
             except UserError:
                 raise
-            except Exception as error:  # whatever the user's code raises is theirs to mend
+            except Exception as error:  # the user's code may raise anything
                 raise UserError(
                     f"{self.kind} {name} failed with {type(error).__name__}: {one_line(error)}"
                 ) from error
@@ -107,7 +107,7 @@ class Catalogue:
 
 
 def _resolve(name: str, entry: Entry, arguments: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a registered factory: given, fixed by the name, or its defaults."""
+    """Return all arguments of a registered factory: given, fixed by the name, or its defaults."""
     parameters = inspect.signature(entry.factory).parameters
     if unknown := sorted(set(arguments) - set(parameters)):
         raise UserError(

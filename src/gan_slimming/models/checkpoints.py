@@ -1,4 +1,4 @@
-"""Reading the weights that other people published, without running anything that is in them."""
+"""Loading of published weights, without running any code in the files."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ GENERATOR_WRAPPERS = (
     *("netG", "generator", "g_ema", "avg_gen_state_dict", "gen_state_dict"),
     *_SHARED_WRAPPERS,
 )
-"""Keys under which training scripts put the generator's weights; the most specific one first."""
+"""Keys under which training scripts store the generator's weights; the most specific one first."""
 DISCRIMINATOR_WRAPPERS = ("netD", "discriminator", "dis_state_dict", *_SHARED_WRAPPERS)
-"""The same for the discriminator's."""
+"""Likewise for the discriminator's."""
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 _NAMED = 3
-"""So many tensors of each kind of misfit are named."""
+"""Number of tensors named for each kind of misfit."""
 
 
 def read_state_dict(
     path: str | Path, wrappers: tuple[str, ...] = GENERATOR_WRAPPERS
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors file, or of a PyTorch checkpoint under any other ending.
+    """Return the tensors of a .safetensors file, or else of a PyTorch checkpoint.
 
-    A checkpoint is read with weights_only=True: code in it is refused, not run. The usual
-    wrappers ('state_dict', 'netG', ...) and the prefix 'module.' of nn.DataParallel are taken
-    off. Tensors stay in the precision of the file.
+    A checkpoint, of any other suffix, is read with weights_only=True: code in it is refused, not
+    run. The usual wrappers ('state_dict', 'netG', ...) and the prefix 'module.' of nn.DataParallel
+    are removed. Tensors keep the precision of the file.
 
     Raises:
         UserError: the file is missing, damaged, of another kind, holds code or no tensors.
@@ -68,20 +68,20 @@ def load_checked(
 ) -> None:
     """Copy state into module, in place and in the module's precision, if every tensor fits.
 
-    Running statistics, which old versions of InstanceNorm2d saved and never used, are dropped
-    where the module is an InstanceNorm2d without them. Old versions of BatchNorm2d did not count
-    batches; the module then keeps its own count.
+    Old versions of InstanceNorm2d saved running statistics without using them. These are dropped
+    where the module has none. Old versions of BatchNorm2d did not count batches; the module then
+    keeps its own count.
 
     Args:
-        module: receives the weights.
-        state: name to tensor.
-        expected: what the module is, for the error; its class if not given.
-        source: where the weights came from, for the error.
+        module: the module that receives the weights.
+        state: name -> tensor.
+        expected: description of the module, for the error; its class by default.
+        source: origin of the weights, for the error.
         kind: 'generator' or 'discriminator', for the error.
 
     Raises:
-        UserError: a tensor is missing, unexpected, of another shape, not floating point where
-            the module's is, or not finite. The module is unchanged then.
+        UserError: a tensor is missing, unexpected, of another shape, not floating point where the
+            module's is, or not finite. The module is then unchanged.
     """
     unused = {
         f"{name}.{field}"
@@ -102,7 +102,7 @@ def load_checked(
 
 
 def _load_torch(path: Path) -> Any:
-    """What torch.save wrote, or a UserError that says what the file is instead."""
+    """Return the content of a PyTorch checkpoint, or raise a UserError that says what it is."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused just below
@@ -128,9 +128,9 @@ def _load_torch(path: Path) -> Any:
 
 
 def _unwrap(content: Any, path: Path, wrappers: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """The innermost name-to-tensor mapping of a checkpoint; entries that are no tensors go.
+    """Return the innermost name-to-tensor mapping of a checkpoint, without other entries.
 
-    A wrapper goes before tensors beside it, such as the noise of a training script's samples.
+    A wrapper goes before tensors beside it, such as the noise for a training script's samples.
     """
     while isinstance(content, Mapping):
         wrapper = next((key for key in wrappers if isinstance(content.get(key), Mapping)), None)
@@ -154,14 +154,14 @@ def _unwrap(content: Any, path: Path, wrappers: tuple[str, ...]) -> dict[str, to
 
 
 def _strip_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without the 'module.' that nn.DataParallel puts before every name, once for each wrap."""
+    """Remove the 'module.' that nn.DataParallel puts before every name, once for each wrap."""
     while all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state
 
 
 def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
-    """One phrase for each way in which the given tensors are not the wanted ones; empty if none."""
+    """Return one phrase for each kind of misfit between given and wanted tensors."""
     wrong = {
         "missing": [name for name in wanted if name not in given],
         "unexpected": [name for name in given if name not in wanted],

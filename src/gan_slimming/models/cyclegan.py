@@ -19,7 +19,7 @@ _BLOCK_KEY = re.compile(r"(model\.\d+)\.conv_block\.(\d+)\.(.+)")
 
 
 class ResnetBlock(nn.Module):
-    """x + conv_block(x); the branch is (pad, conv, norm, relu, pad, conv, norm)."""
+    """A residual block x + conv_block(x): (pad, conv, norm, relu, pad, conv, norm)."""
 
     def __init__(self, channels: int, affine: bool) -> None:
         super().__init__()
@@ -34,21 +34,21 @@ class ResnetBlock(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         return features + self.conv_block(features)
 
 
 class ResnetGenerator(nn.Module):
-    """Image to image: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """An image-to-image generator, both (batch, 3, height, width), RGB in [-1, 1].
 
-    Height and width are multiples of 4, at least 8. Children of `model` stand at the official
-    implementation's positions, so that its checkpoints fit by name: 0 to 9 the encoder, from 10
-    the blocks, then two transposed convolutions, and the output convolution.
+    Height and width are multiples of 4, at least 8. Children of `model` have the official
+    implementation's positions, so that its checkpoints fit by name. 0 to 9 are the encoder and the
+    blocks start at 10; two transposed convolutions and the output convolution follow.
 
     Args:
         width: channels at full resolution; the blocks have 4 * width.
-        blocks: residual blocks; the paper has 9 for images of 256 pixels, 6 for 128.
-        affine: gives the norms a scale and a shift; the official networks have none.
+        blocks: number of residual blocks; the paper has 9 for images of 256 pixels, 6 for 128.
+        affine: whether norms have a scale and a shift; the official networks have none.
     """
 
     contract = CONTRACT
@@ -75,15 +75,15 @@ class ResnetGenerator(nn.Module):
         initialise(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width) in [-1, 1] to the same."""
+        """Map (batch, 3, height, width) in [-1, 1] to the same."""
         return self.model(images)
 
 
 def from_official(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict of the official implementation, trained with or without dropout, to ours.
+    """Rename a state dict of the official implementation, with or without dropout, to ours.
 
-    Dropout, which stood at place 4 of a block, moved all behind it by one: the second
-    convolution, the only tensor of four dimensions there, is then conv_block.6 and not .5.
+    Dropout, at position 4 of a block, moves all later layers by one. The second convolution, the
+    only tensor of four dimensions there, is then conv_block.6 and not .5.
     """
     dropout = any(
         re.fullmatch(r"model\.\d+\.conv_block\.6\.weight", name) and tensor.ndim == 4
@@ -100,7 +100,7 @@ def from_official(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def infer_arguments(state: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Width, number of blocks and affine norms of a state dict, as far as they can be read."""
+    """Infer width, number of blocks and affine norms from a state dict, where possible."""
     arguments: dict[str, Any] = {}
     first = state.get("model.1.weight")
     if first is not None and first.ndim == 4:

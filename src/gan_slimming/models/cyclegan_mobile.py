@@ -30,14 +30,15 @@ class SeparableConvolution(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, incoming, height, width) to (batch, outgoing, height - 2, width - 2)."""
+        """Map (batch, incoming, height, width) to (batch, outgoing, height - 2, width - 2)."""
         return self.conv(features)
 
 
 class MobileResnetBlock(nn.Module):
-    """x + conv_block(x), with two separable convolutions; `inner` channels between them.
+    """A residual block x + conv_block(x) of two separable convolutions.
 
-    Upstream has a dropout at place 4, always, of probability 0 in what it publishes.
+    There are `inner` channels between them. Upstream always has a dropout at position 4, of
+    probability 0 in the published networks.
     """
 
     def __init__(self, channels: int, inner: int, affine: bool) -> None:
@@ -54,22 +55,22 @@ class MobileResnetBlock(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         return features + self.conv_block(features)
 
 
 class MobileResnetGenerator(nn.Module):
-    """Image to image: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """An image-to-image generator, both (batch, 3, height, width), RGB in [-1, 1].
 
     Height and width are multiples of 4, at least 8. The layout, and the positions in `model`, are
     those of the ResNet generator; only the blocks' convolutions are separable.
 
     Args:
         width: channels at full resolution; the blocks have 4 * width.
-        blocks: residual blocks.
-        affine: gives the norms a scale and a shift; the published networks have none.
-        channels: where widths are not uniform, all of them in the order of the layers: the three
-            convolutions of the encoder, inside each block, the two transposed convolutions.
+        blocks: number of residual blocks.
+        affine: whether norms have a scale and a shift; the published networks have none.
+        channels: all widths in the order of the layers, if not uniform: the three convolutions of
+            the encoder, inside each block, the two transposed convolutions.
     """
 
     contract = InputContract(multiple_of=4, min_size=8)
@@ -109,17 +110,17 @@ class MobileResnetGenerator(nn.Module):
         initialise(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width) in [-1, 1] to the same."""
+        """Map (batch, 3, height, width) in [-1, 1] to the same."""
         return self.model(images)
 
 
 def uniform(width: int, blocks: int) -> list[int]:
-    """`channels` of a network in which each resolution has one width."""
+    """Return `channels` of a network with one width per resolution."""
     return [width, 2 * width, *[4 * width] * (blocks + 1), 2 * width, width]
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Blocks, affine norms and every width of a state dict; nothing where one is unreadable."""
+    """Infer blocks, affine norms and every width from a state dict; {} if one is unreadable."""
     places = sorted(int(match[1]) for name in state if (match := _BLOCK.fullmatch(name)))
     blocks = len(places)
     if not blocks or places != list(range(_FIRST_BLOCK, _FIRST_BLOCK + blocks)):
@@ -131,7 +132,7 @@ def infer_arguments(state: StateDict) -> dict[str, Any]:
     tensors = [state.get(name) for name in names]
     if any(tensor is None or tensor.ndim != 4 for tensor in tensors):
         return {}
-    axes = [0] * (blocks + 3) + [1, 1]  # a transposed convolution's outputs stand on axis 1
+    axes = [0] * (blocks + 3) + [1, 1]  # a transposed convolution's outputs are on axis 1
     widths = [int(t.shape[axis]) for t, axis in zip(tensors, axes, strict=True) if t is not None]
     arguments = {"width": widths[0], "blocks": blocks, "affine": "model.2.weight" in state}
     if widths != uniform(widths[0], blocks):

@@ -1,4 +1,4 @@
-"""The generator of DCGAN (Radford, Metz, Chintala, ICLR 2016), as PyTorch's examples have it."""
+"""The generator of DCGAN (Radford, Metz, Chintala, ICLR 2016), as in PyTorch's examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gan_slimming.models.initialisation import initialise
 
 
 class DcganGenerator(nn.Module):
-    """Noise to image: (batch, latent) to (batch, 3, 64, 64), RGB in [-1, 1].
+    """A generator from noise (batch, latent) to images (batch, 3, 64, 64), RGB in [-1, 1].
 
     Args:
         width: channels of the last hidden layer, at 32x32; the first, at 4x4, has 8 * width.
@@ -40,12 +40,12 @@ class DcganGenerator(nn.Module):
         initialise(self)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """(batch, latent), upstream (batch, latent, 1, 1), to (batch, 3, 64, 64) in [-1, 1]."""
+        """Map (batch, latent), upstream (batch, latent, 1, 1), to (batch, 3, 64, 64) in [-1, 1]."""
         return self.main(latents.reshape(latents.shape[0], -1, 1, 1))
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width and latent size of a state dict, as far as they can be read."""
+    """Infer width and latent size from a state dict, where possible."""
     return known(width=size(state, "main.12.weight"), latent=size(state, "main.0.weight"))
 
 

@@ -1,4 +1,4 @@
-"""Discriminators by name: those that come with the package, and any 'package.module:factory'."""
+"""Discriminators by name: those of this package, and any 'package.module:factory'."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ _DISCRIMINATORS = Catalogue(
 
 
 def registered_discriminators() -> list[str]:
-    """The names that build_discriminator and load_discriminator know, in alphabetical order."""
+    """Return the names for build_ and load_discriminator, in alphabetical order."""
     return _DISCRIMINATORS.names()
 
 
 def describe_discriminator(name: str) -> str:
-    """One line on a registered discriminator."""
+    """Return one line on a registered discriminator."""
     return _DISCRIMINATORS.entry(name).description
 
 
 def build_discriminator(name: str, **arguments: Any) -> nn.Module:
-    """A discriminator with fresh weights: (batch, 3, height, width), RGB in [-1, 1], to scores.
+    """Build a discriminator with fresh weights.
+
+    It maps (batch, 3, height, width), RGB in [-1, 1], to scores.
 
     Args:
         name: a registered name, or 'package.module:factory', imported as for build_generator.
-        arguments: of the factory, such as width=32.
+        arguments: arguments of the factory, such as width=32.
 
     Raises:
         UserError: an unknown name or argument, or a factory that fails.
@@ -42,17 +44,17 @@ def build_discriminator(name: str, **arguments: Any) -> nn.Module:
 
 
 def load_discriminator(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
-    """A discriminator in float32 and training mode, to go on from where the dense GAN stopped.
+    """Load a discriminator in float32 and training mode, to continue the dense GAN's training.
 
     Args:
         name: as for build_discriminator.
         weights: a .pth or .safetensors file; None keeps the fresh weights. For registered names,
-            arguments that are not given are read off it.
-        arguments: of the factory.
+            missing arguments are inferred from it.
+        arguments: arguments of the factory.
 
     Raises:
         UserError: as build_discriminator and read_state_dict; the weights do not fit, or are of a
-            conditional discriminator, which sees two images at once.
+            conditional discriminator, which takes two images at once.
     """
     if weights is None:
         return build_discriminator(name, **arguments).float()

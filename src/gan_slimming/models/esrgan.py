@@ -17,13 +17,13 @@ _CONVOLUTIONS = 5
 
 _SECOND = {"trunk_conv": "conv_body", "upconv1": "conv_up1", "upconv2": "conv_up2"}
 _SECOND |= {"HRconv": "conv_hr"}
-"""Names of the authors' own code, for ours, which are those of their later library."""
+"""Names in the authors' own code -> ours, which are those of their later library."""
 _FIRST = {"0": "conv_first", "3": "conv_up1", "6": "conv_up2", "8": "conv_hr", "10": "conv_last"}
-"""Positions in `model` of their first release."""
+"""Positions in `model` of their first release -> our names."""
 
 
 class DenseBlock(nn.Module):
-    """x + 0.2 * branch(x); each of five convolutions reads x and all outputs before it."""
+    """A dense block x + 0.2 * branch(x): five convolutions, each of x and all earlier outputs."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class DenseBlock(nn.Module):
         self.lrelu = nn.LeakyReLU(0.2)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         found = [features]
         for place in range(1, _CONVOLUTIONS):
             layer = self.get_submodule(f"conv{place}")
@@ -44,7 +44,7 @@ class DenseBlock(nn.Module):
 
 
 class ResidualInResidual(nn.Module):
-    """x + 0.2 * (three dense blocks)(x)."""
+    """A residual block x + 0.2 * branch(x), whose branch is three dense blocks."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -53,18 +53,18 @@ class ResidualInResidual(nn.Module):
         self.rdb3 = DenseBlock(channels, growth)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         return features + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(features)))
 
 
 class EsrganGenerator(nn.Module):
-    """Small image to large: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
+    """A fourfold upscaling generator: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
 
-    The output is not bounded: what lies outside [0, 1] is clipped when an image is written.
+    The output is not bounded; values outside [0, 1] are clipped when an image is written.
 
     Args:
         width: channels of the trunk.
-        blocks: residual-in-residual blocks.
+        blocks: number of residual-in-residual blocks.
         growth: channels that each convolution of a dense block adds.
     """
 
@@ -92,7 +92,7 @@ class EsrganGenerator(nn.Module):
                 nn.init.zeros_(module.get_parameter("bias"))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, h, w) in [0, 1] to (batch, 3, 4h, 4w), not clipped."""
+        """Map (batch, 3, h, w) in [0, 1] to (batch, 3, 4h, 4w), not clipped."""
         features = self.conv_first(images)
         features = features + self.conv_body(self.body(features))
         features = self.lrelu(self.conv_up1(self.up(features)))
@@ -101,9 +101,10 @@ class EsrganGenerator(nn.Module):
 
 
 def from_published(state: StateDict) -> StateDict:
-    """A state dict of any of the authors' three naming schemes to ours, the last of them.
+    """Rename a state dict from any of the authors' three naming schemes to ours, the last one.
 
-    model.1.sub.N.RDB1.conv1.0.weight, then RRDB_trunk.N.RDB1.conv1.weight, is body.N.rdb1.conv1.
+    model.1.sub.N.RDB1.conv1.0.weight and RRDB_trunk.N.RDB1.conv1.weight become
+    body.N.rdb1.conv1.weight.
     """
     block = re.compile(r"(?:model\.1\.sub|RRDB_trunk)\.(\d+)\.RDB(\d)\.(conv\d)(?:\.0)?\.(\w+)")
     behind = re.compile(r"model\.1\.sub\.\d+\.(weight|bias)")
@@ -124,7 +125,7 @@ def from_published(state: StateDict) -> StateDict:
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width, blocks and growth of a state dict with our names, as far as they can be read."""
+    """Infer width, blocks and growth from a state dict with our names, where possible."""
     return known(
         width=size(state, "conv_first.weight"),
         blocks=numbered(state, "body") or None,

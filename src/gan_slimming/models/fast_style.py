@@ -1,7 +1,7 @@
 """The fast neural style network (Johnson, Alahi, Fei-Fei, ECCV 2016), in its PyTorch form.
 
-Against the paper: instance normalisation (Ulyanov et al. 2016), padding by reflection, and nearest
-upsampling with a convolution in place of transposed convolutions.
+It differs from the paper by instance normalisation (Ulyanov et al. 2016) and padding by reflection.
+Nearest upsampling with a convolution replaces transposed convolutions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCKS = 5
 
 
 class PaddedConvolution(nn.Module):
-    """Optional doubling by repeating pixels, padding by reflection, convolution."""
+    """Optional doubling by repeated pixels, padding by reflection, and a convolution."""
 
     def __init__(
         self, incoming: int, outgoing: int, kernel: int, stride: int = 1, double: bool = False
@@ -30,14 +30,14 @@ class PaddedConvolution(nn.Module):
         self.conv2d = nn.Conv2d(incoming, outgoing, kernel, stride)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, incoming, height, width) to outgoing channels, the size kept but for stride."""
+        """Map (batch, incoming, h, w) to outgoing channels, with h and w doubled or strided."""
         if self.upsample is not None:
             features = self.upsample(features)
         return self.conv2d(self.reflection_pad(features))
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x)))))."""
+    """A residual block x + norm(conv(relu(norm(conv(x)))))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -48,16 +48,16 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         inner = self.relu(self.in1(self.conv1(features)))
         return features + self.in2(self.conv2(inner))
 
 
 class TransformerNet(nn.Module):
-    """Photo to painting: (batch, 3, height, width), RGB in [0, 255], to the same shape.
+    """A generator from photo to painting, both (batch, 3, height, width), RGB in [0, 255].
 
-    Height and width are multiples of 4, at least 8; other sizes come out rounded up. The output
-    is not bounded: what lies outside [0, 255] is clipped when an image is written.
+    Height and width are multiples of 4, at least 8; other sizes are rounded up. The output is not
+    bounded; values outside [0, 255] are clipped when an image is written.
 
     Args:
         width: channels at full resolution; the blocks have 4 * width.
@@ -86,7 +86,7 @@ class TransformerNet(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width), RGB in [0, 255], to the same, not clipped."""
+        """Map (batch, 3, height, width), RGB in [0, 255], to the same, not clipped."""
         features = self.relu(self.in1(self.conv1(images)))
         features = self.relu(self.in2(self.conv2(features)))
         features = self.relu(self.in3(self.conv3(features)))
@@ -98,7 +98,7 @@ class TransformerNet(nn.Module):
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width of a state dict, as far as it can be read."""
+    """Infer the width from a state dict, where possible."""
     return known(width=size(state, "conv1.conv2d.weight"))
 
 

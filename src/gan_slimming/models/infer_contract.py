@@ -1,4 +1,4 @@
-"""What a generator takes, found by trying it on inputs that have a shape and no values."""
+"""The input contract of a generator, inferred from trials on shapes without values."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor, nn
 from gan_slimming.config import InputContract
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Sides of images are tried in multiples of so many pixels."""
+"""Multiples, in pixels, to which sides of images are tried."""
 MIN_SIDE = 64
-"""Shortest side in pixels that is tried: reflection needs some to reflect."""
+"""Shortest side tried, in pixels, because reflection padding needs a minimum."""
 
 
 def infer_contract(module: nn.Module) -> InputContract:
-    """Channels, multiples of sides and scale of a generator that does not tell its contract.
+    """Infer channels, multiples of sides and scale of a generator without a declared contract.
 
-    A side counts as taken where the output's is a whole multiple of it: two convolutions of stride
-    2 and two transposed ones take 65 pixels, but give 68. Nothing is computed, and the module stays
-    as it is.
+    A side is accepted if the output's is a whole multiple of it. Two convolutions of stride 2 and
+    two transposed ones, for instance, run on 65 pixels but return 68. Nothing is computed, and the
+    module is unchanged.
 
     Returns:
-        The defaults where no image that is tried is taken, as by a generator of noise.
+        The defaults where no image is accepted, as by a generator of noise.
     """
     try:
         shell = copy.deepcopy(module).to("meta").eval()
-    except Exception:  # a module of any kind, which may refuse for any reason
+    except Exception:  # the user's module may refuse for any reason
         return InputContract()
     for channels in (3, 1):
         for step in STEPS:
@@ -38,19 +38,19 @@ def infer_contract(module: nn.Module) -> InputContract:
 
 
 def _sides(step: int) -> tuple[int, int]:
-    """Height and width: odd multiples of `step`, and so of no larger one of STEPS."""
+    """Return height and width: odd multiples of `step`, and so of no larger one of STEPS."""
     first = max(1, MIN_SIDE // step) | 1
     return first * step, (first + 2) * step
 
 
 @torch.no_grad()
 def _scale(shell: nn.Module, channels: int, height: int, width: int) -> int:
-    """How many times the sides of the image the output's are, 0 where that is no whole number."""
+    """Return the scale of the output's sides to the image's, 0 if it is not a whole number."""
     try:
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")
             made = shell(torch.zeros(1, channels, height, width))
-    except Exception:  # whatever a module of any kind raises, it does not take this
+    except Exception:  # any error means that the module refuses this image
         return 0
     if not isinstance(made, Tensor) or made.dim() != 4:
         return 0

@@ -1,4 +1,4 @@
-"""Fresh weights, as the papers draw them."""
+"""Initial weights, as in the papers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from torch import nn
 
 
 def initialise(network: nn.Module) -> None:
-    """Weights of DCGAN, pix2pix and CycleGAN (Zhu et al. 2017, section 4), in place.
+    """Draw weights as DCGAN, pix2pix and CycleGAN do (Zhu et al. 2017, section 4), in place.
 
-    Convolutions from N(0, 0.02), scales of batch normalisations from N(1, 0.02), biases 0.
+    Convolutions are from N(0, 0.02), scales of batch normalisations from N(1, 0.02), where 0.02 is
+    the standard deviation. Biases are 0.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

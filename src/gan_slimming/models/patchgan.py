@@ -16,18 +16,18 @@ NORMS = ("instance", "batch")
 
 
 class PatchDiscriminator(nn.Module):
-    """A realness score, unbounded, for every overlapping patch of an image.
+    """A discriminator with one unbounded realness score for every overlapping patch.
 
-    (batch, channels, height, width) in [-1, 1] to (batch, 1, h, w). With 3 layers a score sees
-    70 x 70 pixels and 256 x 256 pixels give 30 x 30 scores. Children of `model` stand at the
+    It maps (batch, channels, height, width) in [-1, 1] to (batch, 1, h, w). With 3 layers a score
+    sees 70 x 70 pixels, and 256 x 256 pixels give 30 x 30 scores. Children of `model` have the
     official implementation's positions.
 
     Args:
         width: channels of the first layer; they double with each layer, up to 8 * width.
-        layers: convolutions of stride 2.
+        layers: number of convolutions of stride 2.
         channels: channels of the image.
-        norm: 'instance' (without scale and shift), or 'batch' (convolutions in front of a norm
-            then have no bias).
+        norm: 'instance' (without scale and shift), or 'batch' (convolutions before a norm then have
+            no bias).
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class PatchDiscriminator(nn.Module):
         initialise(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) in [-1, 1] to scores (batch, 1, h, w)."""
+        """Map (batch, channels, height, width) in [-1, 1] to scores (batch, 1, h, w)."""
         return self.model(images)
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width, layers, channels and kind of norm of a state dict, as far as they can be read."""
+    """Infer width, layers, channels and kind of norm from a state dict, where possible."""
     width, channels = size(state, "model.0.weight"), size(state, "model.0.weight", 1)
     layers = sum(
         re.fullmatch(r"model\.\d+\.weight", name) is not None and tensor.ndim == 4

@@ -1,4 +1,4 @@
-"""Generators by name: those that come with the package, and any 'package.module:factory'."""
+"""Generators by name: those of this package, and any 'package.module:factory'."""
 
 from __future__ import annotations
 
@@ -42,43 +42,43 @@ _GENERATORS = Catalogue(
 )
 
 _ATTACHED_SPEC = "gan_slimming_spec"
-"""Attribute of a module that has a `spec` of its own, or that was not built here."""
+"""Attribute for the spec of a module that was not built here, or has another `spec`."""
 
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """All that is needed to build a generator again and to feed it; its `.spec` attribute."""
+    """The information to rebuild a generator and prepare its inputs; its `.spec` attribute."""
 
     name: str
-    """A registered name or 'package.module:factory'; build_generator takes it."""
+    """A registered name or 'package.module:factory', for build_generator."""
     arguments: dict[str, Any]
-    """Arguments of the factory, for registered names all of them."""
+    """Arguments of the factory; all of them for a registered name."""
     contract: InputContract = field(default_factory=InputContract)
-    """What the generator takes and gives."""
+    """The convention of the generator's inputs and outputs."""
 
     def __str__(self) -> str:
         return text_of(self.name, self.arguments)
 
 
 def registered() -> list[str]:
-    """The names that build_generator and load_generator know, in alphabetical order."""
+    """Return the names for build_generator and load_generator, in alphabetical order."""
     return _GENERATORS.names()
 
 
 def describe(name: str) -> str:
-    """One line on a registered generator."""
+    """Return one line on a registered generator."""
     return _GENERATORS.entry(name).description
 
 
 def build_generator(name: str, /, **arguments: Any) -> nn.Module:
-    """A generator with fresh weights and a `.spec`.
+    """Build a generator with fresh weights and a `.spec`.
 
     Args:
-        name: a registered name, or 'package.module:factory'. The latter is imported, also from
-            the current folder, and factory(**arguments) called; it returns any nn.Module, whose
-            attribute `contract`, an InputContract, says what it takes if not RGB in [-1, 1];
-            without one, multiples of sides and scale are found by trial.
-        arguments: of the factory, such as width=32.
+        name: a registered name, or 'package.module:factory'. The latter is imported, also from the
+            current folder, and factory(**arguments) may return any nn.Module. Its attribute
+            `contract`, an InputContract, describes inputs other than RGB in [-1, 1]. Without one,
+            multiples of sides and scale are inferred from trials.
+        arguments: arguments of the factory, such as width=32.
 
     Raises:
         UserError: an unknown name or argument, or a factory that fails.
@@ -90,7 +90,7 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
 
 
 def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
-    """The same of a spec that is known, so that nothing is tried.
+    """Build a generator from a known spec, without inferring a contract.
 
     Raises:
         UserError: as build_generator.
@@ -101,13 +101,13 @@ def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
 
 
 def load_generator(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
-    """A generator in eval mode and float32, with a `.spec`.
+    """Load a generator in eval mode and float32, with a `.spec`.
 
     Args:
         name: as for build_generator.
-        weights: a .pth or .safetensors file, of any floating-point precision; None keeps the
-            fresh weights. For registered names, arguments that are not given are read off it.
-        arguments: of the factory.
+        weights: a .pth or .safetensors file, of any floating-point precision; None keeps the fresh
+            weights. For registered names, missing arguments are inferred from it.
+        arguments: arguments of the factory.
 
     Raises:
         UserError: as build_generator and read_state_dict; the weights do not fit.
@@ -121,16 +121,16 @@ def load_generator(name: str, weights: str | Path | None = None, **arguments: An
 
 
 def attach_spec(module: nn.Module, spec: GeneratorSpec) -> None:
-    """Note down how a module is built: as its `.spec`, or out of sight where it has one itself."""
+    """Attach a spec to a module: as `.spec`, or under a private name if that is taken."""
     free = isinstance(getattr(module, "spec", spec), GeneratorSpec)
     # nn.Module types its attributes as tensors and modules.
     module.__dict__["spec" if free else _ATTACHED_SPEC] = spec
 
 
 def spec_of(module: nn.Module) -> GeneratorSpec:
-    """Return the module's `.spec`; for one that was not built here, its class and its contract.
+    """Return the module's `.spec`; for one that was not built here, its class and contract.
 
-    Nothing is run: `infer_spec` has to be called first for a module that tells no contract.
+    Nothing is run: call `infer_spec` first for a module that declares no contract.
     """
     built = getattr(module, "spec", None)
     if isinstance(built, GeneratorSpec):
@@ -143,12 +143,12 @@ def spec_of(module: nn.Module) -> GeneratorSpec:
 
 
 def infer_spec(module: nn.Module) -> GeneratorSpec:
-    """Return the module's spec; a contract that it does not tell is found by trying inputs, once.
+    """Return the module's spec; infer, once, a contract that the module does not declare.
 
-    What is found is attached to the module, where `spec_of` sees it.
+    The result is attached to the module, for `spec_of`.
 
     Raises:
-        UserError: it tells a contract that is no InputContract.
+        UserError: the module declares a contract that is no InputContract.
     """
     name = f"{type(module).__module__}:{type(module).__qualname__}"
     attached = isinstance(getattr(module, "spec", None), GeneratorSpec)
@@ -159,7 +159,7 @@ def infer_spec(module: nn.Module) -> GeneratorSpec:
 
 
 def _declared_contract(module: nn.Module, name: str) -> InputContract | None:
-    """Return the module's attribute `contract`; None where it has none, or something else."""
+    """Return the module's `contract`; None where that is missing, or a layer or method."""
     contract = getattr(module, "contract", None)
     if contract is None or callable(contract):  # a layer, or a method, of that name
         return None

@@ -1,7 +1,7 @@
 """SNGAN for 32x32 pixels (Miyato, Kataoka, Koyama, Yoshida, ICLR 2018, appendix B.4, table 4).
 
-Names are those of the usual PyTorch code, after the authors' Chainer code: l1, block2 to block4
-with b1, c1, b2, c2, c_sc, b5, c5.
+Names follow the usual PyTorch code, after the authors' Chainer code: l1, block2 to block4 with b1,
+c1, b2, c2, c_sc, b5, c5.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BOTTOM = 4
 
 
 class UpBlock(nn.Module):
-    """up(c_sc) beside norm, relu, up, conv, norm, relu, conv; doubles height and width."""
+    """A residual block to twice the size: c_sc(up(x)) + c2(relu(b2(c1(up(relu(b1(x)))))))."""
 
     def __init__(self, channels: int, upsampling: str) -> None:
         super().__init__()
@@ -35,19 +35,19 @@ class UpBlock(nn.Module):
             nn.init.xavier_uniform_(layer.weight, gain)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
+        """Map (batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
         inner = self.c1(self.up(self.relu(self.b1(features))))
         return self.c2(self.relu(self.b2(inner))) + self.c_sc(self.up(features))
 
 
 class SnganGenerator(nn.Module):
-    """Noise to image: (batch, latent) to (batch, 3, 32, 32), RGB in [-1, 1].
+    """A generator from noise (batch, latent) to images (batch, 3, 32, 32), RGB in [-1, 1].
 
     Args:
         width: channels of every layer.
         latent: length of the noise vector.
-        upsampling: 'nearest', or 'bilinear' as some published weights were trained with; weights
-            do not tell which.
+        upsampling: 'nearest', or 'bilinear' for some published weights; the weights do not tell
+            which.
     """
 
     def __init__(self, width: int = 256, latent: int = 128, upsampling: str = "nearest") -> None:
@@ -68,14 +68,14 @@ class SnganGenerator(nn.Module):
         nn.init.xavier_uniform_(self.c5.weight)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """(batch, latent) to (batch, 3, 32, 32) in [-1, 1]."""
+        """Map (batch, latent) to (batch, 3, 32, 32) in [-1, 1]."""
         features = self.l1(latents).reshape(latents.shape[0], -1, BOTTOM, BOTTOM)
         features = self.block4(self.block3(self.block2(features)))
         return torch.tanh(self.c5(self.relu(self.b5(features))))
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width and latent size of a state dict, as far as they can be read."""
+    """Infer width and latent size from a state dict, where possible."""
     return known(width=size(state, "c5.weight", 1), latent=size(state, "l1.weight", 1))
 
 

@@ -18,18 +18,17 @@ _ORIGINAL, _LEFT, _RIGHT = (
     f"parametrizations.weight.{end}" for end in ("original", "0._u", "0._v")
 )
 _OLDER = {"weight_orig": _ORIGINAL, "weight_u": _LEFT, "weight_v": _RIGHT}
-"""Names of torch.nn.utils.spectral_norm, for those of its parametrization."""
+"""Names of torch.nn.utils.spectral_norm -> those of its parametrisation."""
 
 
 class DownBlock(nn.Module):
-    """c_sc(x), or x itself, beside relu, conv, relu, conv; both halved where `down` is set.
+    """A residual block: c_sc(x), or x itself, plus c2(relu(c1(relu(x)))); halved if `down` is set.
 
     Args:
         channels: channels inside and out.
-        incoming: channels of the input; the first block, which sees the image (3), does not
-            begin with a relu and halves the image before c_sc.
-        down: halve height and width.
-        wrap: puts spectral normalisation on a layer, or leaves it.
+        incoming: channels of the input; the first block, on the image (3), has no leading relu.
+        down: whether height and width are halved.
+        wrap: adds spectral normalisation to a layer, or returns the layer itself.
     """
 
     def __init__(self, channels: int, incoming: int, down: bool, wrap: Wrap) -> None:
@@ -42,22 +41,23 @@ class DownBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, incoming, height, width) to (batch, channels, h, w)."""
+        """Map (batch, incoming, height, width) to (batch, channels, h, w)."""
         inner = features if self.first else self.relu(features)
         inner = self.down(self.c2(self.relu(self.c1(inner))))
-        # The 1x1 convolution and the mean may change places; behind the mean it costs a quarter.
+        # The 1x1 convolution and the pooling commute; after the pooling it costs a quarter.
         return inner + self.c_sc(self.down(features))
 
 
 class SnganDiscriminator(nn.Module):
-    """One realness score, unbounded, for an image: (batch, 3, 32, 32) in [-1, 1] to (batch, 1).
+    """A discriminator with one unbounded realness score per image.
 
-    Larger images pass as well: the features are summed over all pixels.
+    It maps (batch, 3, 32, 32) in [-1, 1] to (batch, 1). Larger images pass as well, because
+    features are summed over all pixels.
 
     Args:
         width: channels of every layer.
-        bias: gives the last layer a bias.
-        spectral: puts spectral normalisation on every layer.
+        bias: whether the last layer has a bias.
+        spectral: whether every layer has spectral normalisation.
     """
 
     def __init__(self, width: int = 128, bias: bool = False, spectral: bool = True) -> None:
@@ -73,7 +73,7 @@ class SnganDiscriminator(nn.Module):
         self.l5 = wrap(nn.Linear(width, 1, bias=bias))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width) in [-1, 1] to scores (batch, 1)."""
+        """Map (batch, 3, height, width) in [-1, 1] to scores (batch, 1)."""
         features = self.block4(self.block3(self.block2(self.block1(images))))
         return self.l5(self.relu(features).sum((2, 3)))
 
@@ -89,9 +89,9 @@ def _as_it_is(layer: nn.Module) -> nn.Module:
 
 
 def from_spectral(state: StateDict) -> StateDict:
-    """Names of either of PyTorch's spectral normalisations to those of the newer one.
+    """Rename a state dict of either of PyTorch's spectral normalisations to the newer one.
 
-    Its oldest files hold the left singular vector u only; v is then W^T u, normalised (eq. 17).
+    The oldest files hold only the left singular vector u; v is then W^T u, normalised (eq. 17).
     """
     renamed: StateDict = {}
     for name, tensor in state.items():
@@ -107,7 +107,7 @@ def from_spectral(state: StateDict) -> StateDict:
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width, bias and spectral normalisation of a state dict with our names."""
+    """Infer width, bias and spectral normalisation from a state dict with our names."""
     spectral = any(name.endswith(_ORIGINAL) for name in state)
     weight = f"block1.c1.{_ORIGINAL}" if spectral else "block1.c1.weight"
     if (width := size(state, weight)) is None:

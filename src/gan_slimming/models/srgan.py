@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"block\d+\.conv1\.weight")
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(prelu(norm(conv(x)))))."""
+    """A residual block x + norm(conv(prelu(norm(conv(x)))))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -27,13 +27,13 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to the same shape."""
+        """Map (batch, channels, height, width) to the same shape."""
         inner = self.prelu(self.bn1(self.conv1(features)))
         return features + self.bn2(self.conv2(inner))
 
 
 class UpBlock(nn.Module):
-    """Four times the channels, shuffled into twice the height and width."""
+    """A convolution to four times the channels, shuffled into twice the height and width."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,20 +42,19 @@ class UpBlock(nn.Module):
         self.prelu = nn.PReLU()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
+        """Map (batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
         return self.prelu(self.pixel_shuffle(self.conv(features)))
 
 
 class SrganGenerator(nn.Module):
-    """Small image to large: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
+    """A fourfold upscaling generator: (batch, 3, h, w) to (batch, 3, 4h, 4w), RGB in [0, 1].
 
-    With n blocks: block1 is the first convolution, block2 to block(n+1) are residual,
-    block(n+2) is the convolution behind them, block(n+3) enlarges; so the usual PyTorch code
-    numbers its five.
+    Names follow the usual PyTorch code. With n blocks, block1 is the first convolution, and block2
+    to block(n+1) are residual. block(n+2) is the convolution after them, and block(n+3) enlarges.
 
     Args:
         width: channels of every layer.
-        blocks: residual blocks; the paper has 16.
+        blocks: number of residual blocks; the paper has 16.
     """
 
     contract = InputContract(low=0.0, scale=4)
@@ -75,7 +74,7 @@ class SrganGenerator(nn.Module):
         self.add_module(self.head, nn.Sequential(*enlarge))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, h, w) in [0, 1] to (batch, 3, 4h, 4w) in [0, 1]."""
+        """Map (batch, 3, h, w) in [0, 1] to (batch, 3, 4h, 4w) in [0, 1]."""
         features = first = self.block1(images)
         for name in self.trunk:
             features = self.get_submodule(name)(features)
@@ -83,7 +82,7 @@ class SrganGenerator(nn.Module):
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width and number of blocks of a state dict, as far as they can be read."""
+    """Infer width and number of blocks from a state dict, where possible."""
     blocks = sum(_BLOCK.fullmatch(name) is not None for name in state)
     return known(width=size(state, "block1.0.weight"), blocks=blocks or None)
 

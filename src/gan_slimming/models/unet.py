@@ -15,11 +15,11 @@ from gan_slimming.models.initialisation import initialise
 NORMS = ("batch", "instance")
 
 _DROPOUT_FROM = 4
-"""Levels from here down to the last but one have dropout: 512 channels inside and outside."""
+"""Levels from here to the last but one have dropout; they have 512 channels inside and outside."""
 
 
 class Level(nn.Module):
-    """One level of the U: down, everything below, up; the levels' own input goes on beside it."""
+    """One level of the U: down, all levels below, up; its input is concatenated to the result."""
 
     def __init__(self, layers: list[nn.Module], outermost: bool = False) -> None:
         super().__init__()
@@ -27,25 +27,25 @@ class Level(nn.Module):
         self.outermost = outermost
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to twice the channels; the outermost to an image."""
+        """Map (batch, channels, height, width) to twice the channels; the outermost to an image."""
         inner = self.model(features)
         return inner if self.outermost else torch.cat((features, inner), 1)
 
 
 class UnetGenerator(nn.Module):
-    """Image to image: (batch, 3, height, width), RGB in [-1, 1], to the same shape and range.
+    """An image-to-image generator, both (batch, 3, height, width), RGB in [-1, 1].
 
-    Height and width are multiples of 2 ** downs. Children stand at the official implementation's
-    positions: model.model.0 the first convolution, model.model.1 the next level, and so on.
+    Height and width are multiples of 2 ** downs. Children have the official implementation's
+    positions: model.model.0 is the first convolution, model.model.1 the next level, and so on.
 
-    The official programs draw with dropout on and with the batch's own statistics; evaluation
-    mode, as everywhere here, has neither, so that an image does not depend on chance.
+    The official scripts generate images with dropout and batch statistics. Evaluation mode, as used
+    everywhere here, has neither, so that an image does not depend on chance.
 
     Args:
         width: channels of the first level; they double with each level, up to 8 * width.
-        downs: levels: 8 for images of 256 pixels, 7 for 128.
+        downs: number of levels: 8 for images of 256 pixels, 7 for 128.
         norm: 'batch', or 'instance' (without scale and shift; convolutions then have biases).
-        dropout: layers of dropout in the innermost levels but one; they hold no weights.
+        dropout: whether the levels above the innermost have dropout, which has no weights.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class UnetGenerator(nn.Module):
         initialise(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width) in [-1, 1] to the same."""
+        """Map (batch, 3, height, width) in [-1, 1] to the same."""
         return self.model(images)
 
 
 def infer_arguments(state: StateDict) -> dict[str, Any]:
-    """Width, levels and kind of norm of a state dict, as far as they can be read."""
+    """Infer width, levels and kind of norm from a state dict, where possible."""
     width = size(state, "model.model.0.weight")
     if width is None:
         return {}

@@ -17,7 +17,7 @@ from gan_slimming.pruning.propagation import Propagation
 def residual_blocks(
     walk: Propagation, gated: Mapping[fx.Node, str], groups: Sequence[ChannelGroup]
 ) -> list[ResidualBlock]:
-    """Modules that compute `x + branch(x)` and nothing else, with what silences their branch.
+    """Find the modules that compute `x + branch(x)` and nothing else.
 
     Args:
         gated: call of a gated layer -> its path.
@@ -51,7 +51,7 @@ def residual_blocks(
 
 
 def _entry(walk: Propagation, node: fx.Node, inside: set[fx.Node]) -> fx.Node | None:
-    """The one value that enters the block, if it is also what the sum adds to."""
+    """Return the only input of a block, if the sum adds to that input; else None."""
     sources = {s for n in inside for s in n.all_input_nodes if s not in inside}
     entries = {s for s in sources if s.name not in walk.tensors}
     leaves = {n for n in inside if any(user not in inside for user in n.users)}

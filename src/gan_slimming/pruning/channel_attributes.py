@@ -1,8 +1,8 @@
-"""Numbers of channels that a user's modules keep as attributes, as torch's own layers do.
+"""Channel counts that a user's modules keep as attributes, as torch's own layers do.
 
 `weight.view(batch, self.out_channels, ...)` can be cut if `self.out_channels` is cut with it. An
-attribute is taken for such a number where, in every module of its class, it is as long as one axis
-of one of the module's tensors. Whether that is what it means is not guessed: `probe` tries it.
+attribute is a candidate if it equals the length of one tensor axis in every module of its class.
+`verify_cut` then tests whether it really counts these channels.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from gan_slimming.pruning.groups import ChannelGroup, Numbers, owner_of
 from gan_slimming.pruning.pruned_norms import PRUNED_NORMS
 
 NOTE = "remembered_numbers"
-"""Where a cut module notes them."""
+"""Key under which a cut module lists its changed attributes."""
 OWN = set(PRUNED_NORMS.values())
-"""Layers of this package, whose numbers `slicing` sees to."""
+"""Layers of this package, whose channel counts `slicing` updates."""
 MAX_READINGS = 4
-"""Readings of one class that are tried."""
+"""Number of readings tried per class, at most."""
 Axes = Mapping[tuple[str, int], np.ndarray]
-"""(tensor, axis) -> the channels that stand on it."""
+"""(tensor, axis) -> the channels on it."""
 
 
 def readings(
     module: nn.Module, axes: Axes, groups: Iterable[ChannelGroup]
 ) -> dict[str, list[Numbers]]:
-    """Class of the user's -> what the numbers that its modules remember may count.
+    """Map each of the user's classes to readings: which axes its attributes may count.
 
     Args:
-        groups: those whose channels are to be counted; other numbers are left out.
+        groups: groups whose channels are to be counted; other attributes are left out.
     """
     asked = {(member.tensor, member.axis) for group in groups for member in group.members}
     classes: dict[type[nn.Module], list[tuple[str, nn.Module]]] = defaultdict(list)
@@ -67,9 +67,9 @@ def _of_class(
 def _meanings(
     name: str, same: list[tuple[str, nn.Module]], axes: Axes, asked: set[tuple[str, int]]
 ) -> list[tuple[str, int]]:
-    """Axes, by the tensor's name inside the module, that are as long in all modules of a class.
+    """Return the axes whose length equals the attribute in all modules of a class.
 
-    Axes on which the same channels stand are one.
+    Tensors are named relative to the module. Axes with the same channels count once.
     """
     found: dict[tuple[bytes, ...], tuple[str, int]] = {}
     prefix = _under(same[0][0], "")
@@ -91,7 +91,7 @@ def _under(path: str, name: str) -> str:
 
 
 def renumber(module: nn.Module, numbers: Numbers) -> None:
-    """Bring what modules remember into line with the shapes of their tensors. In place."""
+    """Set the attributes that count channels to the lengths of their axes, in place."""
     for (path, name), (tensor, axis) in numbers.items():
         owner, field = owner_of(module, tensor)
         held = owner._parameters.get(field)
@@ -101,12 +101,12 @@ def renumber(module: nn.Module, numbers: Numbers) -> None:
 
 
 def note_numbers(module: nn.Module, numbers: Numbers) -> None:
-    """Let a module that is cut know which of its attributes are no longer as its code sets them."""
+    """Record which attributes of a cut module differ from those that its code sets."""
     module.__dict__[NOTE] = sorted({*module.__dict__.get(NOTE, ()), *numbers})
 
 
 def noted_numbers(module: nn.Module) -> list[tuple[str, str, int]]:
-    """(module, its attribute, value) of what has been noted, for a file."""
+    """Return (module, attribute, value) of every recorded attribute, for a file."""
     present = {path: vars(child) for path, child in module.named_modules(remove_duplicate=False)}
     return [
         (path, name, present[path][name])
@@ -116,10 +116,10 @@ def noted_numbers(module: nn.Module) -> list[tuple[str, str, int]]:
 
 
 def restore_numbers(module: nn.Module, rows: Iterable[tuple[str, str, int]]) -> None:
-    """Set what a file holds of `noted_numbers`, in a module that its factory has just built.
+    """Set the attributes that a file holds, in a module fresh from its factory.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: the two do not belong together.
+        AttributeError, KeyError, TypeError, ValueError: file and module do not belong together.
     """
     for path, name, value in rows:
         fields = vars(module.get_submodule(path))

@@ -1,4 +1,4 @@
-"""From a walked graph to channel groups, gates and removable residual blocks."""
+"""Channel groups, gates and removable residual blocks, from a walked graph."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from gan_slimming.pruning.walk import propagate
 def find_groups(
     module: nn.Module, example: tuple[Any, ...], protect: Sequence[str] = ()
 ) -> GroupGraph:
-    """Channel groups of a generator.
+    """Find the channel groups of a generator.
 
     Args:
-        module: any nn.Module; a copy of it with plain weights is walked, in evaluation mode.
-        example: inputs of the size at which costs are counted, batch of one.
-        protect: shell patterns of module names whose channels stay, with all that is inside them;
+        module: any nn.Module; the walk uses a copy with plain weights, in evaluation mode.
+        example: inputs of batch 1 at the size at which costs are counted.
+        protect: shell patterns of modules whose channels stay, with everything inside them;
             'operator:NAME' for every call of an operator.
     Raises:
-        UserError: an operator that the tables do not know, by name; a pattern without a match; a
-            verified cut that changes the function.
+        UserError: an unknown operator, which is named; a pattern without a match; a verified cut
+            that changes the function.
     """
     names = [name for name, _ in module.named_modules(remove_duplicate=False)]
     for pattern in protect:
@@ -77,7 +77,7 @@ def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:
 
 
 def _last_layers(walk: Propagation) -> frozenset[str]:
-    """Layers that can be quantised and reach the output with no other such layer in between."""
+    """Return the quantisable layers that reach the output with no other one in between."""
     found, seen = set(), set()
     waiting = [node for node in walk.graph.nodes if node.op == "output"]
     while waiting:
@@ -93,9 +93,9 @@ def _last_layers(walk: Propagation) -> frozenset[str]:
 
 
 def _rows(walk: Propagation, gates: Iterable[str]) -> dict[int, list[tuple[str, int, int]]]:
-    """Channel -> the (tensor, axis, index) places that it occupies; gates are tensors here too.
+    """Map each channel to the (tensor, axis, index) places that it occupies; gates are tensors too.
 
-    Axes that no channel of any layer ever meets, such as those of kernels, are left out.
+    Axes without channels of any layer, such as those of kernels, are left out.
     """
     known = walk.channel_roots()
     places = {key: walk.roots(slots) for key, slots in walk.axes.items()}
@@ -118,7 +118,7 @@ def _reasons(walk: Propagation) -> dict[int, str]:
 
 
 def _shapes(walk: Propagation, gates: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Of every tensor once, under its first name."""
+    """Return the shape of every tensor, once, under its first name, and of every gate."""
     names = {name for name, _ in walk.axes} | walk.saved
     seen: set[int] = set()
     shapes = {}
@@ -132,7 +132,7 @@ def _shapes(walk: Propagation, gates: Iterable[str]) -> dict[str, tuple[int, ...
 def _groups(
     rows: dict[int, list[tuple[str, int, int]]], reasons: dict[int, str]
 ) -> list[ChannelGroup]:
-    """Channels that occupy the same axes of the same tensors, equally often, form one group."""
+    """Group the channels that occupy the same axes of the same tensors equally often."""
     by_signature: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for root, places in rows.items():
         signature = tuple(sorted((name, axis) for name, axis, _ in places))
@@ -176,7 +176,7 @@ def _uniquely_named(groups: list[ChannelGroup]) -> list[ChannelGroup]:
 
 
 def _named_groups(walk: Propagation, groups: Iterable[ChannelGroup], named: set[int]) -> set[str]:
-    """Groups with a channel that went through a call which may name how many they are."""
+    """Return the groups that went through a call which may name their number of channels."""
     found = set()
     for group in groups:
         member = (group.members or group.gated)[0]

@@ -1,10 +1,10 @@
 """Channel groups: channels of several layers that must live or die together.
 
-A group is found, never declared: every channel of every tensor in the generator's graph is a slot,
-each operator joins the slots that it ties together (an addition ties channel i of both sides, a
-depthwise convolution its input to its output, ...), and slots that end up joined are one channel.
-Channels with the same set of parameter rows and columns form a group. The strict operator table is
-in `propagation`; this module holds what comes out of it.
+Groups are found, never declared. Every channel of every tensor in the graph is a slot, and each
+operator joins the slots that it ties together. An addition ties channel i of both sides, a
+depthwise convolution its input to its output. Joined slots are one channel. Channels with the same
+set of parameter rows and columns form a group. The operator tables are in `operators`; this module
+holds the result.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 GATE = ".gate"
 SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
-"""Ends of the names of scales that a student adds to the tensors of its groups."""
+"""Suffixes of the scales that a student adds to the tensors of its groups."""
 Renumber = Callable[[str, int, Tensor], tuple[Tensor, Tensor]]
 Numbers = dict[tuple[str, str], tuple[str, int]]
-"""(module, its attribute) -> the (tensor, axis) whose channels it counts."""
+"""(module, attribute) -> the (tensor, axis) whose channels the attribute counts."""
 
 
 @dataclass
 class Member:
-    """Where a group's channels stand on one axis of one parameter or buffer."""
+    """The places of a group's channels on one axis of one parameter or buffer."""
 
     tensor: str
     """Qualified name, such as 'blocks.3.conv.weight'."""
@@ -34,12 +34,12 @@ class Member:
     positions: Tensor
     """(k,) int64: indices on that axis."""
     channels: Tensor
-    """(k,) int64: the channel of the group that each of those indices belongs to."""
+    """(k,) int64: the channel of the group at each of those indices."""
 
 
 @dataclass
 class ChannelGroup:
-    """Channels that live or die as one. `protected` says why they may not die ('' if they may)."""
+    """Channels that live or die as one; `protected` is the reason why they must stay, or ''."""
 
     name: str
     channels: int
@@ -51,27 +51,28 @@ class ChannelGroup:
 
 @dataclass
 class ResidualBlock:
-    """A module that computes `x + branch(x)`: the identity once its branch is silenced."""
+    """A module that computes `x + branch(x)`, and the identity once its branch is silenced."""
 
     module: str
     gated: str
-    """The gated layer that ends the branch."""
+    """The gated layer at the end of the branch."""
     inner: list[str]
-    """Groups that live inside the branch; with one of them empty the branch carries nothing."""
+    """Groups inside the branch; if one of them is empty, the branch carries nothing."""
 
 
 @dataclass
 class GroupGraph:
-    """All groups of a generator, and what each weight element costs.
+    """All groups of a generator, and the cost of each weight element.
 
-    `macs_per_element` maps a weight's name to the multiply-accumulates that one of its elements
-    does for one sample at the example's size: output positions for a convolution, input positions
-    for a transposed one. The true cost of a layer is that times the number of elements left.
+    `macs_per_element` maps a weight's name to the multiply-accumulates of one element, for one
+    sample at the example's size. This is the number of output positions of a convolution, or of
+    input positions of a transposed convolution. A layer costs that times the number of elements
+    left.
     """
 
     groups: list[ChannelGroup]
     shapes: dict[str, tuple[int, ...]]
-    """Of every parameter and buffer, and of the gate of every gated layer, '<module>.gate'."""
+    """Shapes of all parameters and buffers, and of the gates of gated layers, '<module>.gate'."""
     macs_per_element: dict[str, int]
     output_positions: dict[tuple[str, int], int] = field(default_factory=dict)
     """(weight, its axis of output channels) -> positions of the output, for one sample."""
@@ -79,14 +80,14 @@ class GroupGraph:
     quantized_layers: list[str] = field(default_factory=list)
     """Convolutions and linear layers that can be quantised, in the order of execution."""
     last_layers: frozenset[str] = frozenset()
-    """Of these, the ones behind which there is no other on some way to the output."""
+    """Those of them that reach the output with no other one in between."""
     fixed_macs: int = 0
-    """Multiply-accumulates of one sample that no weight's element makes, such as attention's
-    products; taken at the teacher's width, so that a budget errs on the safe side."""
+    """Multiply-accumulates of one sample outside all weights, such as attention's products. Counted
+    at the teacher's width, so that a budget errs on the safe side."""
     numbers: Numbers = field(default_factory=dict)
-    """What the user's modules remember of their numbers of channels."""
+    """Attributes of the user's modules that count channels."""
     buffers: frozenset[str] = frozenset()
-    """Of the tensors in `shapes`, those that are no parameters."""
+    """Names of the buffers in `shapes`."""
 
     @property
     def prunable(self) -> list[ChannelGroup]:
@@ -94,10 +95,10 @@ class GroupGraph:
 
 
 def alive_counts(graph: GroupGraph, alive: Mapping[str, Tensor]) -> dict[tuple[str, int], int]:
-    """How many indices are left on each (tensor, axis) that a group touches.
+    """Count the indices left on each (tensor, axis) that a group touches.
 
     Args:
-        alive: group name -> (channels,) bool. Groups that are not named are whole.
+        alive: group name -> (channels,) bool. Groups left out are whole.
     """
     left: dict[tuple[str, int], int] = {}
     for group in graph.groups:
@@ -111,7 +112,7 @@ def alive_counts(graph: GroupGraph, alive: Mapping[str, Tensor]) -> dict[tuple[s
 
 
 def elements_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> dict[str, int]:
-    """Number of elements of each parameter or buffer when only the channels in `alive` are kept."""
+    """Count the elements of each parameter or buffer with only the channels in `alive`."""
     counts = alive_counts(graph, alive)
     return {
         name: prod(counts.get((name, axis), size) for axis, size in enumerate(shape))
@@ -121,20 +122,20 @@ def elements_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> dict[str, i
 
 
 def macs_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
-    """True multiply-accumulates of one sample when only the channels in `alive` are kept."""
+    """Count the multiply-accumulates of one sample with only the channels in `alive`."""
     elements = elements_left(graph, alive)
     made = sum(factor * elements[name] for name, factor in graph.macs_per_element.items())
     return made + graph.fixed_macs
 
 
 def parameters_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
-    """Return the trainable numbers of the generator, without quantiser scales and buffers."""
+    """Count the generator's trainable numbers, without quantiser scales and buffers."""
     elements = elements_left(graph, alive).items()
     return sum(n for name, n in elements if name not in graph.buffers and not name.endswith(SCALES))
 
 
 def activations_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
-    """Numbers that all convolutions write for one sample: what memory traffic grows with."""
+    """Count the numbers that all convolutions write for one sample, which drive memory traffic."""
     counts = alive_counts(graph, alive)
     return sum(
         positions * counts.get(key, graph.shapes[key[0]][key[1]])
@@ -143,7 +144,7 @@ def activations_left(graph: GroupGraph, alive: Mapping[str, Tensor]) -> int:
 
 
 def restrict(graph: GroupGraph, keep: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Indices to keep on each (tensor, axis): the inverse image of the kept channels.
+    """Return the indices to keep on each (tensor, axis): the inverse image of the kept channels.
 
     Args:
         keep: group name -> (channels,) bool.
@@ -165,7 +166,7 @@ def restrict(graph: GroupGraph, keep: Mapping[str, Tensor]) -> dict[tuple[str, i
 
 
 def shrink_graph(graph: GroupGraph, keep: Mapping[str, Tensor]) -> GroupGraph:
-    """The same groups after the channels outside `keep` have been cut out: only renumbered."""
+    """Return the same groups, renumbered after the channels outside `keep` have been cut."""
     indices = restrict(graph, keep)
 
     def renumber(name: str, axis: int, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,7 +203,7 @@ def _moved(member: Member, renumber: Renumber, new_channel: Tensor) -> Member:
 
 
 def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
-    """The graph without everything that stands inside these modules."""
+    """Return the graph without everything inside these modules."""
     prefixes = tuple(path + "." for path in paths)
 
     def gone(name: str) -> bool:
@@ -233,13 +234,13 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
 
 
 def owner_of(module: nn.Module, tensor: str) -> tuple[nn.Module, str]:
-    """The submodule that holds a parameter or buffer, and the attribute's name there."""
+    """Return the submodule that holds a parameter or buffer, and the attribute's name there."""
     path, _, attribute = tensor.rpartition(".")
     return module.get_submodule(path), attribute
 
 
 def describe(groups: Iterable[ChannelGroup]) -> list[dict[str, object]]:
-    """Plain rows about groups, for `inspect` and for error texts."""
+    """Return plain rows about groups, for `inspect` and error texts."""
     return [
         {
             "name": group.name,

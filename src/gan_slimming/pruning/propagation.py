@@ -1,9 +1,9 @@
-"""What a walk over a generator's graph knows of its channels, and what operators say of them.
+"""The state of a walk over a generator's graph: its channels, gates and protections.
 
 Every place of every axis of a parameter is a slot in a union-find forest. A channel may be removed
-only when it is exactly zero wherever other channels are mixed with it. So each place is known with
-the gates that would make it zero. Where a place is read, those gates are required; where there are
-none, the channel is protected, with the reason.
+only if it is exactly zero wherever other channels are mixed with it. So each place has the gates
+that would make it zero. Where a place is read, these gates are required. Where it has none, the
+channel is protected, with the reason.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from gan_slimming.pruning.values import Factor, Value, Zeros, listed
 LAYERS = frozenset(
     [f"{kind}{d}d" for kind in ("conv", "conv_transpose") for d in (1, 2, 3)] + ["linear"]
 )
-"""Calls whose weights cost multiply-accumulates."""
+"""Operators whose weights cost multiply-accumulates."""
 
 
 class Propagation(TracedModule):
     """The state of one walk (`walk.propagate`).
 
     Attributes:
-        values: call -> what is known of its result, a list where it has several.
-        axes: (parameter or buffer, axis) -> its slots. Shared tensors stand under one name.
+        values: call -> the value of its result, a list if it has several.
+        axes: (parameter or buffer, axis) -> its slots. A shared tensor has one name.
         gates: gate -> its slots; '<layer>.gate', or '<parameter>@<axis>.gate'.
-        reads: slots that are mixed with others, and what would make each zero there.
+        reads: slots that are mixed with others, and the index of the gates that make each zero.
         protections: slot -> why its channel stays.
         makers: call of a gateable layer -> its path.
-        named: slots that went through a call that may name how many they are.
-        unusual: whether anything happened beyond the ordinary life of a convolutional net.
+        named: slots that went through a call which may name their number.
+        unusual: whether the graph goes beyond `operators.ORDINARY`.
     """
 
     def __init__(self, module: nn.Module, example: tuple[Any, ...], protect: Sequence[str]):
@@ -61,17 +61,17 @@ class Propagation(TracedModule):
         self.static: set[fx.Node] = set()
 
     def inputs(self, node: fx.Node) -> Iterator[Value]:
-        """What is known of every tensor that a call takes."""
+        """Yield the value of every tensor argument of a call."""
         for source in node.all_input_nodes:
             yield from listed(self.values[source])
 
     def value(self, argument: object) -> Value:
-        """What is known of one argument; a number is a constant."""
+        """Return the value of one argument; a number is a constant."""
         found = self.values[argument] if isinstance(argument, fx.Node) else Value()
         assert isinstance(found, Value)
         return found
 
-    # -- what operators say about slots ------------------------------------------------------
+    # -- slots ------------------------------------------------------------------------------
 
     def protect(self, slots: Slots, reason: str) -> None:
         for slot in np.unique(slots).tolist():
@@ -85,13 +85,13 @@ class Propagation(TracedModule):
         self.forest.join(*np.broadcast_arrays(left, right))
 
     def read(self, factor: Factor) -> None:
-        """Other channels are mixed with these: each has to be zero once it is dead."""
+        """Record that other channels are mixed with these, so each must be zero once it is dead."""
         self.reads.append((factor.slots.ravel(), factor.zero.ravel()))
 
     def channels_on(self, fqn: str, *axes: int) -> None:
-        """These axes of a parameter are channels, not rows and columns of a kernel."""
+        """Mark axes of a parameter as channels, as opposed to rows and columns of a kernel."""
         for axis in axes:
-            if (fqn, axis) not in self.axes:  # a single one
+            if (fqn, axis) not in self.axes:  # an axis of length 1
                 if not isinstance(self.state[fqn], nn.Parameter):
                     continue
                 self.axes[(fqn, axis)] = self.forest.fresh(1)
@@ -99,18 +99,18 @@ class Propagation(TracedModule):
             self.channel_axes.add((fqn, axis))
 
     def are_channels(self, weight: Value, axes: Sequence[int]) -> None:
-        """The same for a weight that may be computed."""
+        """Mark axes of a weight as channels, even if the weight is computed."""
         for factor in weight.factors:
             if any(axis in axes for axis in factor.varies):
                 self.channel_slots.append(factor.slots.ravel())
 
     def channel_roots(self) -> Slots:
-        """Representatives of all that is a channel of some layer."""
+        """Return the representatives of all slots that are channels of some layer."""
         slots = [*self.channel_slots, *(self.axes[key] for key in self.channel_axes)]
         return np.unique(self.roots(np.concatenate([np.zeros(0, np.int64), *slots])))
 
     def barrier(self, node: fx.Node, reason: str) -> Value | list[Value]:
-        """Nothing is followed through this call: what enters stays, what leaves is fixed."""
+        """Follow no channels through this call: protect its inputs, and fix its results."""
         for value in self.inputs(node):
             self.protect_all(value, reason)
         for source in node.all_input_nodes:
@@ -126,13 +126,13 @@ class Propagation(TracedModule):
         return Value(fixed=reason)
 
     def known_tensor(self, fqn: str) -> bool:
-        """Whether this is a weight of a layer, whose axes are reported even when they all stay."""
+        """Return whether this is a parameter, whose axes are reported even if all channels stay."""
         return isinstance(self.state[fqn], nn.Parameter)
 
     # -- costs -------------------------------------------------------------------------------
 
     def count_layer(self, node: fx.Node) -> None:
-        """Note what one element of a weight costs, and whether the layer can be quantised."""
+        """Record the cost of one weight element, and whether the layer can be quantised."""
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
         fqn, made = self._stored(weight), value_of(node)
@@ -156,10 +156,9 @@ class Propagation(TracedModule):
             self.quantized.append(path)
 
     def _stored(self, weight: fx.Node) -> str | None:
-        """Return the tensor that a weight is or is computed from, element by element; or None.
+        """Return the parameter that a weight is, or is computed from elementwise; None for neither.
 
-        A weight that is scaled or modulated on its way has its parameter's axes, give or take
-        those of length one.
+        A scaled or modulated weight has its parameter's axes, apart from those of length 1.
         """
         if weight.name in self.tensors:
             return self.tensors[weight.name]
@@ -177,11 +176,11 @@ class Propagation(TracedModule):
     # -- gates -------------------------------------------------------------------------------
 
     def layer_gate(self, node: fx.Node, slots: Slots, *parameters: object) -> str:
-        """The gate of the layer whose forward this call is, '' where none can stand.
+        """Return the gate of the layer that makes this call, '' if it can have none.
 
         Args:
-            slots: of its output channels.
-            parameters: arguments of the call, each of which has to be the layer's own.
+            slots: slots of its output channels.
+            parameters: arguments of the call, each of which must be the layer's own.
         """
         path = self.path(node)
         layer = self.module.get_submodule(path)
@@ -199,7 +198,7 @@ class Propagation(TracedModule):
         return name
 
     def roots(self, slots: Slots) -> Slots:
-        """The channel that each slot belongs to, after all joins."""
+        """Return the channel of each slot, after all joins."""
         return self.forest.roots(slots)
 
 

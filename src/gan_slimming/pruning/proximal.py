@@ -1,4 +1,4 @@
-"""The proximal step that makes gates exactly zero, and what a channel of each group costs."""
+"""The proximal step that makes gates exactly zero, and the price of a group's channels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from gan_slimming.pruning.groups import ChannelGroup, GroupGraph
 
 Measure = Callable[[Mapping[str, Tensor]], float]
-"""What a student costs when only the channels in group -> (channels,) bool are kept."""
+"""Cost of a student as a function of its kept channels, group -> (channels,) bool."""
 
 
 def soft_threshold(gates: Tensor, threshold: Tensor | float) -> Tensor:
-    """argmin_z (z - gates)^2 / 2 + threshold * |z|: sign(g) * max(|g| - threshold, 0).
+    """Return argmin_z (z - gates)^2 / 2 + threshold * |z|: sign(g) * max(|g| - threshold, 0).
 
-    The proximal operator of the L1 norm, Wang et al. 2020, eq. 10, with threshold = rho * eta, eta
-    being the learning rate of the very step that came before.
+    The proximal operator of the L1 norm, Wang et al. 2020, eq. 10, with threshold = rho * eta. eta
+    is the learning rate of the gradient step just taken.
     """
     return torch.sign(gates) * torch.clamp(gates.abs() - threshold, min=0)
 
@@ -25,10 +25,10 @@ def soft_threshold(gates: Tensor, threshold: Tensor | float) -> Tensor:
 def shrink_gates(
     gates: Sequence[Tensor], thresholds: Sequence[float], floors: Sequence[int], multiple: int = 1
 ) -> list[Tensor]:
-    """Soft threshold of every group's gates, but each keeps its `floors` strongest as they are.
+    """Soft-threshold every group's gates, but keep at least its `floors` strongest.
 
-    With `multiple`, a group that the threshold cuts keeps the multiple of that many channels that
-    is nearest to what the threshold leaves, the strongest ones.
+    A group that the threshold cuts keeps the nearest multiple of `multiple` channels, the strongest
+    ones.
     """
     shrunk = []
     for gate, threshold, floor in zip(gates, thresholds, floors, strict=True):
@@ -38,16 +38,16 @@ def shrink_gates(
         keep = min(max(keep, floor), gate.numel())
         strongest = gate.abs().topk(keep).indices
         kept = torch.zeros_like(new)
-        # Where the threshold asks for more than may go, it must not wear down what stays.
+        # If the threshold would remove too many, it must not weaken those that stay.
         kept[strongest] = (gate if keep > alive else new)[strongest]
         shrunk.append(kept)
     return shrunk
 
 
 def channel_prices(groups: Sequence[ChannelGroup], measure: Measure) -> list[float]:
-    """What one channel of each group costs now, relative to the mean over all channels.
+    """Return the cost of one channel of each group, relative to the mean over all channels.
 
-    The price of a group falls as its neighbours downscale, so prices are taken anew at every step.
+    A group's price falls as its neighbours shrink, so prices are computed anew at every step.
     """
     whole = measure({})
     unit = []
@@ -61,7 +61,7 @@ def channel_prices(groups: Sequence[ChannelGroup], measure: Measure) -> list[flo
 
 
 def uniform_widths(graph: GroupGraph, measure: Measure, target: float) -> dict[str, int]:
-    """Channels of each prunable group in the uniformly narrow net that costs at most `target`."""
+    """Return the channels per prunable group of a uniformly narrow network within `target`."""
 
     def widths(ratio: float) -> dict[str, int]:
         return {g.name: max(1, int(ratio * g.channels)) for g in graph.prunable}
@@ -79,5 +79,5 @@ def uniform_widths(graph: GroupGraph, measure: Measure, target: float) -> dict[s
 
 
 def cost_of_widths(graph: GroupGraph, measure: Measure, widths: Mapping[str, int]) -> float:
-    """What the student costs with the first `widths[group]` channels of every prunable group."""
+    """Return the cost with the first `widths[group]` channels of every prunable group."""
     return measure({g.name: torch.arange(g.channels) < widths[g.name] for g in graph.prunable})

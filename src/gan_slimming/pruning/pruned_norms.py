@@ -1,14 +1,14 @@
-"""Normalisations over all channels, once some of these have been cut out.
+"""Norms over all channels, after some of the channels have been cut.
 
-GroupNorm of one group, and LayerNorm over the channels alone, take mean and variance of all C0
-channels of the teacher. A channel that is zero where the norm reads it still counts in both. Of C
-channels that are left, k = C / C0 of all,
+GroupNorm with one group, and LayerNorm over the channels alone, take mean and variance over all C0
+channels of the teacher. A channel that is zero at the norm's input still counts in both. With C
+channels left, and k = C / C0,
 
     m = k mean(x)
     v = k mean((x - m)^2) + (1 - k) m^2
     y = scale * (x - m) / sqrt(v + eps) + shift
 
-is exactly what all C0 would give with the others at zero.
+is exactly the result of all C0 channels with the others at zero.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class PrunedGroupNorm(nn.GroupNorm):
-    """GroupNorm of one group that had `whole_channels` channels before any were cut."""
+    """A GroupNorm of one group that had `whole_channels` channels before any cut."""
 
     whole_channels: int
 
     def forward(self, input: Tensor) -> Tensor:
-        """(batch, channels, ...) -> the same."""
+        """Normalise (batch, channels, ...) over everything but the batch."""
         return normalise_over_channels(self, input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -37,12 +37,12 @@ class PrunedGroupNorm(nn.GroupNorm):
 
 
 class PrunedLayerNorm(nn.LayerNorm):
-    """LayerNorm over a last axis that was `whole_channels` long before any of it was cut."""
+    """A LayerNorm over a last axis of length `whole_channels` before any cut."""
 
     whole_channels: int
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., channels) -> the same."""
+        """Normalise (..., channels) over the last axis."""
         return normalise_over_channels(self, input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -53,11 +53,11 @@ PRUNED_NORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.GroupNorm: PrunedGroupNorm,
     nn.LayerNorm: PrunedLayerNorm,
 }
-"""Norm -> what it becomes by the first cut. Exact types: a subclass may compute something else."""
+"""Norm -> its type after the first cut. Only exact types: a subclass may compute something else."""
 
 
 def is_over_channels(layer: object) -> bool:
-    """Whether a norm takes one mean of all channels, or of all of the last axis."""
+    """Return whether a norm takes one mean over all channels, or over the whole last axis."""
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups == 1
     return isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1
@@ -66,7 +66,7 @@ def is_over_channels(layer: object) -> bool:
 def normalise_over_channels(
     layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None
 ) -> Tensor:
-    """What a GroupNorm or LayerNorm, pruned or not, computes with this scale and shift."""
+    """Apply a GroupNorm or LayerNorm, pruned or not, with this scale and shift."""
     grouped, whole = isinstance(layer, nn.GroupNorm), getattr(layer, "whole_channels", None)
     if whole is None and grouped:
         return F.group_norm(values, layer.num_groups, weight, bias, layer.eps)
@@ -86,9 +86,9 @@ def normalise_over_channels(
 
 
 def thin(layer: Any, left: int) -> None:
-    """Tell a norm over all channels how many are left; it remembers how many there were. In place.
+    """Set the channels left of a norm over all channels, and keep the original number. In place.
 
-    The student's version of a norm stays what it is, and reads `whole_channels`.
+    The student's version of a norm keeps its class, and reads `whole_channels`.
     """
     grouped = isinstance(layer, nn.GroupNorm)
     before = layer.num_channels if grouped else layer.normalized_shape[0]
@@ -103,9 +103,9 @@ def thin(layer: Any, left: int) -> None:
 
 
 def as_if_whole(module: Module) -> Module:
-    """The module, or a copy with the teacher's norms, in whose graph each of them is one call.
+    """Return the module, or a copy with the teacher's norms, so that each is one call in the graph.
 
-    For a walk over channels, to which it is all one how many there were.
+    The walk over channels does not depend on their original number.
     """
     plain = {pruned: norm for norm, pruned in PRUNED_NORMS.items()}
     if not any(type(layer) in plain for layer in module.modules()):

@@ -1,7 +1,7 @@
-"""Weights that are computed from other parameters, and numbers of channels that modules remember.
+"""Weights computed from other parameters, and fixed channel counts of nn.Unflatten.
 
-A student's weights are its own: spectral norm and weight norm, old style and new, and any other
-parametrisation are folded into plain weights first. The function stays as it is in evaluation mode.
+A student needs plain weights. So spectral norm and weight norm, old style and new, and any other
+parametrisation are folded into them first. The function stays the same in evaluation mode.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def plain_copy(module: Module) -> Module:
-    """A copy in evaluation mode, with plain weights, that can be cut; the module is not changed."""
+    """Return a copy in evaluation mode, with plain weights, that can be cut."""
     copied = whole_copy(module).eval()
     make_plain(copied)
     return copied
 
 
 def whole_copy(module: Module) -> Module:
-    """A copy of any module, also of one whose old-style norms have just been run."""
+    """Copy any module, even if its old-style norms have just run."""
     for child in module.modules():
         for name, value in list(child.__dict__.items()):
             if isinstance(value, Tensor) and value.grad_fn is not None:
-                # What an old-style norm left of its last forward, which cannot be copied.
+                # An old-style norm leaves a weight of its last forward that cannot be copied.
                 child.__dict__[name] = value.detach()
     return copy.deepcopy(module)
 
 
 def make_plain(module: nn.Module) -> list[str]:
-    """Fold every computed weight, and let nn.Unflatten count its own channels. In place.
+    """Fold every computed weight, and let nn.Unflatten infer its channels, in place.
 
     Returns:
-        Names of the weights that were folded.
+        Names of the folded weights.
     """
     folded = []
     for path, child in module.named_modules():
@@ -53,7 +53,7 @@ def make_plain(module: nn.Module) -> list[str]:
 def _fold(layer: nn.Module) -> list[str]:
     names = []
     if parametrize.is_parametrized(layer):
-        # Copies share the class that parametrisations are written into: have one of our own.
+        # Parametrisations are written into the class, which copies share: make a private one.
         kind = type(layer)
         layer.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))  # pyright: ignore
         for name in list(layer.parametrizations):  # pyright: ignore[reportArgumentType]

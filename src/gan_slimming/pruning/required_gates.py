@@ -1,4 +1,4 @@
-"""Which gates have to stand, and which channels stay because no gate would silence them."""
+"""The gates that are required, and the channels that stay because no gate would silence them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gan_slimming.pruning.propagation import Propagation
 
 
 def required(walk: Propagation) -> set[str]:
-    """Gates of channels that may die; layers that share a tensor have theirs together."""
+    """Return the gates of channels that may die; layers that share a tensor are gated together."""
     kept = walk.roots(np.array(list(walk.protections), dtype=np.int64))
     channels = np.setdiff1d(walk.channel_roots(), kept)
     gates: set[str] = set()
@@ -23,7 +23,7 @@ def required(walk: Propagation) -> set[str]:
 
 
 def protect_unreadable(walk: Propagation) -> None:
-    """Protect what is read and would not be zero."""
+    """Protect channels that are read where no gates make them zero."""
     for slots, zero in walk.reads:
         for number in np.unique(zero).tolist():
             gates, why = walk.zeros.table[number]
@@ -32,7 +32,7 @@ def protect_unreadable(walk: Propagation) -> None:
 
 
 def _partners(walk: Propagation, gates: Iterable[str]) -> set[str]:
-    """Gates of layers that share a parameter with one that has a gate."""
+    """Return the gates, and those of layers that share a parameter with a gated layer."""
     found = set(gates)
     while True:
         shared: set[int] = set()

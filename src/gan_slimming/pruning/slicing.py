@@ -1,7 +1,7 @@
-"""Slicing: take channels out of parameters, buffers and optimiser state, in place.
+"""Slicing: cut channels out of parameters, buffers and optimiser state, in place.
 
-Works on names and axes alone, never on a module's index or class, except to bring the attributes
-that PyTorch's layers keep beside their tensors (in_channels and so on) into line.
+It works on names and axes alone, never on a module's index or class. The only exception is the
+attributes that PyTorch's layers keep beside their tensors (in_channels and so on).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def slice_tensors(
 ) -> None:
     """Keep only `indices` of each (tensor, axis), in place.
 
-    Parameters keep their identity, so that optimisers go on with them; their state (momentum and
-    moments) is sliced in the same way. Names that do not exist, such as gates, are passed over.
+    Parameters keep their identity, so that optimisers continue with them. Optimiser state (momentum
+    and moments) is sliced likewise. Names that do not exist, such as gates, are skipped.
     """
     states = [optimizer.state for optimizer in optimizers]
     touched = set()
@@ -50,7 +50,7 @@ def slice_tensors(
 
 
 def _lookup(root: nn.Module, name: str) -> Tensor | None:
-    """A parameter or buffer itself, past any gate on it; None for a name that does not exist."""
+    """Return a parameter or buffer, without gates; None for a name that does not exist."""
     try:
         owner, attribute = owner_of(root, name)
     except AttributeError:
@@ -60,13 +60,13 @@ def _lookup(root: nn.Module, name: str) -> Tensor | None:
 
 
 def output_axis(layer: object) -> int:
-    """The axis of a weight on which its output channels stand."""
+    """Return the axis of output channels in a layer's weight."""
     return 1 if isinstance(layer, TRANSPOSED) else 0
 
 
 def update_attributes(layer: Any) -> None:
-    """Bring a layer's numbers of channels into line with the shapes of its tensors."""
-    weight: Any = layer._parameters.get("weight")  # itself, past any gate on it
+    """Set a layer's channel counts to the shapes of its tensors."""
+    weight: Any = layer._parameters.get("weight")  # the parameter itself, without gates
     if isinstance(layer, nn.modules.conv._ConvNd):
         first, second = weight.shape[:2]
         transposed = layer.transposed
@@ -95,7 +95,7 @@ def update_attributes(layer: Any) -> None:
 
 
 def norm_width(layer: object) -> int | None:
-    """Channels of a normalisation that has a scale and a shift for each; None for other layers."""
+    """Return the channels of a norm with a scale and shift for each; None for other layers."""
     if isinstance(layer, nn.modules.batchnorm._NormBase):
         return layer.num_features
     if isinstance(layer, nn.GroupNorm):
@@ -106,6 +106,6 @@ def norm_width(layer: object) -> int | None:
 
 
 def mark_affine(norm: Any) -> None:
-    """Let a normalisation know that it has a scale and a shift by now."""
+    """Mark a norm as having a scale and a shift."""
     name = "elementwise_affine" if isinstance(norm, nn.LayerNorm) else "affine"
     setattr(norm, name, True)

@@ -1,13 +1,14 @@
-"""What the walk knows of a tensor: which slots stand on its axes, and what makes them zero.
+"""Values of tensors in the walk: the slots on their axes, and the gates that make them zero.
 
-A `Factor` is a grid of slots over some axes of a tensor: a feature map has one that varies along
+A `Factor` is a grid of slots over some axes of a tensor. A feature map has one that varies along
 axis 1 only, of shape (1, C, 1, 1); a weight has one along each of its axes. Removing a channel
-removes every place of the grid where its slot stands. A grid may vary along several axes for a
-while, as behind a Linear whose vector is viewed as (C, H, W); operators that treat all pixels of a
-channel alike then tie the places together.
+removes every place of the grid with its slot. A grid may vary along several axes for a while, as
+after a Linear whose vector is viewed as (C, H, W). Operators that treat all pixels of a channel
+alike then tie these places together.
 
-`zero` says, for each place, which gates make the tensor zero there: a set of gates that must all be
-zero, or none at all, with the reason. Sets are interned; a place holds the number of its set.
+`zero` holds, for each place, the gates that make the tensor zero there. They are a set of gates
+that must all be zero, or None with the reason. Sets are interned; a place holds the index of its
+set.
 """
 
 from __future__ import annotations
@@ -20,45 +21,45 @@ import numpy as np
 from gan_slimming.graph.nodes import Forest, Slots
 
 Gates = frozenset[str] | None
-"""Gates that make a place zero when all of them are; None where no gates do."""
+"""Gates that make a place zero when all of them are zero; None where no gates do."""
 ADDED = "something other than a tensor of the same channels is added to it"
 
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """Slots over the axes of a tensor; 1 long where it does not vary. `zero` has the same shape."""
+    """Slots over a tensor's axes, of length 1 where they do not vary; `zero` has the same shape."""
 
     slots: Slots
     zero: np.ndarray
 
     @property
     def varies(self) -> list[int]:
-        """Axes along which it has more than one place."""
+        """Return the axes along which it has more than one place."""
         return [axis for axis, size in enumerate(self.slots.shape) if size > 1]
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor in the walk: its factors, and why the axes without a factor are as they are."""
+    """A tensor in the walk: its factors, and the reason why its other axes are fixed."""
 
     factors: tuple[Factor, ...] = ()
     fixed: str = "it is a constant"
 
 
 def listed(found: Value | list[Value]) -> list[Value]:
-    """The values of a call, which may make several."""
+    """Return the values of a call, which may have several results, as a list."""
     return found if isinstance(found, list) else [found]
 
 
 class Zeros:
-    """The interned sets of gates, and their algebra on whole arrays."""
+    """The interned sets of gates, and their algebra on arrays of indices."""
 
     def __init__(self) -> None:
         self.table: list[tuple[Gates, str]] = []
         self._known: dict[tuple[Gates, str], int] = {}
         self._results: dict[tuple[str, int, int], int] = {}
         self.absent = self.never("it has no such channels")
-        """Of a side of an operator that does not vary where the other one does."""
+        """Index for a side of an operator that does not vary where the other one does."""
 
     def intern(self, gates: Gates, why: str = "") -> int:
         key = (gates, why)
@@ -68,23 +69,23 @@ class Zeros:
         return self._known[key]
 
     def never(self, why: str) -> int:
-        """No gates make it zero."""
+        """Return the index for a place that no gates make zero."""
         return self.intern(None, why)
 
     def possible(self, zero: np.ndarray) -> np.ndarray:
-        """bool, the same shape: whether any gates make it zero."""
+        """Return bool of the same shape: whether any gates make a place zero."""
         return np.array([gates is not None for gates, _ in self.table], dtype=bool)[zero]
 
     def both(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """A sum is zero where both sides are."""
+        """Combine the sides of a sum, which is zero where both are."""
         return self._pairwise("both", left, right)
 
     def either(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """A product is zero where one side is; the left one's gates are taken if it has any."""
+        """Combine the sides of a product: the gates of the left one, or else of the right one."""
         return self._pairwise("either", left, right)
 
     def all_along(self, zero: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-        """Zero where everything along these axes is; the axes stay, of length 1."""
+        """Combine all places along these axes, as in a sum; the axes stay, of length 1."""
         for axis in axes:
             total = zero.take([0], axis)
             for part in np.moveaxis(np.unique(zero, axis=axis), axis, 0):
@@ -117,13 +118,13 @@ class Zeros:
 
 
 def aligned(factor: Factor, rank: int) -> Factor:
-    """The factor with axes of length 1 in front, as broadcasting puts them."""
+    """Return the factor with leading axes of length 1, as broadcasting adds them."""
     shape = (1,) * (rank - factor.slots.ndim) + factor.slots.shape
     return Factor(factor.slots.reshape(shape), factor.zero.reshape(shape))
 
 
 def reduced(factor: Factor, forest: Forest, zeros: Zeros) -> Factor:
-    """The factor without the axes along which all its slots are one channel by now."""
+    """Collapse the axes along which all slots of a factor are one channel by now."""
     roots = forest.roots(factor.slots)
     for axis in factor.varies:
         if bool((roots == roots.take([0], axis)).all()):
@@ -134,7 +135,7 @@ def reduced(factor: Factor, forest: Forest, zeros: Zeros) -> Factor:
 
 
 def tied_along(factor: Factor, axes: Sequence[int], forest: Forest, zeros: Zeros) -> Factor:
-    """The factor after everything along these axes has become one channel."""
+    """Tie all places along these axes into one channel, and collapse the axes."""
     axes = [axis for axis in axes if factor.slots.shape[axis] > 1]
     first = factor.slots
     for axis in axes:

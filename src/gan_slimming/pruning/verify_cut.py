@@ -1,9 +1,9 @@
-"""A verified cut: does the module without some channels compute what it does with them at zero?
+"""A verified cut: does the module without some channels equal the module with them at zero?
 
-The graph of a module does not tell whether its forward writes `x.view(n, 128, 8, 8)` or
-`x.view(n, -1, 8, 8)`. So generators that do anything unusual are cut once for trial, in float64, on
-copies with random parameters. What cannot be cut for a number in the forward is held; any other
-difference is a refusal, because the project never guesses.
+The graph of a module does not tell whether its forward says `x.view(n, 128, 8, 8)` or
+`x.view(n, -1, 8, 8)`. So unusual generators are cut once as a test, in float64, on copies with
+random parameters. Groups blocked by a number in the forward are protected. Any other difference is
+an error, because this package never guesses.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ NAMED = (
     "its forward names the number of channels in a view/split; write -1 there to let it be slimmed"
 )
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""Largest difference, relative to the largest output."""
+"""dtype -> largest difference, relative to the largest output."""
 SMALL = 64
-"""Pixels a side to which images are halved for the trial."""
+"""Pixels per side to which images are halved for the test."""
 
 
 def hold_what_cannot_be_cut(
@@ -46,39 +46,39 @@ def hold_what_cannot_be_cut(
     named: set[str],
     axes: Mapping[tuple[str, int], np.ndarray],
 ) -> None:
-    """Protect, in place, the groups that the forward itself counts by numbers in its source.
+    """Protect, in place, the groups whose channel count is a number in the forward's source.
 
-    Numbers that its modules remember are told to the graph instead, where that makes a cut exact.
+    If the count is an attribute of a module and can be cut exactly, the graph records it instead.
 
     Args:
         named: groups that went through a view, a split or the like.
-        axes: (tensor, axis) -> the channels that stand on it.
+        axes: (tensor, axis) -> the channels on it.
     Raises:
-        UserError: other groups whose removal changes the function.
+        UserError: cutting any other group changes the function.
     """
-    trial = _CutCheck.of(module, example, graph)
-    if trial is None or trial.passes(graph.prunable):
+    check = _CutCheck.of(module, example, graph)
+    if check is None or check.passes(graph.prunable):
         return
     suspects = [group for group in graph.prunable if group.name in named]
     others = [group for group in graph.prunable if group.name not in named]
-    if not trial.passes(others):
-        culprit = trial.culprits(others)[0]
+    if not check.passes(others):
+        culprit = check.culprits(others)[0]
         raise UserError(
             f"taking channels out of '{culprit.name}' would change what the generator computes, "
-            f"or stop it ({trial.trouble}); keep them with --protect '{_module_of(culprit)}'"
+            f"or stop it ({check.trouble}); keep them with --protect '{_module_of(culprit)}'"
         )
-    held = trial.culprits(suspects)
-    fewer = trial.recall(held, readings(module, axes, held))
+    held = check.culprits(suspects)
+    fewer = check.choose_numbers(held, readings(module, axes, held))
     numbers = graph.numbers
     for graph.numbers, failing in ((numbers, fewer), ({}, held), ({}, suspects)):
-        if trial.passes([group for group in graph.prunable if group not in failing]):
+        if check.passes([group for group in graph.prunable if group not in failing]):
             for group in failing:
                 group.protected = NAMED
             return
 
 
 def _module_of(group: ChannelGroup) -> str:
-    """A module whose protection holds the group."""
+    """Return a module whose protection keeps the group."""
     names = [member.tensor.rpartition(".")[0] for member in (*group.gated, *group.members)]
     modules = [name.rpartition(".")[0] if "@" in name else name for name in names]
     return next((name for name in modules if name), group.name)
@@ -86,7 +86,7 @@ def _module_of(group: ChannelGroup) -> str:
 
 @dataclass
 class _CutCheck:
-    """A copy of the module with random parameters, and what it is tried on."""
+    """A copy of the module with random parameters, and inputs to compare outputs on."""
 
     module: nn.Module
     example: tuple[Any, ...]
@@ -96,10 +96,10 @@ class _CutCheck:
 
     @classmethod
     def of(cls, module: nn.Module, example: tuple[Any, ...], graph: GroupGraph) -> _CutCheck | None:
-        """On small images and in float64, or as the example is where its forward insists on that.
+        """Prepare a check on small images in float64, or in the example's size or dtype if needed.
 
         Raises:
-            UserError: no numbers come out that could be compared.
+            UserError: the output is never finite.
         """
         if not graph.prunable:
             return None
@@ -110,15 +110,15 @@ class _CutCheck:
             copied = copy.deepcopy(module).eval().to(dtype)
             inputs = tuple(_drawn(value, dtype, low, small) for value in example)
             tolerance = EXACT.get(dtype, 1e-3)
-            trial = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)
+            check = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)
             try:
-                found = trial.run(trial.module)
-            except Exception as error:  # whatever a forward that is not asked for this raises
-                trial.trouble = str(error)
+                found = check.run(check.module)
+            except Exception as error:  # the forward may reject these inputs in any way
+                check.trouble = str(error)
                 continue
             ran = True
             if all(bool(value.isfinite().all()) for value in found):
-                return trial
+                return check
         if ran:
             raise UserError(
                 "the generator's output for random input is infinite or no number (NaN), so it "
@@ -127,12 +127,12 @@ class _CutCheck:
         return None
 
     def passes(self, groups: Sequence[ChannelGroup]) -> bool:
-        """Whether half of the channels, and all but one, can be taken out of these groups."""
+        """Return whether a random share of the channels, and all but one, can be cut exactly."""
         groups = [group for group in groups if group.channels > 1]
         return not groups or all(self._exact(groups, few=few) for few in (False, True))
 
     def culprits(self, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
-        """Those that fail on their own, by halves."""
+        """Return the groups that fail on their own, by bisection."""
         if self.passes(groups):
             return []
         if len(groups) == 1:
@@ -141,13 +141,13 @@ class _CutCheck:
         found = self.culprits(groups[:middle]) + self.culprits(groups[middle:])
         return found or list(groups)
 
-    def recall(
+    def choose_numbers(
         self, held: Sequence[ChannelGroup], found: Mapping[str, Sequence[Numbers]]
     ) -> list[ChannelGroup]:
-        """Choose for each class what its modules remember, so that the fewest groups fail.
+        """Choose a reading of attributes for each class so that the fewest groups fail.
 
         Returns:
-            Those that still do.
+            The groups that still fail.
         """
         chosen = {kind: meanings[0] for kind, meanings in found.items()}
 
@@ -186,7 +186,7 @@ class _CutCheck:
 
     @torch.no_grad()
     def run(self, module: nn.Module) -> list[Tensor]:
-        """All tensors that come out, the same random numbers drawn each time."""
+        """Return all output tensors, with the same random numbers each time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return list(_tensors(module(*self.example)))
@@ -200,7 +200,7 @@ def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
 
 
 def _mask(channels: int, number: int, few: bool) -> Tensor:
-    """(channels,) bool: about half of them, or one, drawn by the group's number."""
+    """Draw (channels,) bool by the group's number: keep one channel, or a random share."""
     generator = torch.Generator().manual_seed(number)
     order = torch.randperm(channels, generator=generator)
     half = int(torch.randint(1, channels, (), generator=generator)) if channels > 3 else 1
@@ -211,7 +211,7 @@ def _mask(channels: int, number: int, few: bool) -> Tensor:
 
 @torch.no_grad()
 def _silence(module: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
-    """Zero what the group's gates multiply, at the channels that are not kept."""
+    """Zero the group's gated tensors at the channels that are not kept."""
     for gate in group.gated:
         dead = gate.positions[~keep[gate.channels]]
         name, _, axis = gate.tensor.removesuffix(GATE).partition("@")
@@ -229,7 +229,7 @@ def _silence(module: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
 
 @torch.no_grad()
 def _randomised(module: nn.Module) -> nn.Module:
-    """No parameter is zero or equal to its neighbour, so that nothing agrees by chance."""
+    """Randomise all parameters, in place, so that nothing is zero or agrees by chance."""
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
         if parameter.is_floating_point():
@@ -241,7 +241,7 @@ def _randomised(module: nn.Module) -> nn.Module:
 
 
 def _drawn(value: Any, dtype: torch.dtype, low: float, small: bool) -> Any:
-    """Random numbers from `low` to 1 in place of a tensor's; where asked, an image of 64 or so."""
+    """Draw random numbers from `low` to 1 in a tensor's shape, with sides near 64 if `small`."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value
     shape = list(value.shape)

@@ -1,8 +1,7 @@
-"""Find the channels of any generator by one walk over its torch.export graph.
+"""The walk over a torch.export graph that finds the channels of any generator.
 
-Operators carry slots from tensor to tensor and tie those together that are one channel; what each
-of them does stands in the tables of `operators`. What the tables do not know is refused by name,
-never guessed.
+Operators carry slots from tensor to tensor and tie together those of one channel; the tables in
+`operators` describe each of them. An operator outside the tables is refused by name, never guessed.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def propagate(module: nn.Module, example: tuple[Any, ...], protect: Sequence[str
     Args:
         module, example, protect: as for `discovery.find_groups`.
     Raises:
-        UserError: an operator that the tables do not know.
+        UserError: an operator is not in the tables.
     """
     walk = Propagation(module, example, protect)
     for node in walk.graph.nodes:
@@ -63,7 +62,7 @@ def _called(walk: Propagation, node: fx.Node) -> Value | list[Value]:
     if live and not ordinary and node not in walk.static:
         walk.unusual = True
     if handler is not None:
-        return _settled(walk, handler(walk, node))
+        return _drop_collapsed(walk, handler(walk, node))
     if not live:
         return walk.barrier(node, "it is a constant")
     if node in walk.static or _all_protected(walk, node):
@@ -77,7 +76,7 @@ def _called(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def _counts_channels(walk: Propagation, node: fx.Node) -> bool:
-    """Whether a number in the call could be made of the number of channels: C, its root, ..."""
+    """Return whether a number in the call may derive from a number of channels: C, its root, ..."""
     sizes = {size for v in walk.inputs(node) for f in v.factors for size in f.slots.shape}
     for number in node.args[:2]:
         if isinstance(number, (int, float)) and number not in (0, 1) and sizes - {1}:
@@ -87,10 +86,10 @@ def _counts_channels(walk: Propagation, node: fx.Node) -> bool:
     return False
 
 
-def _settled(walk: Propagation, found: Value | list[Value]) -> Value | list[Value]:
-    """Without factors whose channels have all been tied into one, which has to stay."""
+def _drop_collapsed(walk: Propagation, found: Value | list[Value]) -> Value | list[Value]:
+    """Drop factors whose channels are all tied into one, and protect that one."""
     if isinstance(found, list):
-        return [value for part in found if isinstance(value := _settled(walk, part), Value)]
+        return [value for part in found if isinstance(value := _drop_collapsed(walk, part), Value)]
     for factor in found.factors:
         if not factor.varies:
             walk.protect(factor.slots, "all its channels are tied into one")
@@ -122,7 +121,7 @@ def _placeholder(walk: Propagation, node: fx.Node) -> Value:
 
 
 def _parameter_zero(walk: Propagation, fqn: str, axis: int, slots: Slots) -> int:
-    """A parameter can be gated where no layer's own gate stands on it."""
+    """Return the zero of a parameter: its own gate, unless the gate of a layer covers it."""
     tensor = walk.state[fqn]
     owners = [owner for owner, own in walk.owners.items() if id(tensor) in own]
     layers = [type(walk.module.get_submodule(owner)) for owner in owners]
@@ -142,7 +141,7 @@ def _all_protected(walk: Propagation, node: fx.Node) -> bool:
 
 
 def _changed_in_place(walk: Propagation, node: fx.Node) -> None:
-    """The tensor itself has another value now; what else reads its memory is not followed."""
+    """Update the value of a tensor changed in place, and protect other readers of its memory."""
     target = node.args[0]
     assert isinstance(target, fx.Node)
     aliases = sharing_memory(target, VIEWS)
@@ -163,7 +162,7 @@ def _changed_in_place(walk: Propagation, node: fx.Node) -> None:
 
 
 def _resolve_splits(walk: Propagation) -> None:
-    """Where nothing has said which axis of a view counts channels, the longest one does."""
+    """Let the longest axis of a split count channels, where no operator has decided it."""
     for slots, axes in walk.splits:
         while True:
             roots = walk.roots(slots)

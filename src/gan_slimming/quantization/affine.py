@@ -1,7 +1,7 @@
-"""Uniform quantisation as pure mathematics: codes, levels and scales.
+"""Uniform quantisation as pure functions: codes, levels and scales.
 
-Symmetric throughout (zero_point = 0), so that zero padding and removed channels are exact, and an
-int8 convolution needs no correction terms.
+All are symmetric (zero point 0). Zero padding and removed channels are therefore exact, and an int8
+convolution needs no correction terms.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def code_range(bits: int, *, signed: bool) -> tuple[int, int]:
-    """Smallest and largest code: at most 2**bits levels.
+    """Return the smallest and largest code, at most 2**bits levels.
 
     >>> code_range(8, signed=False), code_range(8, signed=True)
     ((0, 255), (-128, 127))
@@ -20,17 +20,17 @@ def code_range(bits: int, *, signed: bool) -> tuple[int, int]:
 
 
 def quantize(values: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
-    """Codes clamp(round(values / scale), low, high), still in floating point. Ties go to even."""
+    """Return the codes clamp(round(values / scale), low, high), as floats. Ties go to even."""
     return torch.clamp(torch.round(values / scale), low, high)
 
 
 def dequantize(codes: Tensor, scale: Tensor | float) -> Tensor:
-    """Real values of codes."""
+    """Return the real values of codes."""
     return codes * scale
 
 
 def weight_scale(weight: Tensor, axis: int, bits: int) -> Tensor:
-    """Per-channel symmetric scale max|W| / (2**(bits-1) - 1), Wang et al. 2020, section 3.2.
+    """Return the scale max|W| / (2**(bits-1) - 1) per channel, Wang et al. 2020, section 3.2.
 
     Args:
         weight: any shape.
@@ -44,5 +44,5 @@ def weight_scale(weight: Tensor, axis: int, bits: int) -> Tensor:
 
 
 def along(vector: Tensor, axis: int, dims: int) -> Tensor:
-    """Shape a vector so that it broadcasts along `axis` of a tensor with `dims` dimensions."""
+    """Reshape a vector to broadcast along `axis` of a tensor with `dims` dimensions."""
     return vector.view([-1 if dim == axis else 1 for dim in range(dims)])

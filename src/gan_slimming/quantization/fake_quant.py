@@ -1,10 +1,14 @@
 """Quantisers of a student in training: straight-through rounding, learnt activation ranges.
 
-Weights: per output channel, symmetric, the scale follows max|W| while training and is state
-afterwards, so that cutting channels out never moves it. Activations: one scale per tensor,
-calibrated on real data, signed where the tensor is signed, then learnt with the step-size gradient
-of Esser et al. 2020 (LSQ, arXiv 1902.08153, eq. 3), or fixed as in Wang et al. 2020. Outputs, where
-they are quantised: per channel, symmetric, the scale follows the greatest value while training.
+Weights have one symmetric scale per output channel. It follows max|W| in training and is fixed
+afterwards, so that cutting channels never changes it.
+
+Activations have one scale per tensor, calibrated on real data and signed where the data are. It is
+then learnt with the step-size gradient of Esser et al. 2020 (LSQ, arXiv 1902.08153, eq. 3), or
+fixed as in Wang et al. 2020.
+
+Outputs, where quantised, have one symmetric scale per channel, which follows the largest value in
+training.
 """
 
 from __future__ import annotations
@@ -18,13 +22,13 @@ from torch import Tensor, nn
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
 
 SCALE_RATE = 0.1
-"""How far the scale of an output moves in a step towards what the batch needs."""
+"""Fraction by which an output's scale moves in a step towards the batch's."""
 MIN_SCALE = 1e-12
-"""Least scale of an output, for a channel of zeros."""
+"""Smallest scale of an output, for a channel of zeros."""
 
 
 class _RoundToGrid(torch.autograd.Function):
-    """codes * scale; straight-through gradient inside the range, LSQ's for the scale."""
+    """Rounding to codes * scale: straight-through gradient in range, LSQ's for the scale."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
@@ -39,7 +43,7 @@ class _RoundToGrid(torch.autograd.Function):
         (grad,) = grads
         ratio, codes = ctx.saved_tensors
         low, high = ctx.limits
-        # hardtanh's gradient is ours: it passes where low < ratio < high, in one sweep.
+        # One kernel: hardtanh's gradient passes where low < ratio < high, as ours does.
         passed = torch.ops.aten.hardtanh_backward(grad, ratio, low, high)
         if not ctx.needs_input_grad[1]:
             return passed, None, None, None
@@ -52,7 +56,7 @@ def _dot(left: Tensor, right: Tensor) -> Tensor:
 
 
 class Quantizer(nn.Module):
-    """What all of them have in common: bits, and a time of calibration."""
+    """The base of all quantisers: bits, and a calibration mode."""
 
     def __init__(self, bits: int):
         super().__init__()
@@ -61,22 +65,23 @@ class Quantizer(nn.Module):
         self._seen = False
 
     def start_observing(self) -> None:
-        """Quantise nothing; ranges of activations are calibrated anew by the next passes."""
+        """Start calibration: quantise nothing; the next passes set activation ranges anew."""
         self._seen = False
         self.observing = True
 
     def stop_observing(self) -> None:
-        """From here on forward passes quantise."""
+        """End calibration: quantise in forward passes from now on."""
         self.observing = False
 
 
 class ActivationQuantizer(Quantizer):
-    """Fake quantisation of one tensor: round to at most 2**bits levels, pass gradients through.
+    """Fake quantisation of one tensor to at most 2**bits levels, with gradients passed through.
 
     Args:
         bits: 2 to 16.
-        signed: whether codes run below zero.
-        fixed_range: the paper's p; activations are clamped to [0, p] and the range never moves.
+        signed: whether codes may be negative.
+        fixed_range: the p of Wang et al. 2020; activations are clamped to [0, p], which never
+            changes.
     """
 
     scale: nn.Parameter
@@ -90,23 +95,23 @@ class ActivationQuantizer(Quantizer):
 
     @property
     def codes(self) -> tuple[int, int]:
-        """Smallest and largest code."""
+        """Return the smallest and largest code."""
         return code_range(self.bits, signed=self.signed)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Any shape in, the same shape out, on the quantiser's grid."""
+        """Round a tensor of any shape to the quantiser's grid."""
         if self.observing:
             self.observe(values)
             return values
         kind = values.device.type
         if torch.is_autocast_enabled(kind):
-            # The convolution behind would cast anyway; here the cast halves the work.
+            # The next convolution would cast anyway; casting here halves the work.
             values = values.to(torch.get_autocast_dtype(kind))
         return _RoundToGrid.apply(values, self.scale, *self.codes)  # pyright: ignore
 
     @torch.no_grad()
     def observe(self, values: Tensor) -> None:
-        """Widen the range to what this batch needs: the scale that squares the least error.
+        """Widen the range to fit this batch, by the scale of least mean squared error.
 
         The sign follows the data: one negative value makes the tensor signed.
         """
@@ -133,10 +138,10 @@ class ActivationQuantizer(Quantizer):
 
 
 def best_scale(values: Tensor, low: int, high: int) -> Tensor:
-    """The scale with the least mean squared error on a sample, among 24 fractions of the maximum.
+    """Return the scale of least mean squared error, out of 24 fractions of the maximum.
 
     Args:
-        values: any shape; at most 65,536 of them, evenly spaced, are looked at.
+        values: any shape; large tensors are sampled evenly (65,536 values or more).
         low, high: smallest and largest code.
     Returns:
         A positive scalar.
@@ -154,9 +159,9 @@ def best_scale(values: Tensor, low: int, high: int) -> Tensor:
 
 
 class WeightQuantizer(Quantizer):
-    """Fake quantisation of a weight, one symmetric scale per output channel.
+    """Fake quantisation of a weight, with one symmetric scale per output channel.
 
-    While training the scale follows the weight; in evaluation it is what training left.
+    The scale follows the weight in training and is fixed in evaluation.
     """
 
     scale: Tensor
@@ -168,12 +173,12 @@ class WeightQuantizer(Quantizer):
 
     @property
     def codes(self) -> tuple[int, int]:
-        """Smallest and largest code: symmetric, one level of the 2**bits is left unused."""
+        """Return the smallest and largest code; being symmetric, they leave one level unused."""
         top = 2 ** (self.bits - 1) - 1
         return -top, top
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight on its grid; the gradient passes straight through."""
+        """Round the weight to its grid; the gradient passes straight through."""
         if self.observing:
             return weight
         if self.training:
@@ -186,7 +191,7 @@ class WeightQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, weight: Tensor) -> None:
-        """Take the scale from this weight."""
+        """Set the scale from this weight."""
         self.scale.copy_(weight_scale(weight, self.axis, self.bits))
 
     def extra_repr(self) -> str:
@@ -194,16 +199,15 @@ class WeightQuantizer(Quantizer):
 
 
 class OutputQuantizer(Quantizer):
-    """Fake quantisation of a convolution's sums, one symmetric scale per channel.
+    """Fake quantisation of a convolution's output, with one symmetric scale per channel.
 
-    Sums change their size from step to step, as what stands in front is pruned, and a norm behind
-    does not mind: the scale follows their greatest while training. In evaluation it is what
-    training left.
+    Pruning the input channels changes the size of the sums, and a following norm cancels it. The
+    scale therefore follows their maximum in training, and is fixed in evaluation.
 
     Args:
-        channels: of the output.
+        channels: channels of the output.
         bits: 2 to 8.
-        dims: spatial axes behind the channels.
+        dims: spatial axes after the channels.
     """
 
     scale: Tensor
@@ -215,11 +219,11 @@ class OutputQuantizer(Quantizer):
 
     @property
     def codes(self) -> tuple[int, int]:
-        """Smallest and largest code."""
+        """Return the smallest and largest code."""
         return code_range(self.bits, signed=True)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(..., channels, *spatial) in, the same shape out, on the quantiser's grid."""
+        """Round (..., channels, *spatial) to the quantiser's grid."""
         if self.observing or self.training:
             self.update(values)
         if self.observing:
@@ -230,7 +234,7 @@ class OutputQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, values: Tensor) -> None:
-        """Move the scale towards this batch's; while calibrating, to the greatest of all."""
+        """Move the scale towards this batch's; in calibration, to the largest of all batches."""
         axis = values.dim() - self.dims - 1
         others = [dim for dim in range(values.dim()) if dim != axis]
         largest = values.detach().abs().amax(dim=others).to(self.scale.dtype) / self.codes[1]

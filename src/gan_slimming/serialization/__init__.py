@@ -1,1 +1,1 @@
-"""Generators as files: the safetensors file, its packing, and what MODEL names."""
+"""Generators as files: the safetensors file, its packing, and the meaning of MODEL."""

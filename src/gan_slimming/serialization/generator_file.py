@@ -1,8 +1,8 @@
-"""One small file holds a finished generator: generator.safetensors.
+"""The small file of a finished generator: generator.safetensors.
 
-`packing` says what its tensors are. The header's one metadata entry, `gan_slimming`, is JSON: what
-to build, which layers are quantised and how, the order of the packed vectors, the channel map, and
-where the generator came from. A file is data and never code: it cannot make the reader import
+`packing` describes its tensors. The header's one metadata entry, `gan_slimming`, is JSON. It holds
+the generator's name and arguments, the quantised layers, the order of the packed vectors, the
+channel map and the provenance. A file is data, never code: it cannot make the reader import
 anything.
 """
 
@@ -28,10 +28,10 @@ from gan_slimming.pruning.channel_attributes import noted_numbers
 from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors
 
 FORMAT = 1
-"""Version of the file's layout; a reader refuses a greater one."""
+"""Version of the file's layout; a reader refuses a newer one."""
 KEY = "gan_slimming"
 _MISFIT = (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError)
-"""What a header or tensors that do not belong together end in."""
+"""Errors raised by a header and tensors that do not belong together."""
 
 
 def save_generator(
@@ -43,20 +43,20 @@ def save_generator(
     channel_map: Mapping[str, list[int]] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> int:
-    """Write what `student.extract` returned; an old file stays until the new one is whole.
+    """Write the result of `student.extract`; an old file stays until the new one is complete.
 
     Args:
         module: quantised or not, without gates.
-        path: the file; its folder is made where it does not exist.
-        spec: of the teacher, from which the loader builds the layers that are narrowed.
+        path: the file; its folder is created if missing.
+        spec: spec of the teacher, from which the loader builds the layers to be narrowed.
         identities: modules that have become nn.Identity; those in `module` are found anyway.
-        channel_map: channel group -> the channels left of what the student began as, ascending:
-            the teacher, or an earlier student.
+        channel_map: channel group -> the channels kept, ascending. They are counted in the network
+            that the student started from: the teacher, or an earlier student.
         provenance: small, JSON: versions, hash of the teacher, budget, seed, date.
     Returns:
-        size_bytes of the file.
+        Size of the file in bytes.
     Raises:
-        UserError: a gate is left, values are not finite or cannot be written; the disk refuses.
+        UserError: a gate is left, values are not finite or not JSON, or the disk refuses.
     """
     tensors, rows, quantizers = pack(module)
     found = [n for n, m in module.named_modules(remove_duplicate=False) if type(m) is nn.Identity]
@@ -87,14 +87,14 @@ def save_generator(
 def load_generator_file(
     path: str | Path, device: str | torch.device = "cpu", *, factory: str | None = None
 ) -> nn.Module:
-    """The generator of a file by `save_generator`, in eval mode and float32, with a `.spec`.
+    """Load a generator saved by `save_generator`, in eval mode and float32, with a `.spec`.
 
-    It computes what the saved module computes: a quantised weight is its code times its scale.
-    Layers that are not quantised are plain torch.nn layers.
+    It computes the same as the saved module: a quantised weight is its code times its scale. Layers
+    that are not quantised are plain torch.nn layers.
 
     Args:
         path: generator.safetensors.
-        device: where it goes.
+        device: target device.
         factory: 'package.module:factory', for a generator that is not one of the package's. It must
             be the name in the file: the user says what is imported, never the file.
     Raises:
@@ -121,12 +121,12 @@ def load_generator_file(
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """What a file says about itself, without building anything.
+    """Return the information in a file's header, without building anything.
 
     Returns:
         format, generator, arguments, contract, identities, quantized (layer -> weight_bits,
-        input_bits, signed, learnt, output_bits), channel_map (group -> channels),
-        provenance, tensors (name -> shape, packed vectors included) and size_bytes.
+        input_bits, signed, learnt, output_bits), channel_map (group -> channels), provenance,
+        tensors (name -> shape, packed vectors included) and size_bytes.
     Raises:
         UserError: as load_generator_file, as far as the header shows it.
     """
@@ -156,7 +156,7 @@ def _check_factory(path: str | Path, name: str, foreign: bool, factory: str | No
 
 
 def _build(spec: GeneratorSpec, foreign: bool) -> nn.Module:
-    """The architecture; for the package's own nothing is allocated or drawn at random."""
+    """Build the architecture; for the package's own, allocate and draw nothing."""
     if foreign:  # a user's code may compute while it builds, which the meta device cannot
         return rebuild_generator(spec).float()
     with torch.device("meta"):
@@ -166,14 +166,14 @@ def _build(spec: GeneratorSpec, foreign: bool) -> nn.Module:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file whose format is known, or a UserError that says what it is."""
+    """Return header and tensors of a file of known format, or raise a UserError with the reason."""
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {kind}; give the path of a generator.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            # Clones, so that nothing hangs on the file once it is read.
+            # Clones, so that no tensor depends on the open file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(
@@ -209,7 +209,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _bitmask(kept: Iterable[int]) -> str:
-    """Channels as base64 of a bit each, the lowest first: 44 characters for 256 of them.
+    """Return channels as base64 of a bit each, the lowest first: 44 characters for 256 of them.
 
     >>> _bitmask([0, 1, 9]), _channels("AwI=")
     ('AwI=', [0, 1, 9])
@@ -219,7 +219,7 @@ def _bitmask(kept: Iterable[int]) -> str:
 
 
 def _channels(mask: str) -> list[int]:
-    """The inverse of `_bitmask`."""
+    """Return the channels of a `_bitmask`."""
     bits = int.from_bytes(base64.b64decode(mask, validate=True), "little")
     return [channel for channel in range(bits.bit_length()) if bits >> channel & 1]
 

@@ -1,9 +1,9 @@
-"""A finished generator as named tensors, and back: the contents of generator.safetensors.
+"""The contents of generator.safetensors: a finished generator as named tensors, and back.
 
-Weights of quantised layers become their int8 codes, under their own names and shapes, so that any
-reader of safetensors sees what they are. Vectors (biases, scales and shifts of norms, scales of
-quantisers) stand one after the other in a single float32 tensor, `packed.vectors`, because a header
-entry each would cost more bytes than they do. Widths are nowhere written; shapes say them.
+Weights of quantised layers become integer codes (int8 up to 8 bits). They keep their names and
+shapes, so that any safetensors reader can show them. Vectors (biases, scales and shifts of norms,
+scales of quantisers) are joined in a single float32 tensor, `packed.vectors`. A header entry for
+each would cost more bytes than the vector. Widths are not stored, because shapes imply them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OUTPUT_SCALE = "output_quantizer.scale"
 
 
 class Quantizers(NamedTuple):
-    """How a layer is quantised; 0 bits is not at all."""
+    """The quantisation of a layer; 0 bits means none."""
 
     weight_bits: int
     input_bits: int
@@ -45,16 +45,16 @@ class Quantizers(NamedTuple):
     output_bits: int = 0
 
     def row(self) -> list[int]:
-        """As it stands in the header; the output is left out where it is in float."""
+        """Return the row of the header; a float output has no entry."""
         return [int(value) for value in self[: None if self.output_bits else 4]]
 
 
 def pack(module: nn.Module) -> tuple[dict[str, Tensor], list[list[Any]], list[Quantizers]]:
-    """Tensors to write, the order of the packed vectors, and the ways of quantising that occur.
+    """Return the tensors to write, the order of the packed vectors, and the distinct quantisations.
 
     A row of the order is [layer, length (None: a scalar), "field field"]. A quantised layer's row
-    goes on with the index of its way of quantising, and its vectors with the scales of its weight's
-    output channels, the one scale of its input and those of its output's channels.
+    ends with the index of its quantisation. Its vectors end with scales: one per output channel of
+    the weight, one for the input, and one per channel of a quantised output.
 
     Raises:
         UserError: a gate is left, a value is not finite, or state is not a tensor.
@@ -88,7 +88,7 @@ def pack(module: nn.Module) -> tuple[dict[str, Tensor], list[list[Any]], list[Qu
 
 
 def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors by name, the packed vectors too, quantised weights still as codes."""
+    """Return all tensors by name, packed vectors included, quantised weights still as codes."""
     plan: list[tuple[str, int | None]] = []
     quantized = quantizers_by_layer(header)
     for path, length, fields, *way in header["vectors"]:
@@ -108,7 +108,7 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 
 def quantizers_by_layer(header: Mapping[str, Any]) -> dict[str, Quantizers]:
-    """Quantised layer -> how."""
+    """Map every quantised layer to its quantisation."""
     ways = [
         Quantizers(w, i, bool(s), bool(t), output)
         for w, i, s, t, output in ((*way, 0)[:5] for way in header["quantizers"])
@@ -117,10 +117,11 @@ def quantizers_by_layer(header: Mapping[str, Any]) -> dict[str, Quantizers]:
 
 
 def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Turn a freshly built generator, on any device, into the one that was packed, in place.
+    """Turn a freshly built generator, on any device, into the packed one, in place.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError, ...: the two do not belong together.
+        AttributeError, KeyError, TypeError, ValueError, ...: file and generator do not belong
+            together.
     """
     make_plain(module)
     for path in header["identities"]:
@@ -156,7 +157,7 @@ def _join(path: str, field: str) -> str:
 
 
 def _modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tensor]]]:
-    """Every module but the quantisers, by path, with its own parameters and saved buffers."""
+    """Yield the path of every module but quantisers, with its own parameters and saved buffers."""
     for path, owner in module.named_modules(remove_duplicate=False):
         if isinstance(owner, Quantizer):
             continue
@@ -172,7 +173,7 @@ def _modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tens
 
 
 def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
-    """How a layer is quantised, None for not at all."""
+    """Return the quantisation of a layer, None for none."""
     if isinstance(layer, tuple(SLIM.values())) and getattr(layer, "gate", None) is not None:
         raise UserError(f"{path} still has a gate; save what student.extract() returned")
     if not isinstance(layer, SlimConvolution):
@@ -190,19 +191,19 @@ def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
 
 
 def _quantizers(layer: Any) -> tuple[Any, Any, Any]:
-    """Of the weight, of the input and of the output; None where there is none."""
+    """Return the quantisers of weight, input and output; None where there is none."""
     return layer.weight_quantizer, layer.input_quantizer, layer.output_quantizer
 
 
 def _scales(layer: Any) -> list[Tensor]:
-    """Scales of a quantised layer: of its weight's output channels, its input, its output."""
-    # A dead channel's scale in float64 is below what float32 can hold, and 0 would divide by zero.
+    """Return the scales of a quantised layer: of its weight, its input and its output."""
+    # A dead channel's float64 scale underflows in float32, and 0 would divide by zero.
     tiny = torch.finfo(torch.float32).tiny
     return [q.scale.detach().clamp_min(tiny) for q in _quantizers(layer) if q is not None]
 
 
 def _stored(layer: Any, field: str, value: Tensor) -> Tensor:
-    """A weight's codes where it is quantised, else its values."""
+    """Return a quantised weight's codes, else the values."""
     quantizer = getattr(layer, "weight_quantizer", None)
     if field != "weight" or not isinstance(quantizer, WeightQuantizer):
         return _plain(value)
@@ -212,7 +213,7 @@ def _stored(layer: Any, field: str, value: Tensor) -> Tensor:
 
 
 def _plain(value: Tensor) -> Tensor:
-    """A copy on the CPU, in float32 if it is floating point."""
+    """Copy a tensor to the CPU, in float32 if it is floating point."""
     dtype = torch.float32 if value.is_floating_point() else value.dtype
     return value.detach().to("cpu", dtype, copy=True).contiguous()
 
@@ -220,12 +221,12 @@ def _plain(value: Tensor) -> Tensor:
 def _quantize_layer(
     module: nn.Module, path: str, way: Quantizers, slim: dict[int, tuple[nn.Module, nn.Module]]
 ) -> None:
-    """Exchange a layer for its student's version, with quantisers at their start.
+    """Replace a layer by its student version, with initial quantisers.
 
     Args:
-        slim: layers that have been exchanged, by the id of what they were: (old, new). A module
-            that stands in two places is exchanged in each of those that were quantised, and stays
-            shared there. The old one is held, or another layer could be given its id.
+        slim: replaced layers, by the id of the old one: (old, new). A module in two places is
+            replaced wherever it was quantised, and stays shared there. The old one is held, or
+            another layer could be given its id.
     """
     layer: Any = module.get_submodule(path)
     if id(layer) in slim:
@@ -235,7 +236,7 @@ def _quantize_layer(
         if type(layer) not in SLIM or not issubclass(SLIM[type(layer)], SlimConvolution):
             raise TypeError(f"{path} is a {type(layer).__name__}, which is never quantised")
         plain, layer = layer, to_slim(layer)
-        # Of its own: a module that stands in two places need not be quantised in both.
+        # Separate tables, because a module in two places need not be quantised in both.
         layer._parameters, layer._buffers = dict(layer._parameters), dict(layer._buffers)
         slim[id(plain)] = plain, layer
         _set_module(module, path, layer)
@@ -251,13 +252,13 @@ def _quantize_layer(
 
 
 def _set_module(root: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put a module in this one place, and in no other where the old one stands."""
+    """Put a module in this one place, leaving other places of the old one alone."""
     parent, attribute = owner_of(root, path)
     setattr(parent, attribute, layer)
 
 
 def _place(module: nn.Module, name: str, value: Tensor) -> None:
-    """Exchange one parameter or buffer."""
+    """Replace one parameter or buffer."""
     owner, field = owner_of(module, name)
     table: dict[str, Any] = owner._parameters if field in owner._parameters else owner._buffers
     old = table.get(field)
@@ -274,14 +275,14 @@ def _place(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _narrows(layer: nn.Module, old: Sequence[int], new: Sequence[int]) -> bool:
-    """Whether slicing channels can lead from one shape to the other."""
+    """Return whether cutting channels can lead from one shape to the other."""
     convolution = isinstance(layer, nn.modules.conv._ConvNd)
     fits = len(old) == len(new) and all(0 < n <= o for n, o in zip(new, old, strict=True))
     return fits and (not convolution or tuple(old[2:]) == tuple(new[2:]))
 
 
 def _check_lengths(path: str, layer: Any) -> None:
-    """A layer's vectors are as long as it is wide."""
+    """Check that a layer's bias is as long as the layer is wide."""
     width = getattr(layer, "out_channels", getattr(layer, "out_features", None))
     width = norm_width(layer) if width is None else width
     bias = getattr(layer, "bias", None)

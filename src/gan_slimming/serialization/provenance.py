@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, hardware, commit, and the hash of a network's weights."""
+"""The provenance of a result: versions, hardware, commit, and the hash of a network's weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 PACKAGE = Path(__file__).parents[1]
 VERSIONS = ("gan-slimming", "torch", "lightning-fabric", "safetensors")
-"""Packages whose versions decide what a run computes."""
+"""Packages whose versions affect the results of a run."""
 
 
 def environment() -> dict[str, Any]:
@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 def commit_of(package: Path) -> str | None:
     """Return the commit of the checkout whose src folder holds `package`.
 
-    An installed package may lie inside somebody else's repository, whose commit says nothing.
+    An installed package may lie inside an unrelated repository, whose commit says nothing.
     """
     root = _git(package, "--show-toplevel")
     if root is None or Path(root).resolve() / "src" / package.name != package.resolve():
@@ -41,7 +41,7 @@ def commit_of(package: Path) -> str | None:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Return the SHA-256 over a module's tensors, in the order of their names."""
+    """Return the SHA-256 of a module's tensors, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if isinstance(tensor, torch.Tensor):

@@ -1,4 +1,4 @@
-"""What MODEL names on a command line, and the device that it goes to."""
+"""The meaning of MODEL on a command line, and the choice of a device."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ KINDS = (
 
 
 NAME = r"[A-Za-z_][\w.]*"
-"""Of a module, or of something in it."""
+"""Pattern of a dotted Python name."""
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class RandomWeightsWarning(UserWarning):
-    """A generator was named without weights."""
+    """The warning that a generator was named without weights."""
 
 
 def resolve_model(
@@ -42,16 +42,16 @@ def resolve_model(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """The generator that MODEL names, in eval mode on `device`, with a `.spec`.
+    """Load the generator that MODEL names, in eval mode on `device`, with a `.spec`.
 
     Args:
         model: a run folder, a generator.safetensors, NAME:WEIGHTS, package.module:factory with or
-            without :WEIGHTS, or a registered NAME alone, which gets random weights and warns so.
+            without :WEIGHTS, or a registered NAME alone, which gets random weights and a warning.
         weights: a .pth or .safetensors file for a name, instead of :WEIGHTS.
-        device: where the generator goes.
+        device: target device.
         factory: package.module:factory of a saved generator that is not registered; a file alone
-            never makes anything be imported.
-        arguments: of the factory, for a name; a saved generator knows its own.
+            never causes an import.
+        arguments: arguments of the factory, for a name; a saved generator has its own.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded.
@@ -79,7 +79,7 @@ def resolve_model(
 
 
 def model_file(model: str | Path) -> Path | None:
-    """The file that MODEL's weights are read from; None where it names no file.
+    """Return the file of MODEL's weights; None where it names no file.
 
     Raises:
         UserError: a folder without a generator.
@@ -100,7 +100,7 @@ def model_file(model: str | Path) -> Path | None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; 'auto' is the first accelerator, else the CPU.
+    """Return the named device; 'auto' is the first accelerator, else the CPU.
 
     Raises:
         UserError: the device is unknown, or not in this machine.
@@ -125,7 +125,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def _is_saved(text: str) -> bool:
-    """Whether MODEL is a file or folder itself; refuses files that are no generator of ours."""
+    """Return whether MODEL is a generator's file or folder itself; refuse any other file."""
     path = Path(text)
     if path.is_dir() or (path.suffix.lower() == ".safetensors" and path.is_file()):
         return True
@@ -139,10 +139,10 @@ def _is_saved(text: str) -> bool:
 
 
 def split_generator(text: str) -> tuple[str, str | None]:
-    """(name or package.module:factory, weights or None) of a MODEL that is no file.
+    """Split a MODEL that is no file into name or package.module:factory, and weights or None.
 
     Raises:
-        UserError: the text looks like a path, and nothing is there; or it names nothing.
+        UserError: the text names nothing, or looks like a path without a file.
     """
     head, colon, rest = text.partition(":")
     if head in registered():
@@ -159,7 +159,7 @@ def split_generator(text: str) -> tuple[str, str | None]:
 
 
 def split_discriminator(text: str) -> tuple[str, str | None]:
-    """(name or package.module:factory, weights or None) of a discriminator.
+    """Split a discriminator into name or package.module:factory, and weights or None.
 
     Raises:
         UserError: it is neither.
@@ -173,14 +173,14 @@ def split_discriminator(text: str) -> tuple[str, str | None]:
     own = _own_factory(head, rest) if colon and re.fullmatch(NAME, head) else None
     if own is None:
         raise UserError(
-            f"no discriminator is called {text!r}; take {', '.join(names)}, each with :WEIGHTS "
-            "behind it or without, or your own as package.module:factory"
+            f"no discriminator is called {text!r}; take {', '.join(names)}, each with or without "
+            ":WEIGHTS, or your own as package.module:factory"
         )
     return own
 
 
 def _own_factory(place: str, rest: str) -> tuple[str, str | None] | None:
-    """(package.module:factory, weights or None); None where `rest` does not begin with a name."""
+    """Return (package.module:factory, weights or None); None if `rest` begins with no name."""
     factory, _, weights = rest.partition(":")
     if not re.fullmatch(NAME, factory) or factory.endswith(WEIGHTS_SUFFIXES):
         return None

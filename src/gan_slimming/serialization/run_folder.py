@@ -19,7 +19,7 @@ GENERATOR = "generator.safetensors"
 
 
 class RunFolder:
-    """The files of one run; nothing else knows their names.
+    """The files of one run, whose names are defined here only.
 
     Args:
         path: the folder, which need not exist.
@@ -48,11 +48,11 @@ class RunFolder:
     # -- beginning ---------------------------------------------------------------------------------
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that the run cannot have, before anything slow happens.
+        """Refuse an unsuitable folder before any slow work.
 
         Raises:
-            UserError: it exists and neither resume nor overwrite was asked for, it is no run
-                folder, it is finished, or it holds no checkpoint.
+            UserError: the folder exists without resume or overwrite, is no run folder, is finished,
+                or holds no checkpoint.
         """
         if resume:
             if not self.config.is_file():
@@ -75,10 +75,10 @@ class RunFolder:
                 raise UserError(f"{self} is not a run folder, so it is not overwritten")
 
     def make(self, *, overwrite: bool) -> None:
-        """Make the folder, empty.
+        """Create the folder, empty.
 
         Raises:
-            UserError: as `check`, or it cannot be made.
+            UserError: as `check`, or the folder cannot be created.
         """
         self.check(resume=False, overwrite=overwrite)
         if overwrite and self.path.exists():
@@ -94,12 +94,12 @@ class RunFolder:
     # -- settings ----------------------------------------------------------------------------------
 
     def write_config(self, record: Mapping[str, Any]) -> None:
-        """Save the resolved settings and all that belongs to them, as YAML."""
+        """Write the resolved settings and everything stored beside them, as YAML."""
         text = yaml.safe_dump(_plain(record), sort_keys=False)
         write_atomically(self.config, text.encode())
 
     def read_config(self) -> tuple[Run, dict[str, Any]]:
-        """Return the settings, and the whole record beside them.
+        """Return the settings, and the whole record around them.
 
         Raises:
             UserError: no run folder, or a damaged file.
@@ -130,19 +130,19 @@ class RunFolder:
                 write_atomically(log, "".join(kept).encode())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Write the newest checkpoint, whole or not at all."""
+        """Write the newest checkpoint, completely or not at all."""
         self.checkpoint.parent.mkdir(exist_ok=True)
         with draft_of(self.checkpoint) as draft:
             torch.save(state, draft)
 
     def load_checkpoint(self) -> dict[str, Any]:
-        """Return the newest checkpoint: tensors, numbers and texts alone."""
+        """Return the newest checkpoint, which holds only tensors, numbers and texts."""
         return torch.load(self.checkpoint, weights_only=True)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, which says that the run is finished."""
+        """Write summary.json, which marks the run as finished."""
         write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
     def write_lines(self, file: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Gates of a student: what one layer sees of them, and how any module's parameter gets one."""
+"""Gates of a student: the gate vector of a layer, and gates on parameters of any module."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gan_slimming.quantization.affine import along
 
 
 class LayerGate:
-    """The gate vector of one layer, put together from the gates of the groups that it writes.
+    """The gate vector of one layer, assembled from the gates of its channel groups.
 
-    Not an nn.Module: the gates belong to the student, and a layer only looks at them.
+    Not an nn.Module, because the gates belong to the student; a layer only reads them.
     """
 
     def __init__(self, size: int, parts: list[tuple[nn.Parameter, Tensor, Tensor]]):
@@ -19,7 +19,7 @@ class LayerGate:
         self.parts = parts
 
     def __call__(self) -> Tensor:
-        """(size,) gates; 1 where a channel has none."""
+        """Return the (size,) gates; 1 where a channel has none."""
         first = self.parts[0][0]
         if len(self.parts) == 1 and len(first) == self.size:
             return first[self.parts[0][2].to(first.device)]
@@ -30,11 +30,11 @@ class LayerGate:
 
 
 def gate_parameter(layer: nn.Module, name: str, axis: int, gate: LayerGate) -> None:
-    """From here on `layer.<name>` is the parameter times a gate along one of its axes. In place.
+    """Make `layer.<name>` return the parameter times a gate along one axis, in place.
 
-    For modules that compute with parameters of their own. The parameter itself stays where it is,
-    for optimisers and state_dict; only who reads the attribute gets the product. A second gate on
-    the same axis takes the place of the first.
+    For modules that compute with parameters of their own. The parameter itself stays for optimisers
+    and state_dict; only attribute access returns the product. A second gate on the same axis
+    replaces the first.
     """
     gates = layer.__dict__.setdefault("parameter_gates", {})
     gates.setdefault(name, {})[axis] = gate
@@ -45,7 +45,7 @@ def gate_parameter(layer: nn.Module, name: str, axis: int, gate: LayerGate) -> N
 
 
 def ungated_type(layer: nn.Module) -> type[nn.Module]:
-    """The user's own class of a module, whose parameters may have gates."""
+    """Return the user's own class of a module, without gates on its parameters."""
     return type(layer).__dict__.get("_ungated", type(layer))
 
 

@@ -1,14 +1,14 @@
-"""The layers of a student: convolution, linear layer and normalisation with gates and quantisers.
+"""Layers of a student: convolutions, linear layers and norms with gates and quantisers.
 
-Each is a subclass of the layer that it stands for, with the same parameters under the same names,
-so that a student is the user's own module with some layers exchanged. Gates act on weights and
-shifts, never on activations, and cost nothing:
+Each is a subclass of the standard layer, with the same parameters under the same names. A student
+is therefore the user's own module with some layers replaced. Gates act on weights and shifts, never
+on activations, and cost nothing:
 
-    normalisation   y = g * (gamma * x_hat + shift)      the shift dies with its gate
+    normalisation   y = g * (gamma * x_hat + shift)      the shift vanishes with its gate
     convolution     y = q_o(g * q_w(W) * q_a(x)) + g * b the gate is outside the weight's quantiser
 
-so folding a gate into the layer is exact, quantised or not. The quantiser of the output, q_o, is
-there only where it is asked for.
+Folding a gate into the layer is therefore exact, quantised or not. The output quantiser q_o is
+optional.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class SlimConvolution:
-    """Mixin: convolution or linear layer with an optional gate and optional quantisers."""
+    """A mixin for convolutions and linear layers: an optional gate and optional quantisers."""
 
     gate: LayerGate | None = None
     weight_quantizer: WeightQuantizer | None
@@ -44,7 +44,7 @@ class SlimConvolution:
     bias: Tensor | None
 
     def forward(self, values: Tensor) -> Tensor:
-        """q_o(g * q_w(W) * q_a(x)) + g * b, Wang et al. 2020, eq. 7 and 8; q_o is ours."""
+        """Return q_o(g * q_w(W) * q_a(x)) + g * b, Wang et al. 2020, eq. 7 and 8; q_o is ours."""
         if self.input_quantizer is not None:
             values = self.input_quantizer(values)
         weight, bias = self.weight, self.bias
@@ -61,14 +61,14 @@ class SlimConvolution:
 
 
 class SlimNorm:
-    """Mixin: normalisation with a gate on its scale and on its shift."""
+    """A mixin for normalisations: a gate on the scale and the shift."""
 
     gate: LayerGate | None = None
     weight: Tensor | None
     bias: Tensor | None
 
     def forward(self, values: Tensor) -> Tensor:
-        """g * (gamma * x_hat + shift), the statistics as in the layer that it stands for."""
+        """Return g * (gamma * x_hat + shift), with the statistics of the standard layer."""
         weight, bias = self.weight, self.bias
         if self.gate is not None:
             gate = self.gate()
@@ -78,10 +78,10 @@ class SlimNorm:
 
 
 class SlimReflectionPad2d(nn.ReflectionPad2d):
-    """Reflection padding in the type that comes: autocast would widen it to float32 for nothing."""
+    """Reflection padding in the dtype of its input; autocast would widen it to float32."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """(..., height, width) -> padded, the same type."""
+        """Pad (..., height, width) without changing the dtype."""
         with torch.autocast(values.device.type, enabled=False):
             return super().forward(values)
 
@@ -141,13 +141,13 @@ SLIM: dict[type[nn.Module], type[nn.Module]] = {
     )
     for base in (slim.__bases__[1],)
 }
-"""Layer type -> its student. Only exact types: a subclass may compute something else."""
+"""Layer type -> its student version. Only exact types: a subclass may compute something else."""
 SLIM[nn.ReflectionPad2d] = SlimReflectionPad2d
 SLIM |= {pruned: SLIM[norm] for norm, pruned in PRUNED_NORMS.items()}
 
 
 def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What the layer computes with these weights in place of its own."""
+    """Apply the layer with this weight and bias in place of its own."""
     if isinstance(layer, nn.Linear):
         return F.linear(values, weight, bias)
     if isinstance(layer, CONVOLUTIONS):
@@ -162,7 +162,7 @@ def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 
 def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """What the norm computes with this scale and shift in place of its own."""
+    """Apply the norm with this scale and shift in place of its own."""
     if isinstance(layer, tuple(PRUNED_NORMS)):
         return normalise_over_channels(layer, values, weight, bias)
     mean, variance = layer.running_mean, layer.running_var
@@ -180,7 +180,7 @@ def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | 
 
 
 def to_slim(layer: nn.Module) -> nn.Module:
-    """The student's version of a layer, sharing its parameters and buffers."""
+    """Return the student version of a layer, sharing its parameters and buffers."""
     slim = SLIM[type(layer)].__new__(SLIM[type(layer)])
     nn.Module.__init__(slim)
     slim.__dict__.update({k: v for k, v in layer.__dict__.items() if k not in ("_modules",)})
@@ -192,7 +192,7 @@ def to_slim(layer: nn.Module) -> nn.Module:
 
 
 def to_plain(slim: nn.Module) -> nn.Module:
-    """The standard layer again, or a pruned norm, once it has neither gate nor quantisers."""
+    """Return the standard layer, or a pruned norm, without gate and quantisers."""
     base: Any = type(slim).__bases__[-1]
     base = PRUNED_NORMS.get(base, base) if hasattr(slim, "whole_channels") else base
     plain = base.__new__(base)
@@ -206,7 +206,7 @@ def to_plain(slim: nn.Module) -> nn.Module:
 
 
 def gated_tensors(layer: Any) -> list[tuple[Tensor, int, LayerGate]]:
-    """What a layer's gates multiply: tensors, each with the axis of its channels."""
+    """Return the tensors that a layer's gates multiply, each with its channel axis and gate."""
     gate, slim = getattr(layer, "gate", None), isinstance(layer, SlimConvolution)
     found: list[tuple[Tensor, int, LayerGate]] = []
     if isinstance(gate, LayerGate):
@@ -220,10 +220,12 @@ def gated_tensors(layer: Any) -> list[tuple[Tensor, int, LayerGate]]:
 def scale_channels(
     layer: Any, factor: Callable[[LayerGate], Tensor], seen: set[tuple[int, int]]
 ) -> None:
-    """Multiply all that a layer's gates stand on by a factor for each gate. In place.
+    """Multiply every gated tensor of a layer by a factor for each gate, in place.
+
+    The scale of a weight's quantiser follows.
 
     Args:
-        seen: (tensor's id, axis) of what has been multiplied; a tensor that layers share is once.
+        seen: (tensor id, axis) of tensors already multiplied, because layers may share a tensor.
     """
     with torch.no_grad():
         for tensor, axis, gate in gated_tensors(layer):
@@ -238,7 +240,7 @@ def scale_channels(
 
 
 def fold_gate(layer: Any, seen: set[tuple[int, int]] | None = None) -> None:
-    """Multiply the gates into the layer, which then computes the same without them. In place."""
+    """Fold the gates into the layer's weights, in place; its function stays the same."""
     scale_channels(layer, lambda gate: gate(), set() if seen is None else seen)
     if isinstance(getattr(layer, "gate", None), LayerGate):
         layer.gate = None

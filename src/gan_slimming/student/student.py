@@ -1,7 +1,7 @@
-"""The student: a copy of the teacher with gates on its channel groups and quantisers on its layers.
+"""The student: a copy of the teacher with gates on channel groups and quantisers on layers.
 
-With quantisers off and gates at their start, student(x) == teacher(x). A channel whose gate is zero
-is gone; `surgery` takes it out physically.
+With quantisers off and all gates at 1, student(x) == teacher(x). A channel with a gate of zero is
+dead; `surgery` cuts it out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Student(nn.Module):
         graph: its channel groups, at their present size.
         gates: one vector per prunable group, in the order of `graph.prunable`.
         identities: residual blocks that have become the identity.
-        kept: group -> the teacher's channels that are left, the channel map.
+        kept: the channel map: group -> the teacher's channels that are left.
     """
 
     def __init__(self, module: nn.Module, graph: GroupGraph):
@@ -63,38 +63,38 @@ class Student(nn.Module):
         self.connect()
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the generator computes, quantised and gated."""
+        """Run the generator, gated and quantised."""
         return self.module(*inputs)
 
     def gate_of(self, group: str) -> nn.Parameter:
-        """(channels,) gates of a prunable group."""
+        """Return the (channels,) gates of a prunable group."""
         names = [g.name for g in self.graph.prunable]
         return self.gates[names.index(group)]
 
     def alive(self) -> dict[str, Tensor]:
-        """Prunable group -> (channels,) bool: gates that are not zero."""
+        """Map every prunable group to (channels,) bool: the gates that are not zero."""
         pairs = zip(self.graph.prunable, self.gates, strict=True)
         return {group.name: gate.detach().cpu() != 0 for group, gate in pairs}
 
     def weights(self) -> list[nn.Parameter]:
-        """Everything that trains, except gates and activation ranges."""
+        """Return the trainable parameters, without gates and activation ranges."""
         ranges = {id(q.scale) for q in self.activation_quantizers()}
         return [p for p in self.module.parameters() if id(p) not in ranges]
 
     def ranges(self) -> list[nn.Parameter]:
-        """Learnt activation ranges (step sizes)."""
+        """Return the learnt activation ranges (step sizes)."""
         return [q.scale for q in self.activation_quantizers() if q.learnt]
 
     def activation_quantizers(self) -> list[ActivationQuantizer]:
         return [m for m in self.module.modules() if isinstance(m, ActivationQuantizer)]
 
     def quantized_weights(self) -> list[tuple[WeightQuantizer, Tensor]]:
-        """Every weight quantiser with its weight."""
+        """Return every weight quantiser with its weight."""
         layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]
         return [(m.weight_quantizer, m.weight) for m in layers if m.weight_quantizer is not None]
 
     def remove_blocks(self, paths: Sequence[str]) -> None:
-        """Replace residual blocks by the identity, groups and gates included."""
+        """Replace residual blocks by the identity, and drop their groups and gates."""
         for path in paths:
             replace_module(self.module, path, nn.Identity())
         gates = dict(zip((g.name for g in self.graph.prunable), self.gates, strict=True))
@@ -104,7 +104,7 @@ class Student(nn.Module):
         self.connect()
 
     def connect(self) -> None:
-        """Give every gated layer its view of the gates."""
+        """Connect every gated layer to the gates of its groups."""
         parts: dict[str, list[tuple[nn.Parameter, Tensor, Tensor]]] = {}
         for group, gate in zip(self.graph.prunable, self.gates, strict=True):
             for place in group.gated:
@@ -133,26 +133,26 @@ def prepare(
     quantize_outputs: bool = False,
     protect: Sequence[str] = (),
 ) -> Student:
-    """Copy the teacher; give every prunable group its gates and every convolution its quantisers.
+    """Copy the teacher, with gates on all prunable groups and quantisers on all quantisable layers.
 
     Args:
-        teacher: any convolutional generator; it is not changed. The copy drops nothing out, and
-            quantisers that it has, as a student of an earlier run, make room for new ones.
+        teacher: any convolutional generator; it is not changed. The copy has no dropout, and new
+            quantisers replace those of an earlier run.
         example: inputs of batch 1 at the size at which costs are counted.
-        bits: of activations and weights; None for a student without quantisers.
-        weight_bits: of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
-        activation_range: the paper's fixed p; None for calibrated and learnt ranges.
-        quantize_outputs: round to `bits` what convolutions give, too, in front of their biases;
-            not that of the last ones, which would show in the image.
+        bits: bits of activations and weights; None for a student without quantisers.
+        weight_bits: bits of weights alone; None takes `bits`, but at most PORTABLE_WEIGHT_BITS.
+        activation_range: the fixed p of Wang et al. 2020; None for calibrated and learnt ranges.
+        quantize_outputs: also quantise the outputs of convolutions to `bits`, before the bias. The
+            last ones are exempt, because rounding would show in the image.
         protect: shell patterns of modules whose channels stay.
     Raises:
-        UserError: an operator that channels cannot be followed through, by name.
+        UserError: an operator, which is named, through which channels cannot be followed.
     """
     module = plain_copy(teacher)
     drop_quantizers(module)
     for layer in module.modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd):
-            layer.p = 0.0  # the teacher answers without, so the student learns without
+            layer.p = 0.0  # the teacher runs without dropout, so the student learns without
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     give_norms_a_scale(module)
@@ -173,7 +173,7 @@ def prepare(
 def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
     """Set every activation range, and its sign, from real inputs.
 
-    Meanwhile nothing is quantised, and no running statistics move.
+    Meanwhile nothing is quantised, and running statistics do not change.
     """
     modes = [(module, module.training) for module in student.modules()]
     quantizers = [m for m in student.modules() if isinstance(m, Quantizer)]
@@ -190,7 +190,7 @@ def calibrate(student: Student, batches: Iterable[tuple[Tensor, ...]]) -> None:
 
 
 def give_norms_a_scale(module: nn.Module) -> None:
-    """Normalisations without scale and shift get them, at 1 and 0: somewhere for a gate to go."""
+    """Give norms without scale and shift both, at 1 and 0, so that gates can act on them."""
     for layer in module.modules():
         width = norm_width(layer)
         if width is not None and layer.weight is None:
@@ -200,7 +200,7 @@ def give_norms_a_scale(module: nn.Module) -> None:
 
 
 def drop_quantizers(module: nn.Module) -> None:
-    """Put standard layers in the place of a student's, in place; weights stay on their grid."""
+    """Replace a student's layers by standard layers, in place; weights keep their values."""
     for name, layer in list(module.named_modules()):
         if isinstance(layer, tuple(SLIM.values())):
             replace_module(module, name, to_plain(layer))
@@ -226,7 +226,7 @@ def _quantize_layer(
 def _quantize_output(student: Student, path: str, bits: int) -> None:
     layer: Any = student.module.get_submodule(path)
     channels = layer.weight.shape[output_axis(layer)]
-    # A linear layer has no such attribute, and a transposed one in groups other axes.
+    # A linear layer has no out_channels; a grouped transposed convolution has other axes.
     if getattr(layer, "out_channels", None) != channels or not isinstance(layer, SlimConvolution):
         return
     quantizer = OutputQuantizer(channels, bits, layer.weight.dim() - 2)
@@ -235,10 +235,10 @@ def _quantize_output(student: Student, path: str, bits: int) -> None:
 
 
 def _cut_with_outputs(student: Student, layer: Any, name: str) -> None:
-    """Let a vector go with the layer's output channels, as its weight does."""
+    """Register a vector to be cut with the layer's output channels, as its weight is."""
     axis = output_axis(layer)
     student.graph.shapes[name] = (layer.weight.shape[axis],)
-    # A weight that several layers share stands in the graph under the first one's name.
+    # A weight that several layers share is in the graph under its first name.
     known = next(n for n, p in student.module.named_parameters() if p is layer.weight)
     for group in student.graph.groups:
         group.members += [
@@ -249,7 +249,7 @@ def _cut_with_outputs(student: Student, layer: Any, name: str) -> None:
 
 
 def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put another module in a module's place, by its qualified name; in all of a shared one's."""
+    """Replace a module, by its qualified name, in every place that shares it."""
     old = root.get_submodule(path)
     for name, module in list(root.named_modules(remove_duplicate=False)):
         if module is old and name:
@@ -258,7 +258,7 @@ def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
 
 
 def holders_of(root: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
-    """Every module that holds a parameter as its own, and what it calls it there."""
+    """Return every module that owns a parameter, with the parameter's name there."""
     owner, field = owner_of(root, name)
     tensor = owner._parameters[field]
     return [(m, key) for m in root.modules() for key, p in m._parameters.items() if p is tensor]

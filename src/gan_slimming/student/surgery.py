@@ -1,7 +1,7 @@
-"""Exact operations on a student: each changes its size or its parameters, none its function.
+"""Exact operations on a student: they change its size or parameters, never its function.
 
-`cut` takes dead channels out at any moment of the training, `extract` ends a student's life as a
-plain module, `set_gates` moves a factor between gates and weights.
+`cut` removes dead channels at any time during training. `extract` turns a student into a plain
+module. `set_gates` moves a factor between gates and weights.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def cut(
     keep: Mapping[str, Tensor],
     optimizers: Iterable[torch.optim.Optimizer] = (),
 ) -> None:
-    """Take every channel outside `keep` out of the student, in place, optimiser state and all.
+    """Cut every channel outside `keep` out of the student and the optimiser state, in place.
 
-    Let go of earlier outputs first: their graph remembers the parameters' old shapes, and the next
-    backward would fail on them.
+    Release earlier outputs first: their autograd graph holds the old shapes, so the next backward
+    pass would fail.
 
     Args:
-        keep: group name -> (channels,) bool. A group that would be left empty keeps one channel.
+        keep: group name -> (channels,) bool. A group that would be empty keeps one channel.
     """
     keep = {name: _at_least_one(mask.cpu()) for name, mask in keep.items()}
     keep = {name: mask for name, mask in keep.items() if not bool(mask.all())}
@@ -57,12 +57,12 @@ def cut(
 
 
 def remove_empty_blocks(student: Student) -> list[str]:
-    """Turn residual blocks through which nothing flows any more into the identity, in place.
+    """Replace residual blocks whose branch carries nothing by the identity, in place.
 
-    Such a block would still add the shift of its last normalisation to every pixel.
+    Such a block would still add the shift of its last norm to every pixel.
 
     Returns:
-        The modules that were removed now.
+        Paths of the modules removed by this call.
     """
     alive = student.alive()
     paths = [
@@ -77,7 +77,7 @@ def remove_empty_blocks(student: Student) -> list[str]:
 
 @torch.no_grad()
 def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
-    """Move the gates to `values` (not zero) and the layers the other way: the function stays.
+    """Set gates to `values` (not zero) and rescale the layers, so that the function stays.
 
     Args:
         values: group name -> (channels,) new gates.
@@ -94,11 +94,11 @@ def set_gates(student: Student, values: Mapping[str, Tensor]) -> None:
 
 @torch.no_grad()
 def extract(student: Student) -> nn.Module:
-    """The student without its zeros: physically small, computing what the student computes.
+    """Return the student as a small module without gates, with the same function.
 
-    Dead channels are cut out, gates folded away, residual blocks whose last gates are all zero
-    become the identity. extract(student)(x) equals student(x) for any weights, shifts, masks and
-    input sizes.
+    Dead channels are cut out and gates folded into the weights. Residual blocks whose last gates
+    are all zero become the identity. Quantised layers keep their quantisers. extract(student)(x)
+    equals student(x) for any weights, shifts, masks and input sizes.
     """
     small = copy.deepcopy(student).eval()
     cut(small, small.alive())
@@ -120,7 +120,7 @@ def extract(student: Student) -> nn.Module:
 
 
 def restore(student: Student, kept: Mapping[str, Tensor], identities: Sequence[str]) -> None:
-    """Bring a freshly prepared student to the size that another one had, by its channel map."""
+    """Cut a freshly prepared student to the size of another one, by its channel map."""
     student.remove_blocks([path for path in identities if path not in student.identities])
     masks = {}
     for group in student.graph.groups:

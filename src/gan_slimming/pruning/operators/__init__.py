@@ -1,8 +1,8 @@
-"""The operator tables: what each call of a graph does to channels, one file per family.
+"""The operator tables: the effect of each call on channels, one file per family.
 
-Every handler takes the walk and the call, and returns what is known of the result. A handler that
-does not carry a factor of its inputs on has to say what becomes of those channels: they are read
-(and so have to be zero once dead), or they are protected (and so never die).
+A handler takes the walk and the call, and returns the value of the result. If it drops a factor of
+its inputs, it has to say what becomes of those channels. Either they are read, and must be zero
+once dead, or they are protected, and never die.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TABLE: dict[str, Handler] = {
     **weighted.TABLE,
 }
 VIEWS = shapes.VIEWS | selection.VIEWS
-"""Operators whose result shares its memory with their argument."""
+"""Operators whose result shares memory with their argument."""
 ORDINARY = frozenset(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear batch_norm "  # noqa: SIM905
     "instance_norm add add_ sub mul div cat relu relu_ leaky_relu leaky_relu_ prelu elu silu gelu "
@@ -41,11 +41,11 @@ ORDINARY = frozenset(
     "pad avg_pool2d max_pool2d dropout feature_dropout contiguous clone hardtanh relu6 neg "
     "hardtanh_ hardswish mish elu_ silu_ abs detach alias constant_pad_nd".split()
 )
-"""What the ordinary convolutional generator is made of; anything else calls for a verified cut."""
+"""Operators of ordinary convolutional generators; anything else calls for a verified cut."""
 
 
 def handler_of(name: str) -> Handler | None:
-    """The handler of an operator; one that works in place does what its twin does."""
+    """Return the handler of an operator; an in-place operator uses that of its twin."""
     return TABLE.get(name) or TABLE.get(name.removesuffix("_"))
 
 

@@ -1,4 +1,4 @@
-"""Operators on each number alone: what they make of zero decides what a dead channel becomes."""
+"""Elementwise operators: their value at zero decides what becomes of a dead channel."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ KEEP = frozenset(
     "sqrt sin tan asin atan erf expm1 log1p floor ceil round trunc hardshrink softshrink sinh "
     "asinh nan_to_num lift_fresh_copy positive float double half".split()
 )
-"""f(0) = 0."""
+"""Operators with f(0) = 0."""
 LOSE = frozenset(
     "sigmoid hardsigmoid softplus exp cos cosh log_sigmoid erfc logical_not bitwise_not isnan "  # noqa: SIM905
     "ones_like full_like".split()
 )
-"""f(0) is something else, harmless where it is multiplied by what is zero."""
+"""Operators with any other finite f(0), harmless where it is multiplied by zero."""
 BREAK = frozenset({"reciprocal", "rsqrt", "log", "log2", "log10", "logit"})
-"""f(0) is no number, which nothing can multiply away."""
+"""Operators with infinite or undefined f(0), which no multiplication removes."""
 RANDOM = frozenset({"rand_like", "randn_like", "bernoulli", "empty_like", "randint_like"})
 COMPARE = frozenset({"gt", "lt", "ge", "le", "eq", "ne", "logical_and", "logical_or"})
 
 
 def keeps_zero(name: str) -> bool:
-    """Whether an operator of one argument leaves zeros alone."""
+    """Return whether an operator of one argument maps zero to zero."""
     return name.removesuffix("_") in KEEP
 
 
@@ -42,18 +42,18 @@ def _with_zero(value: Value, zero: int) -> Value:
 
 
 def keep(walk: Propagation, node: fx.Node) -> Value:
-    """f(0) = 0: a dead channel stays zero."""
+    """Pass zeros on: f(0) = 0, so a dead channel stays zero."""
     return walk.value(node.args[0])
 
 
 def lose(walk: Propagation, node: fx.Node) -> Value:
-    """f(0) is a constant."""
+    """Mark the result as never zero, because f(0) is another constant."""
     why = f"'{operator_name(node)}' of zero is not zero"
     return _with_zero(walk.value(node.args[0]), walk.zeros.never(why))
 
 
 def break_(walk: Propagation, node: fx.Node) -> Value:
-    """f(0) is infinite: channels that gates would make zero stay."""
+    """Protect channels that gates could make zero, because f(0) is infinite."""
     for factor in walk.value(node.args[0]).factors:
         possible = walk.zeros.possible(factor.zero)
         walk.protect(factor.slots[possible], f"'{operator_name(node)}' of zero is infinite")
@@ -61,19 +61,19 @@ def break_(walk: Propagation, node: fx.Node) -> Value:
 
 
 def random(walk: Propagation, node: fx.Node) -> Value:
-    """As many random numbers as there are channels: each would be another one after a cut."""
+    """Protect all channels, because a cut would change the random numbers drawn."""
     value = walk.value(node.args[0])
     walk.protect_all(value, "as many random numbers are drawn as it has channels")
     return lose(walk, node)
 
 
 def zeros_like(walk: Propagation, node: fx.Node) -> Value:
-    """Zero whatever the gates are."""
+    """Return zeros, whatever the gates are."""
     return _with_zero(walk.value(node.args[0]), walk.zeros.intern(frozenset()))
 
 
 def power(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """x ** p for a number p; the other way round it is an exponential."""
+    """Handle x ** p for a number p, or the exponential p ** x."""
     base, exponent = node.args[:2]
     if isinstance(exponent, (int, float)):
         return (keep if exponent > 0 else lose if exponent == 0 else break_)(walk, node)
@@ -84,7 +84,7 @@ def power(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def clamp(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """Zero stays where the limits include it."""
+    """Handle clamp: zero stays where the limits include it."""
     values = arguments_of(node)
     low = values.get("min", values.get("min_val"))
     high = values.get("max", values.get("max_val"))
@@ -100,13 +100,13 @@ def clamp(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def threshold(walk: Propagation, node: fx.Node) -> Value:
-    """x where it is above the threshold, else a value."""
+    """Handle x above the threshold, and a fixed value below."""
     values = arguments_of(node)
     return (keep if values["threshold"] < 0 or values["value"] == 0 else lose)(walk, node)
 
 
 def operands_of(walk: Propagation, arguments: Sequence[object]) -> list[Operand]:
-    """Tensors of a call; a number has neither shape nor factors."""
+    """Return the arguments of a call as operands; a number has neither shape nor factors."""
     return [
         Operand(walk.value(a), value_of(a).shape if isinstance(a, fx.Node) else ())
         for a in arguments
@@ -122,19 +122,19 @@ def _elementwise(
 
 
 def add(walk: Propagation, node: fx.Node) -> Value:
-    """A sum is zero where both sides are; adding the number zero changes nothing."""
+    """Handle sums, zero where both sides are; adding the number 0 changes nothing."""
     sides = [a for a in node.args[:2] if isinstance(a, fx.Node) or a != 0]
     return _elementwise(walk, node, sides, lambda z: reduce(walk.zeros.both, z))
 
 
 def multiply(walk: Propagation, node: fx.Node) -> Value:
-    """A product is zero where one side is."""
+    """Handle products, zero where one side is."""
     sides = [a for a in node.args[:2] if isinstance(a, fx.Node)]
     return _elementwise(walk, node, sides, lambda z: reduce(walk.zeros.either, z))
 
 
 def divide(walk: Propagation, node: fx.Node) -> Value:
-    """Zero over anything but zero is zero; the divisor must never become zero."""
+    """Handle quotients: zero over non-zero is zero, and the divisor must never become zero."""
     over, under = node.args[:2]
     for factor in walk.value(under).factors:
         walk.protect(factor.slots[walk.zeros.possible(factor.zero)], "it is divided by")
@@ -145,7 +145,7 @@ def divide(walk: Propagation, node: fx.Node) -> Value:
 
 
 def extreme(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """The greater or the smaller of two tensors; of one tensor it is a reduction."""
+    """Handle the maximum or minimum of two tensors; of one tensor it is a reduction."""
     if len(node.args) < 2 or not isinstance(node.args[1], fx.Node):
         from gan_slimming.pruning.operators.reductions import mix
 
@@ -154,19 +154,19 @@ def extreme(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def compare(walk: Propagation, node: fx.Node) -> Value:
-    """True or false for each number: never followed as zero."""
+    """Handle comparisons: the result is never followed as zero."""
     sides = [a for a in node.args[:2] if isinstance(a, fx.Node)]
     why = walk.zeros.never("a comparison is read as a number")
     return _elementwise(walk, node, sides, lambda z: np.full_like(z[0], why))
 
 
 def where(walk: Propagation, node: fx.Node) -> Value:
-    """One of two tensors: zero where both are."""
+    """Handle a choice between two tensors, zero where both are."""
     return _elementwise(walk, node, list(node.args[:3]), lambda z: walk.zeros.both(z[1], z[2]))
 
 
 def masked_fill(walk: Propagation, node: fx.Node) -> Value:
-    """x, or a value where the mask says so."""
+    """Handle x, replaced by a value where the mask is true."""
     never = walk.zeros.never("it is filled with a value")
     zero = node.args[2] == 0
     return _elementwise(
@@ -175,13 +175,13 @@ def masked_fill(walk: Propagation, node: fx.Node) -> Value:
 
 
 def lerp(walk: Propagation, node: fx.Node) -> Value:
-    """start + weight * (end - start)."""
+    """Handle start + weight * (end - start)."""
     sides = [a for a in node.args[:3] if isinstance(a, fx.Node)]
     return _elementwise(walk, node, sides, lambda z: walk.zeros.both(z[0], z[1]))
 
 
 def addcmul(walk: Propagation, node: fx.Node) -> Value:
-    """a + value * b * c."""
+    """Handle a + value * b * c."""
     return _elementwise(
         walk, node, list(node.args[:3]),
         lambda z: walk.zeros.both(z[0], walk.zeros.either(z[1], z[2])),
@@ -189,7 +189,7 @@ def addcmul(walk: Propagation, node: fx.Node) -> Value:
 
 
 def prelu(walk: Propagation, node: fx.Node) -> Value:
-    """x below zero times a slope, one for all or one for each channel."""
+    """Handle PReLU, with one slope for all channels or one for each."""
     source, slope = node.args[:2]
     assert isinstance(slope, fx.Node)
     if value_of(slope).numel() == 1:
@@ -209,7 +209,7 @@ def prelu(walk: Propagation, node: fx.Node) -> Value:
 
 
 def glu(walk: Propagation, node: fx.Node) -> Value:
-    """First half times the sigmoid of the second."""
+    """Handle the first half times the sigmoid of the second."""
     from gan_slimming.pruning.operators.selection import pieces
 
     axis = int(arguments_of(node)["dim"]) % value_of(node).dim()

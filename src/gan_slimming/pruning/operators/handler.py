@@ -1,4 +1,4 @@
-"""The type of a handler, and the way in which the factors of several tensors meet."""
+"""The type of a handler, and the elementwise combination of several tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rule = Callable[[list[np.ndarray]], np.ndarray]
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that meets others: its shape is broadcast as usual."""
+    """A tensor in an elementwise operation; its shape is broadcast as usual."""
 
     value: Value
     shape: Sequence[int]
@@ -27,7 +27,7 @@ class Operand:
 
 @dataclass(eq=False)
 class _Cluster:
-    """Factors that share an axis, with the operands that they are from."""
+    """Factors that share an axis, each with the index of its operand."""
 
     parts: list[tuple[int, Factor]]
 
@@ -37,14 +37,14 @@ class _Cluster:
 
 
 def meet(walk: Propagation, operands: Sequence[Operand], rank: int, rule: Rule) -> Value:
-    """Elementwise meeting of tensors: places that meet become one channel.
+    """Combine tensors elementwise: places that coincide become one channel.
 
-    An operand that is as long as a factor on one of its axes, but has no factor there itself, has
-    channels that nothing may remove, so the factor stays as well.
+    An operand may be as long as a factor on one of its axes, but have no factor there itself. Its
+    own channels cannot be removed, so the factor's channels stay as well.
 
     Args:
-        rank: axes of the result.
-        rule: what makes the result zero.
+        rank: number of axes of the result.
+        rule: combines the zeros of the operands.
     """
     clusters: list[_Cluster] = []
     for number, operand in enumerate(operands):
@@ -79,9 +79,9 @@ def _merged(
 
 
 def per_channel(walk: Propagation, value: Value, axes: Sequence[int], why: str) -> Value:
-    """The value once everything along these axes belongs to the same channel.
+    """Tie all places along these axes into their channel.
 
-    A factor that varies along nothing else has its channels there, and stays.
+    A factor that varies along no other axis has its channels there, and is protected.
     """
     factors = []
     for factor in value.factors:

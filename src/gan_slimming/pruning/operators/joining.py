@@ -1,4 +1,4 @@
-"""Concatenating and stacking."""
+"""Concatenation and stacking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan_slimming.pruning.values import Factor, Value, tied_along
 
 
 def cat(walk: Propagation, node: fx.Node) -> Value:
-    """Along channels they stand behind each other; along anything else they become one."""
+    """Handle concatenation: channels follow each other along its axis, and are tied elsewhere."""
     values = arguments_of(node)
     rank = value_of(node).dim()
     parts = [part for part in values["tensors"] if value_of(part).numel()]
@@ -23,7 +23,7 @@ def cat(walk: Propagation, node: fx.Node) -> Value:
 
 
 def concatenated(walk: Propagation, parts: list[fx.Node], values: list[Value], axis: int) -> Value:
-    """What is known of tensors behind each other along an axis."""
+    """Return the value of tensors concatenated along an axis."""
     shapes = [list(value_of(part).shape) for part in parts]
     along, others = [], []
     for value in values:
@@ -52,7 +52,7 @@ def concatenated(walk: Propagation, parts: list[fx.Node], values: list[Value], a
 def _row(
     walk: Propagation, found: list[Factor], value: Value, shape: list[int], axis: int
 ) -> Factor:
-    """The slots of one part along the axis; what has none gets some, which stay."""
+    """Return the slots of one part along the axis; a part without any gets protected ones."""
     if found:
         tied = [
             tied_along(f, [a for a in f.varies if a != axis], walk.forest, walk.zeros)
@@ -68,7 +68,7 @@ def _row(
 
 
 def stack(walk: Propagation, node: fx.Node) -> Value:
-    """Side by side on a new axis: channel i of all parts is one channel."""
+    """Handle stacking on a new axis: channel i of all parts is one channel."""
     values = arguments_of(node)
     made = node.meta["val"]
     assert isinstance(made, Tensor)

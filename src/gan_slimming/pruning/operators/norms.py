@@ -1,4 +1,4 @@
-"""Normalisations: they carry the gate; over channels they count those that are gone as zeros."""
+"""Norms: they carry gates, and those over channels count dead channels as zeros."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gan_slimming.pruning.values import Factor, Value
 
 
 def by_channel(walk: Propagation, node: fx.Node) -> Value:
-    """BatchNorm and InstanceNorm: scale * (x - mean) / deviation + shift, each channel alone.
+    """Handle BatchNorm and InstanceNorm: scale * (x - mean) / deviation + shift per channel.
 
-    With the statistics of the image a channel of zeros stays zero up to the shift; with running
-    ones it becomes a constant, which only a gate on scale and shift can silence.
+    With the statistics of the image, a channel of zeros stays zero up to the shift. With running
+    statistics it becomes a constant, which only a gate on scale and shift can silence.
     """
     values = arguments_of(node)
     source = values["input"]
@@ -32,10 +32,10 @@ def by_channel(walk: Propagation, node: fx.Node) -> Value:
 def _scaled(
     walk: Propagation, node: fx.Node, value: Value, values: dict[str, Any], why: str
 ) -> Value:
-    """Normalised, scaled, shifted and gated along axis 1.
+    """Return the value normalised, scaled, shifted and gated along axis 1.
 
     Args:
-        why: a channel of zeros does not stay one; '' where it does, up to the shift.
+        why: why a channel of zeros does not stay zero; '' where it does, up to the shift.
     """
     source = value_of(node.args[0])
     value = per_channel(walk, value, range(2, source.dim()), "its pixels are normalised")
@@ -63,7 +63,7 @@ def _scaled(
 def _gated(
     walk: Propagation, node: fx.Node, value: Value, axis: int, parameters: list[Any]
 ) -> Value:
-    """With the gate of the layer whose forward this is, if there is one."""
+    """Add the gate of the layer that makes this call, if there is one."""
     factors = []
     for factor in value.factors:
         gate = ""
@@ -75,15 +75,15 @@ def _gated(
 
 
 def _on_axis_one(value: Value, rank: int) -> Value:
-    """A vector of one number per channel, as broadcast over a feature map."""
+    """Shape a vector of one number per channel to broadcast over a feature map."""
     return moved(value, lambda grid: grid.reshape(-1, *[1] * (rank - 2)))
 
 
 def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """GroupNorm: whole sets of channels live or die, and num_groups shrinks with them.
+    """Handle GroupNorm: whole sets of channels live or die, and num_groups falls with them.
 
-    A set is one channel to the rest of the method. One set of all channels is pruned instead, and
-    where the forward itself names the number of sets they all stay.
+    Such a set counts as one channel. A single set of all channels is pruned channel by channel.
+    Where the forward itself names the number of sets, all channels stay.
     """
     values = arguments_of(node)
     source, count = value_of(node.args[0]), int(values["num_groups"])
@@ -108,9 +108,9 @@ def over_groups(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def _mixed(walk: Propagation, node: fx.Node, factor: Factor, reason: str) -> None:
-    """Channels that a norm takes one mean of: each has to be zero where the norm reads it.
+    """Read channels that share a norm's mean, so that dead ones must be zero at its input.
 
-    Only torch's own layers, and with a scale, can be pruned; others keep their channels.
+    Only layers of torch with a scale can be pruned; others keep their channels.
     """
     layer = walk.module.get_submodule(walk.path(node))
     if type(layer) in PRUNED_NORMS and layer.weight is not None:
@@ -120,7 +120,7 @@ def _mixed(walk: Propagation, node: fx.Node, factor: Factor, reason: str) -> Non
 
 
 def over_last(walk: Propagation, node: fx.Node) -> Value:
-    """LayerNorm over channels is pruned; RMSNorm and others keep those that they normalise."""
+    """Handle LayerNorm over channels, which is pruned; RMSNorm and others keep their channels."""
     values = arguments_of(node)
     source = value_of(node.args[0])
     first, last = source.dim() - len(values["normalized_shape"]), source.dim() - 1

@@ -1,7 +1,7 @@
-"""Sums over channels as one contraction of labelled axes, and the matrix products.
+"""Sums over channels as contractions of labelled axes, and the matrix products.
 
- A channel that is summed over has to be zero once
-it is dead, on one side of the product; one that is not summed over goes on to the result.
+A channel that is summed over must be zero, once dead, on one side of the product. Any other channel
+passes on to the result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gan_slimming.pruning.values import Factor, Value
 
 @dataclass(frozen=True)
 class Labelled:
-    """A tensor with a letter for each of its axes."""
+    """A tensor with a letter for each axis."""
 
     value: Value
     shape: Sequence[int]
@@ -30,7 +30,7 @@ class Labelled:
 
 
 def contract(walk: Propagation, sides: Sequence[Labelled], result: str) -> Value:
-    """The sum over all labels that are not in the result."""
+    """Sum over all labels that are not in the result."""
     every = "".join(dict.fromkeys("".join(side.labels for side in sides)))
     operands = [_spread(walk, side, every) for side in sides]
     value = meet(walk, operands, len(every), lambda zeros: reduce(walk.zeros.either, zeros))
@@ -49,7 +49,7 @@ def contract(walk: Propagation, sides: Sequence[Labelled], result: str) -> Value
 
 
 def _spread(walk: Propagation, side: Labelled, every: str) -> Operand:
-    """The tensor with an axis for every label, those that it lacks of length 1."""
+    """Return the tensor with an axis for every label, of length 1 for those it lacks."""
     if len(set(side.labels)) < len(side.labels):
         walk.protect_all(side.value, "a diagonal of it is taken")
         return Operand(Value(fixed=side.value.fixed), [1] * len(every))
@@ -63,7 +63,7 @@ def _spread(walk: Propagation, side: Labelled, every: str) -> Operand:
 
 
 def matmul(walk: Propagation, node: fx.Node) -> Value:
-    """matmul, mm, bmm: the last axis of the left with the last but one of the right."""
+    """Handle matmul, mm and bmm: the left's last axis with the right's last but one."""
     left, right = value_of(node.args[0]), value_of(node.args[1])
     batch = "".join(chr(ord("a") + n) for n in range(max(left.dim(), right.dim()) - 2))
     first = (batch + "xy")[-left.dim() :] if left.dim() > 1 else "y"
@@ -77,7 +77,7 @@ def matmul(walk: Propagation, node: fx.Node) -> Value:
 
 
 def add_matmul(walk: Propagation, node: fx.Node) -> Value:
-    """addmm, baddbmm: a tensor added to a product."""
+    """Handle addmm and baddbmm: a tensor plus a product."""
     added, left, right = (value_of(node.args[n]) for n in range(3))
     batch = "a" if left.dim() == 3 else ""
     sides = [
@@ -92,7 +92,7 @@ def add_matmul(walk: Propagation, node: fx.Node) -> Value:
 
 
 def einsum(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """Its equation says it all."""
+    """Handle einsum by its equation."""
     equation, tensors = node.args[:2]
     assert isinstance(equation, str)
     assert isinstance(tensors, (list, tuple))
@@ -112,7 +112,7 @@ def einsum(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def attention(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """softmax(q k^T * scale) v; the default scale depends on how many channels q and k have."""
+    """Handle softmax(q k^T * scale) v; the default scale depends on the channels of q and k."""
     values = arguments_of(node)
     query, key, value = (values[name] for name in ("query", "key", "value"))
     rank = value_of(query).dim()

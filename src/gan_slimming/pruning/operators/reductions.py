@@ -1,4 +1,4 @@
-"""Sums, means and extremes: over pixels they keep channels, over channels they mix them."""
+"""Reductions: over pixels they keep channels, over channels they mix them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _kept(node: fx.Node, factor: Factor, axes: list[int]) -> Factor:
 
 
 def add_up(walk: Propagation, node: fx.Node) -> Value:
-    """A sum, or a norm of it, over channels: dead ones add nothing if they are zero."""
+    """Handle sums, and norms made of them: dead channels add nothing if they are zero."""
     return _reduce(walk, node, summed=True)
 
 
 def mix(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """A mean, variance or extreme over channels depends on how many there are."""
+    """Handle means, variances and extremes, which depend on the number of channels."""
     value = _reduce(walk, node, summed=False)
     made = node.meta["val"]
     return [value] * len(made) if isinstance(made, (list, tuple)) else value
@@ -59,7 +59,7 @@ def _reduce(walk: Propagation, node: fx.Node, *, summed: bool) -> Value:
 
 
 def found_at(walk: Propagation, node: fx.Node) -> Value:
-    """Values that are not zero even for zeros: log-sum-exp, argmax, any, all."""
+    """Handle reductions that map zeros to other values: log-sum-exp, argmax, any, all."""
     value = _reduce(walk, node, summed=False)
     never = walk.zeros.never(f"'{operator_name(node)}' of zero is not zero")
     made = [Factor(f.slots, np.full_like(f.zero, never)) for f in value.factors]
@@ -67,7 +67,7 @@ def found_at(walk: Propagation, node: fx.Node) -> Value:
 
 
 def softmax(walk: Propagation, node: fx.Node) -> Value:
-    """Over pixels it is each channel's own; over channels it depends on all of them."""
+    """Handle softmax: over pixels each channel is separate, over channels all are mixed."""
     why = f"'{operator_name(node)}' over all its channels reads it"
     value = per_channel(walk, walk.value(node.args[0]), _axes(node), why)
     never = walk.zeros.never(f"'{operator_name(node)}' of zero is not zero")
@@ -76,13 +76,13 @@ def softmax(walk: Propagation, node: fx.Node) -> Value:
 
 
 def cumulate(walk: Propagation, node: fx.Node) -> Value:
-    """Running sums along pixels."""
+    """Handle running sums along pixels."""
     why = f"'{operator_name(node)}' over all its channels reads it"
     return per_channel(walk, walk.value(node.args[0]), _axes(node), why)
 
 
 def vector_norm(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """(sum of |x| ** p) ** (1 / p): zeros add nothing for p > 0."""
+    """Handle (sum of |x| ** p) ** (1 / p): zeros add nothing for p > 0."""
     order = arguments_of(node).get("ord", arguments_of(node).get("p", 2))
     if not isinstance(order, (int, float)) or not 0 < order < float("inf"):
         return mix(walk, node)

@@ -1,4 +1,4 @@
-"""Operators that take parts of a tensor: slices, pieces, single entries."""
+"""Operators that take parts of a tensor: slices, chunks, single entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BY_NUMBER = "its forward takes single channels by number"
 
 
 def getitem(walk: Propagation, node: fx.Node) -> Value:
-    """One of the results of a call that makes several."""
+    """Return one of several results of a call."""
     source, index = node.args[:2]
     assert isinstance(source, fx.Node)
     found = walk.values[source]
@@ -27,7 +27,7 @@ def getitem(walk: Propagation, node: fx.Node) -> Value:
 
 
 def chunk(walk: Propagation, node: fx.Node) -> list[Value]:
-    """chunk, split and their like: equal pieces are tied, so that each keeps its share."""
+    """Handle chunk, split and the like: equal pieces are tied, so that each keeps its share."""
     source = value_of(node.args[0])
     axis = int(arguments_of(node)["dim"]) % source.dim()
     made = node.meta["val"]
@@ -36,7 +36,7 @@ def chunk(walk: Propagation, node: fx.Node) -> list[Value]:
 
 
 def pieces(walk: Propagation, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
-    """Neighbouring parts of these sizes along an axis."""
+    """Return adjacent parts of these sizes along an axis."""
     for factor in value.factors:
         if axis not in factor.varies:
             continue
@@ -52,7 +52,7 @@ def pieces(walk: Propagation, value: Value, axis: int, sizes: Sequence[int]) -> 
 
 
 def _tie_blocks(walk: Propagation, factor: Factor, axis: int, size: int) -> None:
-    """Channel i of every block of this size is one channel."""
+    """Tie channel i of all blocks of this size into one channel."""
     rows = np.moveaxis(factor.slots, axis, 0)
     blocks = rows.reshape(-1, size, *rows.shape[1:])
     walk.join(blocks[:1], blocks)
@@ -60,7 +60,7 @@ def _tie_blocks(walk: Propagation, factor: Factor, axis: int, size: int) -> None
 
 
 def slice_(walk: Propagation, node: fx.Node) -> Value:
-    """x[start:end:step]: one of several equal parts, else channels that the forward counts."""
+    """Handle x[start:end:step]: one of equal parts, else channels counted by the forward."""
     values = arguments_of(node)
     source, value = value_of(node.args[0]), walk.value(node.args[0])
     axis = int(values["dim"]) % source.dim()
@@ -89,18 +89,18 @@ def _tie_slice(walk: Propagation, factor: Factor, axis: int, places: np.ndarray,
         neighbours = rows.reshape(-1, step, *rows.shape[1:])
         walk.join(neighbours[:, :1], neighbours)
         walk.named.append(factor.slots.ravel())
-    else:  # counted by the forward: the verified cut shows whether it counts what is left
+    else:  # counted by the forward: the verified cut shows whether the count adapts
         walk.named.append(factor.slots.ravel())
 
 
 def select(walk: Propagation, node: fx.Node) -> Value:
-    """x[i]: along an axis that another one counts the channels of, all entries are one channel."""
+    """Handle x[i]: protect channels on that axis, and tie others along it."""
     axis = int(arguments_of(node)["dim"]) % value_of(node.args[0]).dim()
     return _entries(walk, walk.value(node.args[0]), axis)
 
 
 def unbind(walk: Propagation, node: fx.Node) -> list[Value]:
-    """All entries along an axis."""
+    """Return all entries along an axis."""
     axis = int(arguments_of(node)["dim"]) % value_of(node.args[0]).dim()
     made = node.meta["val"]
     assert isinstance(made, (list, tuple))
@@ -119,7 +119,7 @@ def _entries(walk: Propagation, value: Value, axis: int) -> Value:
 
 
 def index(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """x[:, indices] along one axis that is not the channels'."""
+    """Handle x[:, indices] along one axis without channels."""
     value = walk.value(node.args[0])
     indices = node.args[1]
     assert isinstance(indices, (list, tuple))
@@ -132,7 +132,7 @@ def index(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def index_select(walk: Propagation, node: fx.Node) -> Value:
-    """x.index_select(dim, indices)."""
+    """Handle x.index_select(dim, indices)."""
     axis = int(arguments_of(node)["dim"]) % value_of(node).dim()
     return _picked(walk, walk.value(node.args[0]), axis, value_of(node).shape[axis])
 
@@ -149,13 +149,13 @@ def _picked(walk: Propagation, value: Value, axis: int, size: int) -> Value:
 
 
 def flip(walk: Propagation, node: fx.Node) -> Value:
-    """Backwards along some axes; channels, too."""
+    """Handle flips along any axes, channels included."""
     dims = tuple(arguments_of(node)["dims"])
     return moved(walk.value(node.args[0]), lambda grid: np.flip(grid, dims))
 
 
 def roll(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """Around the ends of some axes, which may not be those of channels."""
+    """Handle rolls along axes without channels; channels on a rolled axis are protected."""
     values = arguments_of(node)
     dims = [int(d) % value_of(node).dim() for d in values["dims"]]
     value = walk.value(node.args[0])

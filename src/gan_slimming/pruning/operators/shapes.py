@@ -1,4 +1,4 @@
-"""Operators that move numbers without changing one: augmentations, permutations, expansions."""
+"""Operators that move numbers without changing them: views, permutations, expansions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.values import Factor, Value, aligned, reduced
 
 LARGEST = 1 << 22
-"""Places of a grid beyond which a view is not followed."""
+"""Largest number of places in a grid; a view with more is not followed."""
 Move = Callable[[np.ndarray], np.ndarray]
 
 
 def moved(value: Value, move: Move) -> Value:
-    """The same rearrangement of every grid."""
+    """Rearrange all grids of a value in the same way."""
     return Value(tuple(Factor(move(f.slots), move(f.zero)) for f in value.factors), value.fixed)
 
 
 def inserted(value: Value, axis: int) -> Value:
-    """With a new axis of length 1."""
+    """Insert a new axis of length 1."""
     return moved(value, lambda grid: np.expand_dims(grid, axis))
 
 
 def reshape(walk: Propagation, node: fx.Node) -> Value:
-    """view, reshape, flatten, unflatten: axes that are split or merged."""
+    """Handle view, reshape, flatten and unflatten, which split or merge axes."""
     old, new = value_of(node.args[0]).shape, value_of(node).shape
     return reshaped(walk, walk.value(node.args[0]), list(old), list(new))
 
@@ -36,10 +36,11 @@ def reshape(walk: Propagation, node: fx.Node) -> Value:
 def reshaped(
     walk: Propagation, value: Value, old: Sequence[int], new: Sequence[int], named: bool = True
 ) -> Value:
-    """What is known of a tensor in another shape.
+    """Return the value of a tensor in another shape.
 
     Args:
-        named: whether the forward may name the number of channels in it, which a cut would change.
+        named: whether the forward may name a number of channels in the shape, which a cut would
+            change.
     """
     factors, taken = [], np.zeros(len(new), dtype=int)
     for factor in value.factors:
@@ -79,7 +80,7 @@ def _reshaped_factor(
 
 
 def segments(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Shortest runs of axes that hold the same numbers before and after; axes of 1 are left out.
+    """Match the shortest runs of axes with equal products; axes of length 1 are left out.
 
     >>> segments([1, 6, 4, 4], [1, 2, 3, 16])
     [([1], [1, 2]), ([2, 3], [3])]
@@ -100,13 +101,13 @@ def _product(shape: Sequence[int], axes: Sequence[int]) -> int:
 
 
 def permute(walk: Propagation, node: fx.Node) -> Value:
-    """permute(dims)."""
+    """Permute the axes."""
     dims = arguments_of(node)["dims"]
     return moved(walk.value(node.args[0]), lambda grid: grid.transpose(dims))
 
 
 def transpose(walk: Propagation, node: fx.Node) -> Value:
-    """Two axes change places; t and mT take the last two."""
+    """Swap two axes; t and mT swap the last two."""
     values = arguments_of(node)
     first = values.get("dim0", values.get("axis0", -2))
     second = values.get("dim1", values.get("axis1", -1))
@@ -116,7 +117,7 @@ def transpose(walk: Propagation, node: fx.Node) -> Value:
 
 
 def movedim(walk: Propagation, node: fx.Node) -> Value:
-    """Axes move, the others keep their order."""
+    """Move some axes; the others keep their order."""
     values = arguments_of(node)
     return moved(
         walk.value(node.args[0]),
@@ -125,13 +126,13 @@ def movedim(walk: Propagation, node: fx.Node) -> Value:
 
 
 def same_numbers(walk: Propagation, node: fx.Node) -> Value:
-    """squeeze and unsqueeze: only axes of length 1 come and go."""
+    """Handle squeeze and unsqueeze, which add or remove axes of length 1."""
     old, new = value_of(node.args[0]).shape, value_of(node).shape
     return reshaped(walk, walk.value(node.args[0]), list(old), list(new), named=False)
 
 
 def expand(walk: Propagation, node: fx.Node) -> Value:
-    """Axes of length 1 repeat themselves, and go where the channels go that they are meant for."""
+    """Expand axes of length 1, whose copies go with the channels that they meet."""
     made, source = value_of(node), value_of(node.args[0])
     rank = made.dim()
     factors = [aligned(f, rank) for f in walk.value(node.args[0]).factors]
@@ -143,7 +144,7 @@ def expand(walk: Propagation, node: fx.Node) -> Value:
 
 
 def expand_as(walk: Propagation, node: fx.Node) -> Value:
-    """As broadcasting with the other tensor does it, whose channels it takes over."""
+    """Expand as in broadcasting with the other tensor, whose channels it adopts."""
     rank = value_of(node).dim()
     own = [aligned(f, rank) for f in walk.value(node.args[0]).factors]
     covered = {axis for factor in own for axis in factor.varies}
@@ -157,7 +158,7 @@ def expand_as(walk: Propagation, node: fx.Node) -> Value:
 
 
 def _elastic(walk: Propagation, node: fx.Node, old: Sequence[int], made: Tensor) -> list[Factor]:
-    """What is repeated for every channel, such as a blur: it has as many as it meets."""
+    """Return factors for expanded axes, such as a blur's, as long as the channels they meet."""
     factors = []
     for axis in (0, 1) if node in walk.static else (1,):
         if axis < made.dim() and old[axis] == 1 and made.shape[axis] > 1:
@@ -170,7 +171,7 @@ def _elastic(walk: Propagation, node: fx.Node, old: Sequence[int], made: Tensor)
 
 
 def repeat(walk: Propagation, node: fx.Node) -> Value:
-    """repeat and tile: channels stand behind themselves."""
+    """Handle repeat and tile: the sequence of channels repeats."""
     values = arguments_of(node)
     made, source = value_of(node), value_of(node.args[0])
     times = list(values["repeats"] if "repeats" in values else values["dims"])
@@ -186,7 +187,7 @@ def repeat(walk: Propagation, node: fx.Node) -> Value:
 
 
 def repeat_interleave(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """Every channel several times, next to itself."""
+    """Repeat every channel several times, next to itself."""
     values = arguments_of(node)
     times, axis = values.get("repeats"), values.get("dim")
     if not isinstance(times, int) or axis is None:
@@ -198,13 +199,13 @@ def repeat_interleave(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def pixel_shuffle(walk: Propagation, node: fx.Node) -> Value:
-    """Blocks of r * r channels become one channel of r times the height and width."""
+    """Merge blocks of r * r channels into one channel of r times the height and width."""
     factor = arguments_of(node)["upscale_factor"]
     return _blocks(walk, node, factor * factor)
 
 
 def fold(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """col2im: blocks of kernel positions become one channel."""
+    """Handle col2im: blocks of kernel positions become one channel."""
     height, width = arguments_of(node)["kernel_size"]
     if value_of(node).dim() != 4:
         return walk.barrier(node, "it is folded without a batch")
@@ -213,7 +214,7 @@ def fold(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def _blocks(walk: Propagation, node: fx.Node, size: int) -> Value:
-    """Channels tied in blocks, of which each becomes one."""
+    """Tie channels in blocks, each of which becomes one channel."""
     axis = max(value_of(node.args[0]).dim() - 3, 1)
     factors = []
     for factor in walk.value(node.args[0]).factors:
@@ -230,14 +231,14 @@ def _blocks(walk: Propagation, node: fx.Node, size: int) -> Value:
 
 
 def pixel_unshuffle(walk: Propagation, node: fx.Node) -> Value:
-    """Every channel becomes r * r channels."""
+    """Turn every channel into r * r channels."""
     times = arguments_of(node)["downscale_factor"] ** 2
     axis = value_of(node).dim() - 3
     return _unfolded(walk, node, axis, times)
 
 
 def unfold(walk: Propagation, node: fx.Node) -> Value:
-    """im2col: every channel becomes one for each position of the kernel."""
+    """Handle im2col: every channel becomes one per kernel position."""
     height, width = arguments_of(node)["kernel_size"]
     spread = _unfolded(walk, node, 1, height * width)
     return moved(spread, lambda grid: grid.reshape(grid.shape[:3]))
@@ -253,7 +254,7 @@ def _unfolded(walk: Propagation, node: fx.Node, axis: int, times: int) -> Value:
 
 
 def channel_shuffle(walk: Propagation, node: fx.Node) -> Value:
-    """Channels as (groups, rest), the two exchanged."""
+    """View channels as (groups, rest), and swap the two."""
     groups, shape = arguments_of(node)["groups"], list(value_of(node).shape)
     split = [shape[0], groups, shape[1] // groups, *shape[2:]]
     value = reshaped(walk, walk.value(node.args[0]), shape, split, named=False)

@@ -1,4 +1,4 @@
-"""Operators that mix the pixels of each channel, and no channels: resizing, padding, pooling."""
+"""Operators that mix the pixels of each channel alone: resizing, padding, pooling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_slimming.pruning.operators.handler import Handler, per_channel
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.values import Factor, Value
 
-MIXED = "its pixels are mixed where its channels stand"
+MIXED = "its channels lie along axes whose pixels are mixed"
 MIX = frozenset(
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "  # noqa: SIM905
     "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
@@ -25,7 +25,7 @@ PAIRS = frozenset(
     "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max_pool1d_with_indices "  # noqa: SIM905
     "max_pool2d_with_indices max_pool3d_with_indices".split()
 )
-"""Results and where they were found."""
+"""Operators that return values and their indices."""
 
 
 def _axes(node: fx.Node) -> Sequence[int]:
@@ -33,19 +33,19 @@ def _axes(node: fx.Node) -> Sequence[int]:
 
 
 def mix(walk: Propagation, node: fx.Node) -> Value:
-    """Pixels of one channel make pixels of the same; all-zero stays all-zero."""
+    """Mix pixels within each channel; an all-zero channel stays all-zero."""
     return per_channel(walk, walk.value(node.args[0]), _axes(node), MIXED)
 
 
 def mix_and_index(walk: Propagation, node: fx.Node) -> list[Value]:
-    """As above; the indices are nobody's channels."""
+    """Mix pixels and return their indices, too, which carry no channels."""
     value = mix(walk, node)
     walk.unusual = True
     return [value, Value(fixed="it is an index of a maximum")]
 
 
 def pad(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """Zeros or pixels around every channel; other numbers are not zero."""
+    """Pad every channel; it stays zero unless the padding has another value."""
     values = arguments_of(node)
     pads = values["pad"]
     rank = value_of(node).dim()
@@ -62,7 +62,7 @@ def pad(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def grid_sample(walk: Propagation, node: fx.Node) -> Value:
-    """Pixels taken where a grid says, which may depend on no channel."""
+    """Sample pixels by a grid, and protect channels that the grid depends on."""
     walk.protect_all(walk.value(node.args[1]), "a sampling grid is made of it")
     return mix(walk, node)
 

@@ -1,4 +1,4 @@
-"""Layers that sum over channels and write others: convolutions, linear layers, embeddings."""
+"""Layers that sum over input channels and write output channels: convolution, linear, embedding."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gan_slimming.pruning.values import Factor, Value, tied_along
 
 
 def convolution(walk: Propagation, node: fx.Node) -> Value | list[Value]:
-    """Convolutions, grouped, depthwise and transposed ones as well.
+    """Handle convolutions, including grouped, depthwise and transposed ones.
 
-    Of a grouped one, channel i of every group is one channel, so that the groups stay as many and
-    as wide as each other; of a depthwise one, each group is a channel.
+    In a grouped convolution, channel i of every group is one channel. The number of groups then
+    stays, and all are equally wide. In a depthwise convolution, each group is a channel.
     """
     values = arguments_of(node)
     source, weight = value_of(node.args[0]), value_of(node.args[1])
@@ -58,18 +58,18 @@ def convolution(walk: Propagation, node: fx.Node) -> Value | list[Value]:
 
 
 def _without(value: Value) -> Value:
-    """Only batch and channels."""
+    """Drop the spatial axes; batch and channels remain."""
     return moved(value, lambda grid: grid.reshape(grid.shape[:2]))
 
 
 def _kernel(walk: Propagation, weight: Value, space: Sequence[int]) -> Value:
-    """A weight without the axes of its kernel, which nobody calls channels."""
+    """Return a weight without the axes of its kernel, which are never channels."""
     kept = [f for f in weight.factors if any(axis not in space for axis in f.varies)]
     return per_channel(walk, Value(tuple(kept), weight.fixed), space, "")
 
 
 def _grouped(walk: Propagation, weight: Value, groups: int, depthwise: bool) -> Value:
-    """A weight as (groups, first axis of one group, second axis), groups alike.
+    """Return a weight as (groups, first axis of one group, second axis), with groups tied.
 
     The first axis of a grouped weight counts the channels of all groups, the second those of one.
     """
@@ -80,7 +80,7 @@ def _grouped(walk: Propagation, weight: Value, groups: int, depthwise: bool) -> 
         if factor.varies == [0]:
             rows = Factor(*(g.reshape(groups, -1, 1) for g in (factor.slots, factor.zero)))
             made.append(tied_along(rows, [1 if depthwise else 0], walk.forest, walk.zeros))
-        elif depthwise:  # transposed, several outputs of each: none can go alone
+        elif depthwise:  # transposed, several outputs per input: none can be cut alone
             walk.protect(factor.slots, "a grouped transposed convolution writes it")
         else:
             made.append(Factor(*(g.reshape(1, 1, -1) for g in (factor.slots, factor.zero))))
@@ -88,7 +88,7 @@ def _grouped(walk: Propagation, weight: Value, groups: int, depthwise: bool) -> 
 
 
 def _name_channels(walk: Propagation, node: fx.Node, groups: int) -> None:
-    """The axes of a weight that count channels."""
+    """Mark the axes of a weight that are channels."""
     weight = node.args[1]
     assert isinstance(weight, fx.Node)
     axes = [0] if groups > 1 and value_of(weight).shape[1] == 1 else [0, 1]
@@ -98,7 +98,7 @@ def _name_channels(walk: Propagation, node: fx.Node, groups: int) -> None:
 
 
 def linear(walk: Propagation, node: fx.Node) -> Value:
-    """x W^T + b over the last axis, whatever stands in front of it."""
+    """Handle x W^T + b over the last axis, for any number of axes before it."""
     source, weight = value_of(node.args[0]), value_of(node.args[1])
     front = "".join(chr(ord("a") + n) for n in range(source.dim() - 1))
     assert isinstance(node.args[1], fx.Node)
@@ -116,7 +116,7 @@ def _with_bias(
     walk: Propagation, node: fx.Node, made: Value, shape: list[int], axis: int,
     *, grouped_transposed: bool = False,
 ) -> Value:  # fmt: skip
-    """Add the bias, and put the layer's gate on its output channels where it is a layer's call.
+    """Add the bias and, in a layer's forward, the layer's gate on its output channels.
 
     A depthwise convolution without bias needs no gate of its own: zeros stay zeros.
     """
@@ -150,7 +150,7 @@ def _layer(walk: Propagation, node: fx.Node) -> nn.Module:
 
 
 def embedding(walk: Propagation, node: fx.Node) -> Value:
-    """Rows of a table: its columns are channels of the result."""
+    """Handle rows of a table, whose columns are channels of the result."""
     table, indices = node.args[:2]
     assert isinstance(table, fx.Node)
     rank = value_of(indices).dim() + 1
