@@ -1,4 +1,4 @@
-"""The command gan-slimming: one JSON object on stdout, everything else on stderr."""
+"""The command gan-slimming: one JSON object on stdout, all other output on stderr."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "demo": demo,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
-"""Set to 1, this environment variable shows where in the code an error arose."""
+"""The environment variable that, set to 1, prints the traceback of an error."""
 OK, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit status: 0; 2 for a mistake of the user's, which is told in one line on stderr; 130
-        after Ctrl-C; 1 for an error of the program's own.
+        The exit status: 0; 1 for a fault of the program; 2 for a mistake of the user, reported in
+        one line on stderr; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answered(arguments: Sequence[str]) -> bool:
-    """Deal with what is no command: help, the version, and mistakes."""
+    """Handle a command line without a command: help, the version, and mistakes."""
     first = arguments[0] if arguments else None
     if first in COMMANDS:
         return False
@@ -114,7 +115,7 @@ def _fail(text: str, status: int) -> int:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Warnings as 'warning: ...', without the line of code that a user cannot mend."""
+    """Print warnings as 'warning: ...', without the source line, which a user cannot fix."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
@@ -125,7 +126,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own types; numbers that JSON cannot write become null."""
+    """Return the value in JSON's types; infinities and NaN become null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""The commands that train, typed functions from which flags, help and YAML keys are made.
+"""The commands that train: typed functions, from which flags, help and YAML keys are made.
 
-What stands before '/' is positional, the rest are flags. Each imports its workflow only when it
-runs, so that --help does not wait for torch.
+Parameters before '/' are positional, all others are flags. Each command imports its workflow only
+when it runs, so that --help does not wait for torch.
 """
 
 from __future__ import annotations
@@ -49,41 +49,47 @@ def compress(
             --data photos/ --output runs/hayao --budget.macs 0.05
 
     Args:
-        output: Run folder to make: settings, metrics, samples, checkpoints, generator.safetensors.
-        generator: A registered name such as cartoongan, cyclegan or sngan, or your own as
-            package.module:factory; :WEIGHTS may stand behind it.
+        output: Run folder to create, such as runs/hayao. It gets the settings, metrics, samples,
+            checkpoints and generator.safetensors.
+        generator: The teacher: a registered name such as cartoongan, cyclegan or sngan, or your own
+            code as package.module:factory. Weights may follow, as in cartoongan:Hayao.pth.
         generator_args: Arguments of the generator's factory as JSON, such as '{"width": 32}'.
+            Default: the factory's own.
         weights: The teacher's trained weights, a .pth or .safetensors file.
-        student: A small generator of an earlier run, its folder or its generator.safetensors, to be
-            trained further. Without a budget it keeps its size.
-        data: Folder of images to train on, of any sizes, at any depth. A generator that takes
-            noise needs none.
-        targets: Folder of real images of the output's kind, for the discriminator; without it
-            the teacher's own outputs are its real ones.
-        discriminator: The other player, from the dense GAN's training: patchgan:WEIGHTS,
-            sngan:WEIGHTS, or your own as package.module:factory[:WEIGHTS]; without it a fresh
-            PatchGAN.
-        bits: Bits of activations and weights, 2 to 8, or none for no quantisation.
-        size: Images are trained at size x size pixels; noise has no size, the generator
-            decides.
-        latents: Noise vectors to train on, where the generator takes noise.
-        holdout: Images or noise vectors kept from training, on which quality is tracked; without
-            it 16, or a fifth of the images where that is less.
-        device: auto, cpu, cuda or mps.
-        precision: auto, 32-true or bf16-mixed.
-        threads: CPU threads; without it, one or all, whichever is measured to be faster.
-        seed: Seed of everything that is drawn at random.
-        weight_bits: Bits of weights, where they differ from --bits; without it at most 7, with
-            which int8 kernels are exact on every CPU. 8 needs one with VNNI, AMX or dot products.
-        activation_range: The paper's fixed range [0, p] of activations (4 there); without it each
-            range is calibrated and learnt.
-        quantize_outputs: Round what convolutions give, too, all but the last. ONNX Runtime is quick
-            in int8 only then (and other runtimes that take bytes to bytes). Best when a finished
-            student is trained on with it, by --student.
-        protect: Modules whose channels stay, as shell patterns such as 'blocks.*.conv_2'.
-        preset: Where settings start that neither a flag nor --config names; 'paper' has the
-            released hyperparameters of Wang et al. 2020.
-        resume: Go on with the run in --output, with its own settings.
+        student: Small generator of an earlier run to train further: the run folder, such as
+            runs/hayao, or its generator.safetensors. Without a budget it keeps its size. Default: a
+            copy of the teacher.
+        data: Folder of training images of any size, at any depth, such as photos/. A generator that
+            takes noise needs none.
+        targets: Folder of real images of the output's kind for the discriminator, such as
+            cartoons/. Default: the teacher's outputs count as real.
+        discriminator: The discriminator that the teacher was trained against: patchgan:WEIGHTS,
+            sngan:WEIGHTS, or your own code as package.module:factory[:WEIGHTS]. Default: a
+            PatchGAN with fresh weights.
+        bits: Bits per activation and per weight, 2 to 8; none for no quantisation. Weights get at
+            most 7 unless --weight-bits is given.
+        size: Height and width of the training images in pixels. A generator that takes noise sets
+            its own.
+        latents: Number of noise vectors to train on, where the generator takes noise.
+        holdout: Number of images or noise vectors held out of training, to track quality. Default:
+            16, or a fifth of the images where that is less.
+        device: auto, cpu, cuda or mps; auto takes a GPU where there is one.
+        precision: auto, 32-true (float32) or bf16-mixed; auto takes bf16 where both the machine and
+            the generator support it.
+        threads: Number of CPU threads, such as 4. Default: one or all, whichever runs faster.
+        seed: Seed of all random numbers.
+        weight_bits: Bits per weight, 2 to 8. Default: --bits, but at most 7, because int8 kernels
+            are then exact on every CPU. 8 needs a CPU with VNNI, AMX or dot products.
+        activation_range: Upper end p of one fixed range [0, p] for all activations, such as the
+            paper's 4. Default: each range is calibrated, then learnt.
+        quantize_outputs: Round the outputs of all convolutions but the last, too. ONNX Runtime, and
+            any runtime that passes bytes from layer to layer, is fast in int8 only then. Works
+            best on a finished student, given with --student.
+        protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
+            Default: none.
+        preset: Starting values of the settings that neither a flag nor --config names. paper takes
+            the released hyperparameters of Wang et al. 2020.
+        resume: Continue the run in --output, with its own settings.
         overwrite: Replace the run in --output.
     """
     budget, objective = budget or Budget(), objective or Objective()
@@ -135,10 +141,10 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
         gan-slimming demo --output demo-output
 
     Args:
-        output: Folder for the page, the images and the run.
-        steps: Generator steps; 300 take some minutes on two CPU cores.
+        output: Folder for the page (index.html), the images and the run.
+        steps: Number of training steps; 300 take some minutes on two CPU cores.
     """
-    Optimisation(steps=steps)  # refuses a wrong number before anything is written
+    Optimisation(steps=steps)  # a wrong number is refused before anything is written
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.errors import Interrupted
     from gan_slimming.workflows.demo import demo as run
@@ -153,7 +159,7 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
 def _check_complete(
     generator: str | None, student: Path | None, budget: Budget, objective: Objective
 ) -> None:
-    """Tell what is missing before torch is loaded."""
+    """Raise UserError for what is missing, before torch is loaded."""
     if generator is None:
         raise UserError(
             "name the teacher: --generator cartoongan --weights FILE, or your own as --generator "

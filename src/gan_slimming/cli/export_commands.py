@@ -20,23 +20,24 @@ def export(
     cpus: Literal["all", "own"] = "all",
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Write a generator as ONNX or OpenVINO IR, in int8 where it is trained so, after a check.
+    """Write a generator as a checked ONNX or OpenVINO IR file, in int8 if it was trained so.
 
     For example:
         gan-slimming export runs/hayao --format openvino --output hayao.xml
 
     Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
-            registered NAME alone (random weights).
-        output: The file, .onnx or .xml (its weights go into the .bin beside it).
-        format: onnx or openvino; without it the file's name decides.
-        quantization: qdq, which OpenVINO runs in int8; integer, which ONNX Runtime runs in int8; or
-            none for float. Without it qdq for a quantised generator, else none.
-        opset: ONNX opset, 17 to 21.
-        size: Height and width in pixels of the image that the check is made with; the file takes
-            any size.
-        cpus: Kinds of CPUs that OpenVINO's int8 kernels are checked on: all that this CPU can stand
-            for (some seconds each), or its own alone.
+        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
+            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        output: The exported file, such as hayao.onnx or hayao.xml (a .bin beside it holds its
+            weights).
+        format: onnx or openvino. Default: by the ending of --output.
+        quantization: qdq, for int8 in OpenVINO; integer, for int8 in ONNX Runtime; none, for float.
+            Default: qdq for a quantised generator, else none.
+        opset: Version of the ONNX operator set, 17 to 21.
+        size: Height and width in pixels of the image used for the check. The file itself takes any
+            size.
+        cpus: Kinds of CPU on which OpenVINO's int8 kernels are checked: all kinds that this CPU can
+            act as (some seconds each), or only its own.
     """
     from gan_slimming.export.export_model import export_model as run
 
@@ -70,14 +71,17 @@ def benchmark(
         gan-slimming benchmark cartoongan:Hayao.pth runs/hayao --runtimes torch,openvino
 
     Args:
-        models: Run folders, saved generators, NAME:WEIGHTS, exported .onnx and .xml files.
-        size: Height and width of the image in pixels, where it takes one; batch one.
-        threads: CPU threads of every candidate; all cores without it.
-        runtimes: Of torch, torch.compile, onnxruntime and openvino, between commas.
-        precisions: Of f32, bf16, int8 and int8-bf16 (int8, the float rest in bf16), between
-            commas; bf16 in OpenVINO, int8 of quantised generators only.
-        rounds: Turns of each candidate, three images a turn, interleaved with the others'.
-        layers: Also the time of each layer, in OpenVINO and ONNX Runtime.
+        models: Run folders, saved generators, NAME:WEIGHTS, or exported .onnx and .xml files, such
+            as runs/hayao hayao.xml.
+        size: Height and width of the input image in pixels; the batch is one image. Without effect
+            where the generator takes noise.
+        threads: Number of CPU threads of each model, such as 2. Default: all cores.
+        runtimes: One or more of torch, torch.compile, onnxruntime and openvino, separated by
+            commas.
+        precisions: One or more of f32, bf16, int8 and int8-bf16 (int8, with the float layers in
+            bf16), separated by commas. bf16 is for OpenVINO, int8 for quantised generators.
+        rounds: Number of turns of each model, three images a turn, alternating with the others.
+        layers: Time each layer, too, in OpenVINO and ONNX Runtime.
     """
     from gan_slimming.workflows.benchmark import benchmark as run
     from gan_slimming.workflows.benchmark import print_table

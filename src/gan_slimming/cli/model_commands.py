@@ -1,4 +1,4 @@
-"""The commands that look at a generator or use it: inspect, translate, sample and report."""
+"""The commands that show or run a generator: inspect, translate, sample and report."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def inspect(
         gan-slimming inspect cartoongan:Hayao_net_G_float.pth --size 512
 
     Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, or a
-            registered NAME alone (random weights).
-        size: Height and width in pixels of the image for which work is counted; of no meaning
-            where the generator takes noise.
-        protect: Modules whose channels stay, as shell patterns.
+        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
+            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        size: Height and width in pixels of the image for which multiply-accumulates are counted.
+            Without effect where the generator takes noise.
+        protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
+            Default: none.
     """
     from gan_slimming.workflows.inspect import inspect as report_on
     from gan_slimming.workflows.inspect import print_report
@@ -57,17 +58,18 @@ def translate(
         gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
 
     Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
-            registered NAME alone (random weights), or an exported .onnx or .xml.
-        inputs: Images, and folders of images at any depth.
-        output: Folder for the results, which keep names and sub-folders; for a single image
-            also a file name.
+        model: A run folder, such as runs/hayao; its generator.safetensors; an exported .onnx or
+            .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
+            alone, with random weights.
+        inputs: Images, videos, and folders of images at any depth, such as photos/ holiday.jpg.
+        output: Folder for the results, which keep their names and sub-folders. For a single image
+            or video, also a file name.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
         overwrite: Replace results that exist. Inputs are never replaced.
-        device: auto, cpu, cuda or mps.
-        runtime: torch, onnxruntime or openvino, the last two on the CPU, in int8 where the
-            generator is quantised; without it torch, or what an exported file is for.
-        threads: CPU threads of onnxruntime and openvino; all cores without it.
+        device: auto, cpu, cuda or mps; auto takes a GPU where there is one.
+        runtime: torch, onnxruntime or openvino. The last two run on the CPU, in int8 if the
+            generator is quantised. Default: torch, or the runtime of an exported file.
+        threads: Number of CPU threads of onnxruntime and openvino, such as 2. Default: all cores.
     """
     from gan_slimming.workflows.translate import translate as run
 
@@ -106,19 +108,23 @@ def sample(
         gan-slimming sample runs/sngan --count 64 --output grid.png
 
     Args:
-        model: A run folder, its generator.safetensors, NAME:WEIGHTS, package.module:factory, a
-            registered NAME alone (random weights), or an exported .onnx or .xml.
-        output: Image file that shows all of them in a grid.
-        count: How many.
-        seed: Seed of the noise; the same seed gives every model of one kind the same noise.
-        truncation: Standard deviation of the noise; below 1 images are more typical and less
+        model: A run folder, such as runs/sngan; its generator.safetensors; an exported .onnx or
+            .xml; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory; or a NAME alone,
+            with random weights.
+        output: Image file of the grid that shows all images, such as grid.png.
+        count: Number of images.
+        seed: Seed of the noise. With the same seed, models of one kind get the same noise.
+        truncation: Standard deviation of the noise. Below 1, images are more typical and less
             varied.
-        classes: Classes to draw in turn, between commas, such as 3,5; drawn at random without it.
-        separate: Folder that also gets each image in a file of its own.
+        classes: Class numbers to draw in turn, separated by commas, such as 3,5. Default: at
+            random.
+        separate: Folder for each image in a file of its own, such as samples/. Default: the grid
+            alone.
         overwrite: Replace images that exist.
-        device: auto, cpu, cuda or mps.
-        runtime: torch, onnxruntime or openvino, as for translate.
-        threads: CPU threads of onnxruntime and openvino; all cores without it.
+        device: auto, cpu, cuda or mps; auto takes a GPU where there is one.
+        runtime: torch, onnxruntime or openvino. The last two run on the CPU, in int8 if the
+            generator is quantised. Default: torch, or the runtime of an exported file.
+        threads: Number of CPU threads of onnxruntime and openvino, such as 2. Default: all cores.
     """
     from gan_slimming.workflows.sample import sample as run
 
@@ -159,7 +165,7 @@ def report(runs: list[str], /, *, output: Path | None = None) -> dict[str, Any]:
 
 
 def _whole_numbers(name: str, text: str | None) -> list[int]:
-    """The numbers of '3,5'."""
+    """Return the numbers in a text such as '3,5'."""
     try:
         return [int(part) for part in (text or "").split(",") if text]
     except ValueError:

@@ -1,4 +1,4 @@
-"""From a typed function to its flags, and from a wrong flag to one line that says so."""
+"""Flags from typed functions, and one-line messages from mistakes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = {
     "steps": "optimisation.steps",
     "batch-size": "optimisation.batch_size",
 }
-"""Flags, and YAML keys with '_', that stand for a field of a group; they overrule the long form."""
+"""Short flag (in YAML with '_') -> the setting it stands for; it overrules the long flag."""
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -40,13 +40,13 @@ OLD_FLAGS = {
     "form": "quantization",
     **{f"objective.{old}": f"objective.{new}" for old, new in RENAMED.items()},
 }
-"""Flags of version 0.1, and keys of its YAML files -> their names now."""
+"""Flag or YAML key of version 0.1 -> its name now."""
 OLD_VALUES = {"quantization": {"float": "none"}}
-"""Flag -> values of version 0.1 -> their names now."""
+"""Flag -> {value of version 0.1: its name now}."""
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """Help as it was written, then the default, if there is one."""
+    """A formatter that keeps help texts as they are and appends the default, if there is one."""
 
     def _get_help_string(self, action: Action) -> str:
         text = action.help or ""
@@ -60,7 +60,7 @@ class HelpFormatter(DefaultHelpFormatter):
 
 
 class Parser(ArgumentParser):
-    """Its errors are one line, without the usage."""
+    """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         text = mistake_in_one_line(message, self)
@@ -70,14 +70,14 @@ class Parser(ArgumentParser):
 def parse(
     command: Callable[..., Any], program: str, arguments: Sequence[str]
 ) -> tuple[list[Any], dict[str, Any]] | None:
-    """The values that a command line and its --config give to the parameters of `command`.
+    """Return the arguments of `command` from a command line and its --config.
 
-    What counts, from weak to strong: the function's defaults, --preset, --config, flags.
+    Precedence, lowest first: the function's defaults, --preset, --config, flags.
 
     Returns:
-        Positional and keyword arguments; None where help was asked for, which is printed.
+        Positional and keyword arguments; None after help has been printed.
     Raises:
-        UserError: a flag is wrong, or a group of settings refuses its values.
+        UserError: a wrong flag, or a value that a group of settings refuses.
     """
     parser = build_parser(command, program)
     arguments = _as_declared(arguments, parser)
@@ -107,7 +107,7 @@ def parse(
 
 
 def _take_old_names(values: Any) -> None:
-    """Move values that came under a name of version 0.1, in place, with one line of warning."""
+    """Move values from names of version 0.1 to today's, in place, with one line of warning."""
     for old, new in OLD_FLAGS.items():
         if old in values:
             text = f"--{old} is called --{new} now; the old name goes in version 1.0"
@@ -117,7 +117,7 @@ def _take_old_names(values: Any) -> None:
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings under the names of their flags: {"a": {"b": 1}} -> {"a.b": 1}."""
+    """Return settings under the names of their flags: {"a": {"b": 1}} -> {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         inner = _flat(value) if isinstance(value, dict) else {}
@@ -126,12 +126,12 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary_of(command: Callable[..., Any]) -> str:
-    """The first line of a command's docstring."""
+    """Return the first line of a command's docstring."""
     return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
 def build_parser(command: Callable[..., Any], program: str) -> Parser:
-    """The parser of a typed function: flags from its parameters, their help from its docstring."""
+    """Make a parser of a typed function: flags from its parameters, help from its docstring."""
     doc = inspect.getdoc(command) or ""
     texts = {p.arg_name: p.description or "" for p in docstring_parser.parse(doc).params}
     parameters = inspect.signature(command).parameters.values()
@@ -146,7 +146,7 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
         description=doc.partition("\nArgs:")[0],
         formatter_class=HelpFormatter,
     )
-    text = "YAML file of flags, with '_' for '-'; flags on the command line go before it."
+    text = "YAML file of flags, such as run.yaml, with '_' for '-'. Flags overrule it."
     parser.add_argument("--config", action="config", help=text)
     groups, hints = _groups(command), typing.get_type_hints(command)
     flat = _groups(command, flat=True)
@@ -161,13 +161,13 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
         _add_short_flags(parser, name, group)
     _add_old_names(parser, groups, [parameter.name for parameter in parameters])
     for action in parser._actions:
-        if action.dest in groups:  # takes a whole group as JSON: of no use on a command line
+        if action.dest in groups:  # a whole group as JSON is of no use on a command line
             action.help = SUPPRESS
     return parser
 
 
 def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> None:
-    """One parameter's flag, or its place on the command line."""
+    """Add the flag of a parameter, or its position on the command line."""
     default: Any = parameter.default
     options: dict[str, Any] = {"help": text}
     several = list[str] in (hint, *typing.get_args(hint))
@@ -188,7 +188,7 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
 
 
 def _add_flat(parser: Parser, group: type) -> None:
-    """The fields of a group as flags without a prefix, their help from their docstrings."""
+    """Add the fields of a group as flags without a prefix, with help from their docstrings."""
     found = docstring_parser.parse_from_object(group)
     texts = {p.arg_name: p.description or "" for p in found.params}
     hints = typing.get_type_hints(group)
@@ -200,7 +200,7 @@ def _add_flat(parser: Parser, group: type) -> None:
 
 
 def _add_short_flags(parser: Parser, name: str, group: type) -> None:
-    """The group's fields that have a flag of their own; the long form works but is not shown."""
+    """Add short flags for fields of the group; the long ones still work, but are not shown."""
     hints = typing.get_type_hints(group)
     fields = {f"{name}.{field}": hint for field, hint in hints.items()}
     for short, field in SHORT.items():
@@ -213,7 +213,7 @@ def _add_short_flags(parser: Parser, name: str, group: type) -> None:
 
 
 def _add_old_names(parser: Parser, groups: Mapping[str, type], names: Iterable[str]) -> None:
-    """Add the flags of version 0.1 that help does not show."""
+    """Add the flags of version 0.1, which help does not show."""
     for old, new in OLD_FLAGS.items():
         group, _, field = new.partition(".")
         if group in groups:
@@ -224,7 +224,7 @@ def _add_old_names(parser: Parser, groups: Mapping[str, type], names: Iterable[s
 
 
 def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
-    """Parameters that are dataclasses of settings; with `flat`, those whose fields are flags."""
+    """Return parameter -> dataclass of settings; with `flat`, only dataclasses without a prefix."""
     found = {}
     for name, hint in typing.get_type_hints(command).items():
         kinds = (hint, *typing.get_args(hint))
@@ -235,7 +235,7 @@ def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
 
 
 def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
-    """Flags as the parser has them: '-' and '_' are one, and so are other spellings."""
+    """Return the arguments with flags spelt as declared: '-' for '_', British for American."""
     declared = {flag.replace("_", "-"): flag for flag in parser._option_string_actions}
     aliases = {field.replace("_", "-"): short for short, field in SHORT.items()}
     result, ended = [], False
@@ -253,7 +253,7 @@ def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
 
 
 def mistake_in_one_line(message: str, parser: Parser) -> str:
-    """jsonargparse's account of a mistake, cut to what is wrong, what came and what is expected."""
+    """Reduce jsonargparse's message to the mistake, the given value and the expected one."""
     if unknown := re.match(r"unrecognized arguments: (\S+)", message):
         word = unknown[1].partition("=")[0]
         return f"{parser.prog} has no {'flag' if word[0] == '-' else 'place for'} {word}" + (
@@ -286,7 +286,7 @@ def _wrong_value(key: str, reason: str, parser: Parser) -> str:
 
 
 def _flag(key: str, parser: Parser) -> str:
-    """What a user calls the setting: its flag, or MODEL and the like."""
+    """Return a user's name for the setting: its flag, or its position, such as MODEL."""
     flags = [flag for flag, action in parser._option_string_actions.items() if action.dest == key]
     return flags[0] if flags else key.upper()
 

@@ -1,4 +1,4 @@
-"""The progress of a training on a terminal."""
+"""The progress of training on a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 
 @contextmanager
 def step_bar(console: Console | None = None) -> Iterator[OnStep]:
-    """A bar of steps, their terms and the time left, on stderr; nothing where that is no terminal.
+    """Show steps, loss terms and the time left in a bar on stderr, if stderr is a terminal.
 
     Yields:
-        What to call after every step with (step, steps, terms).
+        A function to call after every step with (step, steps, terms).
     """
     console = console or Console(stderr=True)
     columns = (

@@ -1,4 +1,4 @@
-"""The flags that every command on a MODEL shares."""
+"""The flags that all commands on a MODEL share."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Source:
-    """Where a MODEL comes from, as far as its name does not say."""
+    """The origin of a MODEL, where its name does not tell it."""
 
     flat: ClassVar[bool] = True
-    """Its fields are flags as they stand, without a prefix."""
+    """Whether its fields are flags without a prefix."""
 
     weights: Path | None = None
-    """Weights for a NAME or package.module:factory, instead of :WEIGHTS."""
+    """Weights for a NAME or package.module:factory, such as Hayao.pth, instead of :WEIGHTS."""
     generator: str | None = None
-    """package.module:factory of a saved generator of your own; a file alone never makes anything
-    be imported."""
+    """Factory of a saved generator of your own code, as package.module:factory, such as
+    mine.nets:make. A saved file alone never causes an import."""
     generator_args: dict[str, Any] | None = None
-    """Arguments of the factory that MODEL names, as JSON, such as '{"width": 32}'; a saved
-    generator knows its own."""
+    """Arguments of the factory that MODEL names, as JSON, such as '{"width": 32}'. Default: those
+    saved with the generator, else the factory's own."""
 
 
 def options(source: Source | None) -> dict[str, Any]:
-    """The same as keywords of a workflow."""
+    """Return the keyword arguments of a workflow."""
     source = source or Source()
     return {
         "weights": source.weights,

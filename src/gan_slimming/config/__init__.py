@@ -1,4 +1,4 @@
-"""Every setting, checked where it is made. Imports no torch, so that --help is quick."""
+"""All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
 from gan_slimming.config.contract import InputContract
 from gan_slimming.config.presets import PAPER

@@ -1,4 +1,4 @@
-"""What a generator takes and gives: the convention at its border."""
+"""The convention of a generator's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from gan_slimming.errors import UserError
 
 @dataclass(frozen=True)
 class InputContract:
-    """What a generator takes and gives, so that images reach it in the form it was trained on.
+    """The form of a generator's inputs and outputs, as it was trained.
 
-    The package's own images are RGB in [-1, 1]; conversion happens at the generator's border.
+    The package's own images are RGB in [-1, 1]. `data.adapter` converts them.
     """
 
     channels: int = 3
-    """Channels of the input image: 3, or 1 for a grey one."""
+    """Channels of the input image: 3 in colour, 1 in grey."""
     low: float = -1.0
     """Value of a black pixel."""
     high: float = 1.0
     """Value of a white pixel."""
     colour_order: str = "RGB"
-    """'RGB' or 'BGR'."""
+    """Order of the channels: 'RGB' or 'BGR'."""
     multiple_of: int = 1
-    """Height and width must be multiples of this many pixels."""
+    """Divisor of the allowed heights and widths, in pixels."""
     min_size: int = 1
-    """Smallest height and width, in pixels, that the generator can take."""
+    """Least height and width of the input in pixels."""
     scale: int = 1
-    """Height and width of its output over those of its input: 4 for a x4 super-resolution net."""
+    """Height and width of the output over those of the input: 4 for x4 super-resolution."""
     latent_size: int = 0
-    """Length of the noise vector that it takes instead of an image; 0 where it takes images."""
+    """Length of the input noise vector; 0 for a generator of images."""
     classes: int = 0
-    """Number of classes, told as a second input of (batch,) int64; 0 where it takes none."""
+    """Number of classes, given by a second input (batch,) int64; 0 without one."""
 
     def __post_init__(self) -> None:
         if self.colour_order not in ("RGB", "BGR"):
@@ -44,5 +44,5 @@ class InputContract:
         return side % self.multiple_of == 0 and side >= self.min_size
 
     def next_side(self, side: int) -> int:
-        """Return the least side in pixels, from `side` on, that the generator takes."""
+        """Return the least side in pixels, not below `side`, that the generator takes."""
         return -(-max(side, self.min_size) // self.multiple_of) * self.multiple_of

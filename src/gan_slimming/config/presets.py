@@ -1,4 +1,4 @@
-"""Settings that belong together, by name."""
+"""Named collections of settings."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ PAPER: dict[str, Any] = {
         "floor": 0.0,
     },
 }
-"""The released hyperparameters of Wang et al. 2020, where they differ from the defaults."""
+"""Released hyperparameters of Wang et al. 2020, where they differ from the defaults."""

@@ -1,4 +1,4 @@
-"""Every setting of a run, checked where it is made. Imports no torch, so that --help is quick."""
+"""All settings of a run, checked when they are made. Imports no torch, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from gan_slimming.errors import UserError, renamed
 Settings = TypeVar("Settings")
 
 PORTABLE_WEIGHT_BITS = 7
-"""Products of 8-bit inputs and so many bits of weights are exact in every CPU's int8 kernels.
+"""Most bits per weight with which int8 kernels are exact on every CPU.
 
-Those without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
-products in 16 bits, which saturate: 2 * 255 * 127 is more than 32,767, and 2 * 255 * 63 is not.
+CPUs without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
+products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 255 * 63 does not.
 """
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
-"""Settings of version 0.1 -> their names now."""
+"""Setting of version 0.1 -> its name now."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+"""Suffix of an amount -> factor."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What the small generator may cost. Name one. A number up to 1 is a fraction of the teacher's.
+    """The budget of the small generator. Name one; a number up to 1 is a fraction of the teacher's.
 
-    Absolute amounts take a unit: 300k, 2.5M, 1G.
+    Absolute amounts take a suffix: 300k, 2.5M, 1G.
     """
 
     macs: str | float | None = None
-    """True multiply-accumulates of one image at --size: 0.05 for 5 % of the teacher's; 2.7G."""
+    """Multiply-accumulates (MACs) per image at --size: 0.05 for 5 % of the teacher's, or 2.7G."""
     parameters: str | float | None = None
-    """Number of parameters: 0.05, or 600k."""
+    """Number of parameters: 0.05 for 5 % of the teacher's, or 600k."""
     bytes: str | float | None = None
-    """Size of generator.safetensors: 0.02, or 300k."""
+    """Size of generator.safetensors in bytes: 0.02 for 2 % of the teacher's in float32, or 300k."""
 
     def __post_init__(self) -> None:
         named = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
@@ -46,24 +47,24 @@ class Budget:
 
     @property
     def kind(self) -> str | None:
-        """'macs', 'parameters', 'bytes', or None where no budget is set."""
+        """Return 'macs', 'parameters', 'bytes', or None without a budget."""
         for f in dataclasses.fields(self):
             if getattr(self, f.name) is not None:
                 return f.name
         return None
 
     def amount(self, whole: float) -> float:
-        """The budget in units, for a teacher that costs `whole`."""
+        """Return the absolute budget, for a teacher that costs `whole`."""
         assert self.kind is not None
         value = parse_amount(f"budget.{self.kind}", getattr(self, self.kind))
         return value * whole if value <= 1 else value
 
 
 def parse_amount(flag: str, value: str | float) -> float:
-    """A fraction in (0, 1] or an absolute amount such as '300k'.
+    """Parse a fraction in (0, 1] or an absolute amount of at least 1000, such as '300k'.
 
     Raises:
-        UserError: zero, negative, no number, or a small number above 1, surely a percentage.
+        UserError: any other value; one from 1 to 100 is surely a percentage.
     """
     match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([kKmMgGtT]?)i?[bB]?\s*", str(value))
     try:
@@ -77,7 +78,7 @@ def parse_amount(flag: str, value: str | float) -> float:
 
 
 def _taking_old_names(settings: type[Settings]) -> type[Settings]:
-    """Let a group of settings be made with the names of version 0.1."""
+    """Let a dataclass of settings take the names of version 0.1."""
     settings.__init__ = renamed(**RENAMED)(settings.__init__)
     return settings
 
@@ -90,23 +91,28 @@ class Objective:
     adversarial: Literal["lsgan", "hinge", "minimax", "none"] = "lsgan"
     """The GAN game: least squares, hinge, the paper's minimax equation, or none."""
     adversarial_weight: float = 0.1
-    """Weight of the adversarial term."""
+    """Weight of the GAN loss (1 in the paper)."""
     distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1"] = "auto"
-    """Distance d to the teacher: 'lpips' (SqueezeNet), 'paper' (VGG-16 L1 and Gram), 'vgg19'
-    (content and Gram), 'encoder' (the teacher's own first layers), 'l1' (pixels). 'auto' takes
-    'lpips' where its weights are at hand, else 'encoder'."""
+    """Distance of the student's images to the teacher's: 'lpips' (SqueezeNet), 'paper' (VGG-16: L1
+    and Gram matrices), 'vgg19' (content and Gram matrices), 'encoder' (the teacher's first layers),
+    'l1' (pixels). 'auto' takes 'lpips' if its weights are on this machine, else 'encoder' ('l1' for
+    a generator of noise)."""
     distill_weight: float = 1.0
-    """Weight of the distance to the teacher (the paper's beta, 20 in the released context)."""
+    """Weight of --distill (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5
-    """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
+    """Weight of the L1 distance of pixels to the teacher at several scales, which keeps colours and
+    edges in place."""
     feature_distillation_weight: float = 3.0
-    """Weight of the distance between the student's hidden channels and the same of the teacher at
-    the start of recovery; in its first half it falls to so much of it as is left of the MACs."""
+    """Weight, at the start of recovery, of the distance between hidden channels of the student and
+    the same channels of the teacher. In the first half of recovery it falls to its product with the
+    share of MACs left: from 3 to 0.15 at 5 %."""
     upsample_to: int = 64
-    """Images of fewer pixels a side are enlarged to so many before a feature network (lpips,
-    paper, vgg19) compares them: it was trained on larger ones (256 in the paper)."""
+    """Least side in pixels of the images that a feature network (lpips, paper, vgg19) compares.
+    Smaller images are enlarged, because the network was trained on larger ones (256 in the
+    paper)."""
     rho: float | None = None
-    """Sparsity weight of the paper. None lets the budget choose it at every step."""
+    """The paper's weight of sparsity, such as 0.01, instead of a budget. A larger one prunes more.
+    Default: set at every step by the budget."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -124,48 +130,52 @@ class Objective:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Optimisers, schedule and batches."""
+    """The optimisers, the schedule and the batches."""
 
     steps: int = 3000
-    """Generator steps in all, slimming and recovery together."""
+    """Number of training steps: slimming (pruning to the budget) and recovery (training the small
+    generator on)."""
     slim_share: float = 0.08
-    """Share of the steps in which the budget is reached; the rest recovers on the small net."""
+    """Share of the steps for slimming, between 0 and 1; the rest is recovery."""
     half_size_share: float = 0.95
-    """Share of the steps at half the size, a quarter of the pixels (and of parts, where images
-    are few). Take less where the teacher draws other things there, as stripes of a fixed width."""
+    """Share of the steps at half of --size (a quarter of the pixels), with crops where images are
+    few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
     batch_size: int | None = None
-    """Images a step; without it 2, or 16 where the generator takes noise."""
+    """Number of images per step, such as 4. Default: 2, or 16 where the generator takes noise."""
     lr: float = 2e-4
-    """Adam's learning rate for weights while slimming; cosine decay over all steps of the stage."""
+    """Adam's learning rate of the weights in slimming, with cosine decay."""
     recover_lr: float = 1e-3
-    """The same while recovering."""
+    """Adam's learning rate of the weights in recovery, with cosine decay."""
     warmup: int = 20
-    """Steps in which a stage's learning rate rises to its full value."""
+    """Number of steps in which each stage's learning rate rises to its full value."""
     betas: tuple[float, float] = (0.5, 0.999)
-    """Adam's decay rates."""
+    """Adam's decay rates of the gradient's mean and square, such as [0.9, 0.999]."""
     weight_decay: float = 0.0
     """Adam's L2 weight decay."""
     gate_lr: float = 0.1
-    """Learning rate eta of the gates (SGD, as in the paper)."""
+    """Learning rate of the gates, the factors of channels that pruning drives to 0 (SGD; eta in the
+    paper)."""
     gate_momentum: float = 0.5
-    """Momentum of the gates' SGD."""
+    """Momentum of the gates' SGD, from 0 to below 1."""
     range_lr: float = 1e-4
-    """Adam's learning rate of activation ranges, relative to each range's size."""
+    """Adam's learning rate of the activation ranges, as a share of each range."""
     discriminator_lr: float = 2e-4
     """Adam's learning rate of the discriminator."""
     discriminator_width: int = 32
-    """Channels of the PatchGAN's first layer (64 in the paper)."""
+    """Number of channels in the first layer of a new PatchGAN (64 in the paper)."""
     replay: int = 50
-    """Images in the replay buffer of the discriminator."""
+    """Number of earlier generated images kept for the discriminator; 0 for none."""
     ema: float = 0.998
-    """Decay of the moving average that becomes the final generator; 0 for none."""
+    """Decay per step of the moving average of weights that is saved in the end; 0 for none."""
     gate_start: Literal["saliency", "one"] = "saliency"
-    """Gates start at what their channel contributes to the output, or all at 1."""
+    """Start of the gates: each at its channel's effect on the output (saliency), or all at 1
+    (one)."""
     floor: float = 0.75
-    """No group falls below this share of the width that a uniformly narrow net would have."""
+    """Least width of each channel group, 0 to 1, as a share of its width in an evenly narrowed
+    generator of the same cost."""
     width_multiple: int = 1
-    """With a budget, cut groups keep a multiple of so many channels: 16 where an int8 kernel
-    computes 16 side by side. The cost may then end several percent below the budget."""
+    """Divisor of the widths of pruned channel groups, in channels: 16 suits int8 kernels, which
+    compute 16 at once. The cost may then end several percent below the budget. Needs a budget."""
 
     def __post_init__(self) -> None:
         _check(self.steps >= 1, "steps", self.steps, "at least 1")
@@ -190,39 +200,42 @@ class Optimisation:
         _check(multiple >= 1, "width_multiple", multiple, "at least 1")
 
     def batch(self, noise: bool = False) -> int:
-        """Images a step, for a generator that takes noise, or images."""
+        """Return the number of images per step, for a generator of noise or of images."""
         return self.batch_size or (16 if noise else 2)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a run depends on besides its teacher and its images."""
+    """All settings of a run; the teacher and the images are its other inputs."""
 
     budget: Budget = field(default_factory=Budget)
     objective: Objective = field(default_factory=Objective)
     optimisation: Optimisation = field(default_factory=Optimisation)
     bits: int | None = 8
-    """Bits of activations and of weights; None for no quantisation."""
+    """Bits per activation and per weight, 2 to 8; None for no quantisation."""
     weight_bits: int | None = None
-    """Bits of weights; None takes `bits`, but at most 7: then int8 kernels are exact on any CPU."""
+    """Bits per weight, 2 to 8; None takes `bits`, but at most PORTABLE_WEIGHT_BITS."""
     activation_range: float | None = None
-    """The paper's fixed range [0, p] of activations; None calibrates and learns each."""
+    """Upper end p of the fixed range [0, p] of activations (4 in the paper); None calibrates each
+    range, then learns it."""
     quantize_outputs: bool = False
-    """Whether what convolutions give is rounded to `bits`, too, as ONNX Runtime's quick kernels do;
-    the last ones stay exact."""
+    """Whether the outputs of convolutions, except the last, are rounded to `bits`, too, as ONNX
+    Runtime's fast kernels do."""
     size: int = 256
-    """Images are trained at size x size pixels; noise has no size."""
+    """Height and width of training images in pixels; without effect for generators of noise."""
     latents: int = 10_000
-    """Noise vectors trained on, each with its class if it has one; for generators of noise."""
+    """Number of noise vectors to train on, for generators of noise."""
     holdout: int | None = None
-    """Kept from training, to track quality on; None for 16, or a fifth of fewer than 80."""
+    """Number of inputs held out of training, to track quality; None for 16, or a fifth of fewer
+    than 80 images."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
-    """auto, 32-true or bf16-mixed; auto takes bf16 where the machine and the generator can."""
+    """auto, 32-true or bf16-mixed; auto takes bf16 if the machine and the generator support it."""
     threads: int | None = None
-    """CPU threads; None measures whether one or all are faster, and keeps to it on resuming."""
+    """Number of CPU threads; None times one and all, and keeps the faster when a run is resumed."""
     seed: int = 0
+    """Seed of all random numbers."""
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
@@ -241,7 +254,7 @@ class Run:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Run:
-        """Return the settings that `dataclasses.asdict` made a record of, in any version."""
+        """Return the settings of a `dataclasses.asdict` record, saved by any version."""
         settings = dict(record)
         optimisation = dict(settings.pop("optimisation"))
         optimisation["betas"] = tuple(optimisation["betas"])
@@ -255,7 +268,7 @@ class Run:
 
 
 def bits_of_weights(bits: int, weight_bits: int | None) -> int:
-    """How many bits weights have: what was asked for, or what is exact on every CPU."""
+    """Return the bits per weight: `weight_bits`, else as many as are exact on every CPU."""
     return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)
 
 

@@ -1,1 +1,1 @@
-"""Images and noise: files, folders, batches, and the border to generators."""
+"""Images and noise: files, folders, batches, and conversion to a generator's convention."""

@@ -1,4 +1,4 @@
-"""The one border between the package's images and a generator's own convention."""
+"""The conversion between the package's images and a generator's own convention."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gan_slimming.data.inputs import Inputs
 from gan_slimming.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a grey image, ITU-R BT.601."""
+"""Weights of red, green and blue in a grey image (ITU-R BT.601)."""
 
 
 class GeneratorAdapter(nn.Module):
-    """A generator that takes a batch of `data.inputs` and gives RGB images in [-1, 1].
+    """A generator that maps batches of `data.inputs` to RGB images in [-1, 1].
 
     Args:
-        generator: images, or noise, to images (batch, 1 or 3, height, width).
-        contract: what it takes and gives.
+        generator: maps images or noise to images (batch, 1 or 3, height, width).
+        contract: the convention of its inputs and outputs.
     """
 
     def __init__(self, generator: nn.Module, contract: InputContract) -> None:
@@ -30,26 +30,26 @@ class GeneratorAdapter(nn.Module):
         self.contract = contract
 
     def forward(self, *batch: Tensor) -> Tensor:
-        """Return images (batch, 3, height, width), RGB in [-1, 1] unless the generator exceeds it.
+        """Return images (batch, 3, height, width), RGB, in [-1, 1] unless the generator exceeds it.
 
         Args:
-            batch: images (batch, 3, height, width) RGB in [-1, 1]; or latents, and classes.
+            batch: images (batch, 3, height, width), RGB in [-1, 1]; or latents, and any classes.
         """
         return from_contract(self.generator(*to_inputs(batch, self.contract)), self.contract)
 
 
 def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
-    """Return what the generator's forward takes for a batch in the package's own form."""
+    """Convert a batch of the package to arguments of the generator's forward."""
     return batch if contract.latent_size else (to_contract(batch[0], contract),)
 
 
 def to_contract(images: Tensor, contract: InputContract) -> Tensor:
-    """Return RGB images (..., 3, height, width) in the generator's channels, order and range.
+    """Convert RGB images (..., 3, height, width) to the generator's channels, order and range.
 
-    One channel is the luma of ITU-R BT.601, as in Pillow's mode L.
+    A single channel is luma (ITU-R BT.601), as in Pillow's mode L.
 
     Raises:
-        UserError: the generator takes neither colours nor grey.
+        UserError: the generator takes neither 1 nor 3 channels.
     """
     check_channels(contract)
     if contract.channels == 1:
@@ -59,7 +59,7 @@ def to_contract(images: Tensor, contract: InputContract) -> Tensor:
 
 
 def from_contract(images: Tensor, contract: InputContract) -> Tensor:
-    """Return the generator's output, of one or three channels, as RGB; nothing is clamped."""
+    """Convert the generator's output, of 1 or 3 channels, to RGB without clamping."""
     centre, half = (contract.high + contract.low) / 2, (contract.high - contract.low) / 2
     images = (images - centre) / half
     if images.shape[-3] == 1:
@@ -68,7 +68,7 @@ def from_contract(images: Tensor, contract: InputContract) -> Tensor:
 
 
 def check_channels(contract: InputContract) -> None:
-    """Raise UserError for a generator that takes neither colours nor grey."""
+    """Raise UserError for a generator that takes neither 1 nor 3 channels."""
     if contract.channels not in (1, 3):
         raise UserError(
             f"images have 3 channels, or 1 in grey; the generator's contract says "
@@ -83,11 +83,11 @@ def dummy_inputs(
     batch: int = 1,
     like: nn.Module | None = None,
 ) -> Inputs:
-    """Return the same made-up inputs of the generator's forward every time.
+    """Return constant dummy inputs for the generator's forward.
 
     Args:
-        size: side, or height and width, in pixels; without meaning for noise.
-        like: a generator; the inputs get its device and floating-point type.
+        size: side, or height and width, in pixels; unused for noise.
+        like: a generator, whose device and floating-point type the inputs take.
     """
     inputs = tuple(torch.from_numpy(array) for array in dummy_arrays(contract, size, batch))
     parameter = next(like.parameters(), None) if like is not None else None
@@ -99,13 +99,13 @@ def dummy_inputs(
 
 
 def output_side(generator: nn.Module, contract: InputContract, size: int) -> int:
-    """Return the height and width in pixels of the generator's output, found by running it once.
+    """Return the height and width in pixels of the generator's output, after one run.
 
     Args:
-        size: height and width of its input, where it takes images.
+        size: height and width of the input in pixels; unused for noise.
     Raises:
-        UserError: it does not take what its contract says, or its output is not a square image of
-            one or three channels, `scale` times as large as its input.
+        UserError: the generator refuses inputs of its contract, or its output is not a square image
+            of 1 or 3 channels, `scale` times as large as its input.
     """
     check_channels(contract)
     inputs = dummy_inputs(contract, size, like=generator)
@@ -133,7 +133,7 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
 
 
 def _run(generator: nn.Module, inputs: Inputs, given: str) -> Any:
-    """Return the generator's output in evaluation mode; the random state stays as it is."""
+    """Return the generator's output in evaluation mode, without advancing the random state."""
     was_training = generator.training
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:

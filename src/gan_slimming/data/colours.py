@@ -1,4 +1,4 @@
-"""Colour matching: gives a generated image the colours of the photo that it was made from."""
+"""Colour matching: the colours of an input photo for its output image."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 
 VARIANCE_FLOOR = (1.0 / 255.0) ** 2
-"""Added to every variance of colours in [-1, 1]: half a grey level, below which nothing is seen."""
+"""Variance added to colours in [-1, 1]: half a grey level squared, too little to see."""
 
 
 def match_colours(output: Tensor, photo: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Move the mean and covariance of the output's colours to the photo's.
+    """Give the output's colours the mean and covariance of the photo's.
 
     colour <- A (colour - mu_o) + mu_c  with  A = Sigma_c^1/2 Sigma_o^-1/2, Gatys et al. 2016 (arXiv
-    1606.05897), section 5.3: the post-processing of CartoonGAN. To both covariances VARIANCE_FLOOR
-    is added, which the formula lacks: without it a flat image has no inverse, and noise below a
-    grey level would be blown up.
+    1606.05897), section 5.3: the post-processing of CartoonGAN. VARIANCE_FLOOR is added to both
+    covariances, unlike in the paper: without it the covariance of a flat image has no inverse, and
+    noise below a grey level would be amplified.
 
     Args:
         output, photo: (3, height, width) in [-1, 1], each of any size.
-        weights: (height, width), how much each pixel counts, such as the alpha channel of both;
-            None counts all alike.
+        weights: (height, width), weight of each pixel, such as the alpha channel of both; None
+            weighs all alike.
 
     Returns:
-        The output's shape and type, clamped to [-1, 1].
+        An image of the output's shape and type, clamped to [-1, 1].
     """
     counts = None if weights is None else weights.to(output.device, torch.float64).flatten()
     if counts is not None and float(counts.sum()) <= 0:
@@ -37,7 +37,7 @@ def match_colours(output: Tensor, photo: Tensor, weights: Tensor | None = None) 
 
 
 def _statistics(image: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean (3, 1) and covariance (3, 3), with the floor, of an image's colours; float64."""
+    """Return mean (3, 1) and covariance (3, 3), with the floor, of an image's colours; float64."""
     colours = image.double().flatten(1)
     share = torch.full_like(colours[0], 1.0) if counts is None else counts
     share = share / share.sum()
@@ -48,6 +48,6 @@ def _statistics(image: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """A power of a symmetric positive definite matrix."""
+    """Raise a symmetric positive definite matrix to a power."""
     values, vectors = torch.linalg.eigh(matrix)
     return vectors @ torch.diag(values.clamp_min(VARIANCE_FLOOR) ** exponent) @ vectors.T

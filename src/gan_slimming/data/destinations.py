@@ -1,4 +1,4 @@
-"""Where translate's results go, and what is refused before any work."""
+"""The output files of translate, checked before any work."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from gan_slimming.data.video import is_video, require_video
 from gan_slimming.errors import UserError
 
 KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
+"""Endings of formats with an alpha channel."""
 NO_ALPHA = (".jpg", ".jpeg", ".bmp")
+"""Endings of formats without one."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """The way of one image or video."""
+    """The input and output file of one image or video."""
 
     source: Path
     target: Path
 
 
 def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list[Job]:
-    """Every image and video with the file that it becomes, checked before any work is done.
+    """Return the output file of each image and video, checked before any work.
 
     Raises:
-        UserError: nothing to do, two images with one target, a target that is an input, or one
-            that exists without `overwrite`.
+        UserError: no inputs, one target for two images, a target among the inputs, or an existing
+            target without `overwrite`.
     """
     jobs = _as_file(inputs, output) or _into_folder(inputs, output)
     sources = {job.source.resolve() for job in jobs}
@@ -59,7 +61,7 @@ def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list
 
 
 def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
-    """The one job where --output names a file; empty where it names a folder."""
+    """Return the one job of an --output that is a file; [] for a folder."""
     if is_video(output) and not output.is_dir():
         if len(inputs) != 1 or not is_video(inputs[0]):
             raise UserError(f"output {output} is one video file; give one video, or name a folder")
@@ -101,7 +103,7 @@ def _video(path: str | Path) -> Path:
 
 
 def _name(path: Path) -> str:
-    """The result's file name: the image's own wherever that format can hold the result."""
+    """Return the file name of the result: the image's own if its format can hold the result."""
     suffix = path.suffix.lower()
     if suffix in KEEPS_ALPHA or (suffix in NO_ALPHA and not _has_alpha(path)):
         return path.name
@@ -113,5 +115,5 @@ def _has_alpha(path: Path) -> bool:
         with Image.open(path) as image:
             return image.has_transparency_data
     except Exception:
-        # Pillow raises nearly anything on damaged files; reading it will report what is wrong.
+        # Pillow raises nearly anything on damaged files; read_image reports the reason later.
         return False

@@ -1,4 +1,4 @@
-"""Inputs that stand in for real ones, where shapes and plausible values are enough. No torch."""
+"""Dummy inputs, for uses that need only shapes and plausible values. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from gan_slimming.config import InputContract
 
 PATCHES = 4
-"""Patches of one colour along each side of a dummy image."""
+"""Number of patches of one colour along each side of a dummy image."""
 NOISE = 0.1
-"""Share of noise in a dummy image."""
+"""Share of noise in a dummy image, 0 to 1."""
 
 
 def input_shapes(
     contract: InputContract, size: int | tuple[int, int], batch: int = 1
 ) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each input, in the order of the generator's forward.
+    """Return input name -> shape, in the order of the generator's forward.
 
     Args:
-        size: side, or height and width, in pixels; without meaning for noise.
+        size: side, or height and width, in pixels; unused for noise.
     """
     if contract.latent_size:
         classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
@@ -30,7 +30,7 @@ def input_shapes(
 def dummy_arrays(
     contract: InputContract, size: int | tuple[int, int], batch: int = 1
 ) -> tuple[np.ndarray, ...]:
-    """Return the same inputs every time: images in the contract's range, or noise and class 0.
+    """Return constant inputs: images in the contract's range, or noise and class 0.
 
     Args:
         size: as for `input_shapes`.
@@ -43,7 +43,7 @@ def dummy_arrays(
 
 
 def dummy_image(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
-    """Return patches of one colour each under some noise, float32 in [low, high]."""
+    """Return an image of flat patches with some noise, float32 in [low, high]."""
     random = np.random.default_rng(0)
     values = random.random(shape, np.float32)
     if len(shape) == 4:

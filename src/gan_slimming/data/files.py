@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the folder of what can be made again."""
+"""Atomic writes, and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return $XDG_CACHE_HOME/gan-slimming, or ~/.cache/gan-slimming. Not made here."""
+    """Return $XDG_CACHE_HOME/gan-slimming, or ~/.cache/gan-slimming, without creating it."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "gan-slimming"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole; an old one stays until the new one is.
+    """Write a file so that it is never partial; until then an old file stays.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: it cannot be written; no partial file is left.
     """
     with draft_of(path) as draft:
         draft.write_bytes(content)
@@ -28,19 +28,19 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Yield a hidden file beside `path`, of the same suffix, that takes its place in the end.
+    """Yield a hidden path beside `path`, of the same suffix; move its file to `path` at the end.
 
-    An error leaves the old file, and nothing else.
+    After an error the old file is unchanged and the draft is deleted.
 
     Raises:
         OSError: the draft cannot be moved.
     """
-    draft = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")  # short, whatever the name is
+    draft = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")  # short, however long the name
     try:
         yield draft
-        with draft.open("rb+") as file:  # on the disk before the old file goes
+        with draft.open("rb+") as file:  # on disk before the old file is replaced
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # where the parent is no folder, say
+        with contextlib.suppress(OSError):  # if the parent is no folder, for example
             draft.unlink()

@@ -1,11 +1,11 @@
-"""The training set: a folder of images, each decoded once, split in two.
+"""The training set: a folder of images, each decoded once, split into training and held-out sets.
 
-Resize rule: the central square of the image (its whole short side) is resized to size x size
-with Pillow's Lanczos filter, which widens as it shrinks (antialias). This is 'resize the short
-side, then crop the centre', without rounding in between. With InstanceNorm a generator's function
-depends on the field of view, so at full size images are never cut smaller than that. At half the
-size parts of an image are drawn as well, since there are pixels to spare: the fewer images for
-the steps, the more parts of each, which stay the same, so that the teacher's answers can be kept.
+Resize rule: the central square of the image (its whole short side) is resized to size x size with
+Pillow's Lanczos filter and antialiasing. This is 'resize the short side, then crop the centre',
+without rounding in between. With instance normalisation a generator's function depends on the
+field of view, so images at full size are never cropped further. At half size there are pixels to
+spare, so square crops are drawn, too. The fewer images for the steps, the more crops of each. Crops
+are fixed, so that the teacher's outputs can be cached.
 """
 
 from __future__ import annotations
@@ -36,67 +36,67 @@ from gan_slimming.data.sampler import seeded
 from gan_slimming.errors import UserError
 
 SMALLEST_SIDE = 8
-"""Images with a side shorter than this many pixels count as bad."""
+"""Least side in pixels of a usable image."""
 HOLDOUT = 16
-"""So many images are held out of a folder, where nothing else is asked for and it has enough."""
+"""Default number of images held out of a folder; of small folders, a fifth."""
 DRAWS_PER_CROP = 4
-"""Each crop of an image is drawn this often, on average, before there is another."""
+"""Average number of draws of each crop in a run."""
 
 
 class ImageWarning(UserWarning):
-    """Images of a folder were skipped."""
+    """A warning that images of a folder were skipped."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Square images of one size, decoded, in memory."""
+    """Square images of one size, decoded and in memory."""
 
     pixels: Tensor
-    """(total, 3, size, size) uint8: the storage, shared by both sides of a split."""
+    """(total, 3, size, size) uint8: storage shared by both sets of a split."""
     rows: Tensor
-    """(count,) int64: which rows of `pixels` belong to this set."""
+    """(count,) int64: the rows of `pixels` in this set."""
     paths: tuple[Path, ...]
-    """(count,) the files that the images came from, sorted."""
+    """(count,) the image files, sorted."""
     skipped: tuple[tuple[Path, str], ...] = ()
-    """(path, reason) of every file of the whole folder that could not be used."""
+    """(path, reason) of every unusable file in the whole folder."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
-        """Return the number of augmentations: whole, mirrored, and crops if it is downscaled."""
+        """Return the number of augmentations: whole and mirrored, and crops if downscaled."""
         if downscale == 1:
             return 2
         return 2 * max(1, round(draws / (2 * DRAWS_PER_CROP * max(1, len(self)))))
 
     def images(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Tensor:
-        """Return images (batch, 3, side, side) float32 RGB in [-1, 1], on the device of `pixels`.
+        """Return images (batch, 3, side, side), float32 RGB in [-1, 1], on the device of `pixels`.
 
         Args:
             indices: (batch,) int64 below len(self).
             augmentations: (batch,) int64; odd ones are mirrored. 0 and 1 are the whole image, each
                 further pair is a square crop.
-            downscale: side is size / downscale; there are crops from 2 on.
+            downscale: factor; side = size / downscale. Crops need a factor of 2 or more.
         """
         device = self.pixels.device
         rows = self.rows[indices.cpu()]
         chosen = self.pixels[rows.to(device)].float() / 127.5 - 1.0
-        straight = downscaled(chosen, downscale)
+        unmirrored = downscaled(chosen, downscale)
         for k, (row, number) in enumerate(zip(rows.tolist(), augmentations.tolist(), strict=True)):
             if number > 1:
-                straight[k] = crop(chosen[k], row, number // 2, downscale)
+                unmirrored[k] = crop(chosen[k], row, number // 2, downscale)
         mirrored = (augmentations % 2 == 1).to(device).view(-1, 1, 1, 1)
-        return torch.where(mirrored, straight.flip(-1), straight)
+        return torch.where(mirrored, unmirrored.flip(-1), unmirrored)
 
     def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> tuple[Tensor]:
-        """Return a batch of images as `data.inputs` has it, downscaled."""
+        """Return `images` as a batch of `data.inputs`."""
         return (self.images(indices, augmentations, downscale),)
 
 
 def crop(image: Tensor, row: int, number: int, downscale: int) -> Tensor:
     """Return a square crop of an image (3, size, size), resized to size / downscale (antialias).
 
-    The crop is at least that wide, so nothing is enlarged. (row, number) choose it.
+    The crop is never smaller than the result, so nothing is enlarged. (row, number) determine it.
     """
     size = image.shape[-1]
     side = size // downscale
@@ -117,16 +117,22 @@ def open_folder(
     memory_limit: int = 8 * 2**30,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[ImageSet, ImageSet]:
-    """Decode all images of a folder once, and split them into a training and a held out set.
+    """Decode all images of a folder once, and split them into a training and a held-out set.
 
-    size: pixels per side; see the module's resize rule. Transparent pixels are laid over white.
-    holdout: a count (int) or a fraction in [0, 1) (float) of images; see split_holdout. None for
-    HOLDOUT, or a fifth of the images where that is less.
-    min_count: least number of usable images. workers: decoding threads. memory_limit: bytes.
-    progress: called with (done, total) after each file.
+    Transparent pixels are laid over white. Unusable files are listed in `skipped`, with one
+    ImageWarning.
 
-    Bad files are skipped with one ImageWarning and listed in `skipped`. Raises UserError where
-    nothing is found, too few are usable, they would not fit in memory_limit, or holdout is wrong.
+    Args:
+        size: height and width in pixels after the module's resize rule.
+        holdout: a count (int) or a fraction in [0, 1) (float) of images; see split_holdout. None
+            for HOLDOUT, or a fifth of the images where that is less.
+        min_count: least number of usable images.
+        workers: number of decoding threads.
+        memory_limit: in bytes.
+        progress: called with (done, total) after each file.
+
+    Raises:
+        UserError: no images, too few usable ones, more than memory_limit, or a wrong holdout.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -152,13 +158,12 @@ def open_folder(
 
 
 def split_holdout(names: Sequence[str], digests: Sequence[str], holdout: int | float) -> set[int]:
-    """Positions of the images to hold out, decided by a hash of each name below its folder.
+    """Return the positions of the images to hold out, chosen by a hash of each relative name.
 
-    Neither a seed nor the number of images plays a part, so with a fraction an added image
-    moves no other; with a count it can take the place of another. Files of equal content (equal
-    digests) go together, by the least hash among them, so that no held out image is trained on;
-    a group that exceeds the count is passed over. At least one group stands on either side, unless
-    holdout is 0.
+    The choice depends on neither a seed nor the number of images. With a fraction, an added image
+    moves no other; with a count, it can replace another. Files of equal content (equal digests)
+    form a group, placed by its least hash, so that no held-out image is trained on. Groups that
+    exceed the count are skipped. Both sides get at least one group, unless holdout is 0.
     """
     if holdout == 0:
         return set()
@@ -178,7 +183,7 @@ def split_holdout(names: Sequence[str], digests: Sequence[str], holdout: int | f
 
 
 def _name_hash(name: str) -> float:
-    """A number in [0, 1) that depends on the name only; Unicode is normalised across systems."""
+    """Hash a name to a number in [0, 1); Unicode is normalised, because systems differ in it."""
     text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
     # 6 bytes: exact in a double, and never rounded up to 1.
     return int.from_bytes(hashlib.sha256(text).digest()[:6], "big") / 2**48
@@ -187,7 +192,7 @@ def _name_hash(name: str) -> float:
 def _decode_all(
     paths: Sequence[Path], size: int, workers: int, progress: Callable[[int, int], None] | None
 ) -> tuple[Tensor, list[str], list[tuple[Path, str]]]:
-    """Pixels (good, 3, size, size) uint8, the good files' digests, and the bad ones' reasons."""
+    """Return pixels (good, 3, size, size) uint8, digests of good files, and reasons of bad ones."""
     pixels = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
     digests: list[str] = []
     skipped: list[tuple[Path, str]] = []
@@ -211,7 +216,7 @@ def _decode_all(
 
 
 def _read_square(path: Path, size: int) -> tuple[Tensor, str]:
-    """(3, size, size) uint8 by the module's resize rule, and a digest of the file's bytes."""
+    """Return (3, size, size) uint8 by the module's resize rule, and a digest of the file."""
     content = read_content(path)
     image = flatten(decode_image(path, content))
     width, height = image.size

@@ -1,4 +1,4 @@
-"""Single images: files to tensors and back, a generator's convention, padding, and finding files.
+"""Image files: search, reading, writing, and padding.
 
 Canonical images are float32 RGB in [-1, 1]. Embedded colour profiles are not applied.
 """
@@ -21,7 +21,7 @@ from gan_slimming.data.files import draft_of
 from gan_slimming.errors import UserError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""File name endings, in lower case, that count as images; any case is accepted."""
+"""File name endings of images; upper case counts, too."""
 
 _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -32,11 +32,12 @@ _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
 }
+"""Ending -> Pillow's format and options."""
 _FORMATS_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
 
 
 class ImageError(UserError):
-    """One image that cannot be read or written; `path` and `reason` stand apart for summaries."""
+    """An image that cannot be read or written, with `path` and `reason` apart for summaries."""
 
     def __init__(self, path: Path, reason: str, verb: str = "read") -> None:
         self.path = path
@@ -51,13 +52,13 @@ class DecodedImage:
     rgb: Tensor
     """(3, height, width) float32 in [-1, 1]; transparent pixels keep their colours."""
     alpha: Tensor | None
-    """(height, width) uint8, 255 is opaque; None where the file has no transparency."""
+    """(height, width) uint8, 255 for opaque; None for a file without transparency."""
     path: Path
-    """Where it was read from."""
+    """The image file."""
 
 
 class CropBox(NamedTuple):
-    """Size in pixels of an image before padding; its top left corner is the padded image's."""
+    """The size in pixels of an image before padding, from the top left corner."""
 
     height: int
     width: int
@@ -66,8 +67,10 @@ class CropBox(NamedTuple):
 def read_image(path: str | Path) -> DecodedImage:
     """Read an image of any mode that Pillow knows, turned upright by its EXIF orientation.
 
-    Samples of 16 bits are reduced to 8, white staying white. Of several frames the first is read.
-    Raises ImageError where the file is missing, empty, damaged, no image, or absurdly large.
+    Samples of 16 bits are scaled to 8, so that white stays white. Only the first frame is read.
+
+    Raises:
+        ImageError: the file is missing, empty, damaged, no image, or absurdly large.
     """
     path = Path(path)
     image = decode_image(path, read_content(path))
@@ -77,7 +80,7 @@ def read_image(path: str | Path) -> DecodedImage:
 
 
 def read_content(path: Path) -> bytes:
-    """The file's bytes; raises ImageError where it is missing, unreadable or empty."""
+    """Return the file's bytes; raise ImageError if it is missing, unreadable or empty."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -88,7 +91,7 @@ def read_content(path: Path) -> bytes:
 
 
 def decode_image(path: Path, content: bytes) -> Image.Image:
-    """Decode a file's bytes to an upright image of mode RGB, or RGBA where it has transparency."""
+    """Decode a file's bytes to an upright image of mode RGB, or RGBA if it has transparency."""
     try:
         with Image.open(BytesIO(content)) as image:
             image.load()
@@ -103,7 +106,7 @@ def decode_image(path: Path, content: bytes) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """The image of mode RGB or RGBA laid over white, as mode RGB."""
+    """Lay an image of mode RGB or RGBA over white; return mode RGB."""
     if image.mode != "RGBA":
         return image
     white = Image.new("RGBA", image.size, "white")
@@ -111,11 +114,17 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def write_image(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> None:
-    """Write a canonical image, in the format of the suffix, whole or not at all.
+    """Write a canonical image in the format of its suffix, atomically; create folders as needed.
 
-    rgb: (3, height, width) in [-1, 1], clamped and rounded to 8 bits. alpha: (height, width) uint8.
-    JPEG has quality 95 without chroma subsampling. JPEG and BMP carry no transparency, so there
-    the image is laid over white. Folders are made as needed. Raises ImageError.
+    JPEG has quality 95 without chroma subsampling. JPEG and BMP hold no transparency, so such an
+    image is laid over white.
+
+    Args:
+        rgb: (3, height, width) in [-1, 1], clamped and rounded to 8 bits.
+        alpha: (height, width) uint8, 255 for opaque.
+
+    Raises:
+        ImageError: the suffix is unknown, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in _SAVE_OPTIONS:
@@ -130,17 +139,17 @@ def write_image(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> N
         with draft_of(path) as draft:
             image.save(draft, format=file_format, **options)
     except (OSError, ValueError) as error:
-        # Pillow raises ValueError where a format cannot hold so many pixels in a row.
+        # Pillow raises ValueError if a row has too many pixels for the format.
         reason = getattr(error, "strerror", None) or one_line(error)
         raise ImageError(path, reason, "write") from error
 
 
 def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, CropBox]:
-    """Enlarge (..., height, width) to multiples of `multiple` pixels, and no less than `minimum`.
+    """Pad (..., height, width) to multiples of `multiple` pixels, at least `minimum`.
 
-    Padding goes to the bottom and the right, so that strided layers keep their grid: by reflection
-    without the border pixel, or by repeating the border where the image is too small to reflect.
-    crop_back undoes it.
+    Padding is at the bottom and the right, so that strided layers keep their grid. It reflects
+    without the border pixel, or repeats the border if the image is too small to reflect. crop_back
+    undoes it.
     """
     box = CropBox(height=x.shape[-2], width=x.shape[-1])
     for dim, length in ((-2, box.height), (-1, box.width)):
@@ -151,7 +160,7 @@ def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor,
 
 
 def crop_back(y: Tensor, box: CropBox) -> Tensor:
-    """The part of (..., height, width) that stood in the image before pad_to_multiple."""
+    """Crop (..., height, width) to the image before pad_to_multiple."""
     if y.shape[-2] < box.height or y.shape[-1] < box.width:
         got = f"{y.shape[-2]}x{y.shape[-1]}"
         raise ValueError(f"cannot crop {got} pixels to the {box.height}x{box.width} of the input")
@@ -159,11 +168,13 @@ def crop_back(y: Tensor, box: CropBox) -> Tensor:
 
 
 def list_images(paths: Iterable[str | Path]) -> list[Path]:
-    """All images among the files and, at any depth, in the folders: sorted, each once.
+    """Return all image files among the paths and, at any depth, in folders: sorted, each once.
 
-    A file that is named itself is taken whatever its suffix. In folders, hidden files and folders
-    are passed over and links are followed. Raises UserError where a path is missing, a folder
-    cannot be read, or nothing is found.
+    A file named in `paths` may have any suffix. In folders, hidden files and folders are skipped,
+    and links are followed.
+
+    Raises:
+        UserError: a path is missing, a folder cannot be read, or no image is found.
     """
     paths = [Path(path) for path in paths]
     found: set[Path] = set()
@@ -191,7 +202,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         visited.add(real)
-        # Sorted, so that of two links to one folder the same is taken everywhere.
+        # Sorted, so that the same one of two links to a folder is taken on every machine.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(parent, name)
@@ -203,7 +214,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
-        # Damaged metadata, on which Pillow's parsers raise nearly anything; the pixels are sound.
+        # On damaged metadata Pillow raises nearly anything; the pixels are still sound.
         return image
 
 
@@ -216,7 +227,7 @@ def _to_8_bit_colour(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         return _scale_to_8_bit(image, white=1.0)
     if image.mode == "RGB" and max(_transparent_colour(image)) > 255:
-        # A transparent colour in 16 bits cannot be found among samples cut to 8.
+        # A transparent colour of 16 bits matches none of the samples, which have 8.
         image.info.pop("transparency")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 

@@ -1,7 +1,7 @@
-"""Batches of inputs, images or noise, in one form: the package's own.
+"""Batches of inputs, images or noise, in the package's own form.
 
-A batch is (images,) with RGB in [-1, 1]; (latents,); or (latents, classes). `data.adapter` turns it
-into what a generator takes.
+A batch is (images,) with RGB in [-1, 1], (latents,), or (latents, classes). `data.adapter` converts
+it to a generator's convention.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Inputs = tuple[Tensor, ...]
 """(images (batch, 3, height, width),), (latents (batch, latent_size),), or those latents with
 classes (batch,) int64."""
 Generate = Callable[..., Tensor]
-"""A batch of inputs -> images (batch, 3, height, width) RGB in [-1, 1]."""
+"""A batch of inputs -> images (batch, 3, height, width), RGB in [-1, 1]."""
 
 
 class InputSet(Protocol):
-    """Numbered inputs of a generator."""
+    """A numbered set of a generator's inputs."""
 
     def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
         """Return the number of augmentations of each input, at least 1.
 
         Args:
             downscale: as for `batch`.
-            draws: how many inputs are drawn in all.
+            draws: number of inputs drawn in the whole run.
         """
         ...
 
@@ -41,18 +41,18 @@ class InputSet(Protocol):
         Args:
             indices: (batch,) int64 below len(self).
             augmentations: (batch,) int64 below self.augmentations().
-            downscale: whole factor by which images are made smaller.
+            downscale: integer factor by which images are downscaled.
         """
         ...
 
 
 def downscaled(images: Tensor, factor: int) -> Tensor:
-    """Return images (batch, 3, height, width) made smaller by a whole factor, by means."""
+    """Downscale images (batch, 3, height, width) by an integer factor, by averaging."""
     return F.avg_pool2d(images, factor) if factor > 1 else images
 
 
 def enlarged(images: Tensor, least: int) -> Tensor:
-    """Return images (batch, 3, height, width) with no side below `least` pixels (bilinear)."""
+    """Enlarge images (batch, 3, height, width), bilinearly, to a short side of at least `least`."""
     side = min(images.shape[-2:])
     if side >= least:
         return images

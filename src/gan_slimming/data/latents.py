@@ -1,4 +1,4 @@
-"""Noise for generators that take it: every vector, and its class, follows from its number alone."""
+"""Noise for generators: each vector, and its class, follows from its index alone."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from gan_slimming.data.inputs import Inputs
 from gan_slimming.errors import UserError
 
 TRAIN, HELD, SAMPLE = 0, 1, 2
-"""Streams: none shares a vector with another, whatever the seed."""
+"""Streams of noise, which share no vectors, whatever the seed."""
 
 
 @dataclass(frozen=True)
 class LatentSet:
-    """Noise vectors of a normal distribution, and a class each where the generator takes one.
+    """Normally distributed noise vectors, each with a class if the generator takes one.
 
-    The vector under an index depends on (seed, stream, index) alone: not on the batch, the order,
-    nor the device. Nothing is kept, so that a set may be as large as one likes.
+    A vector depends on (seed, stream, index) alone, not on the batch, the order or the device.
+    Vectors are not stored, so a set may be of any size.
     """
 
     count: int
-    """Vectors in the set."""
+    """Number of vectors."""
     latent_size: int
-    """Numbers in a vector."""
+    """Length of a vector."""
     classes: int = 0
-    """Classes of the generator, drawn uniformly; 0 where it takes none."""
+    """Number of classes, drawn uniformly; 0 without classes."""
     seed: int = 0
     stream: int = TRAIN
     """TRAIN, HELD or SAMPLE."""
     truncation: float = 1.0
-    """Standard deviation of the noise: 1 as the generator was trained, less for images that are
-    more typical and less varied."""
+    """Standard deviation of the noise: 1 as in training, less for more typical, less varied
+    images."""
     chosen: tuple[int, ...] = ()
-    """Classes that are taken in turn instead of drawn."""
+    """Classes to take in turn instead of drawing them."""
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -50,7 +50,7 @@ class LatentSet:
             raise UserError(f"classes must be 0 to {self.classes - 1}, got {wrong[0]}")
 
     def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
-        """Noise is fed as it is."""
+        """Return 1: noise is not augmented."""
         return 1
 
     def __len__(self) -> int:
@@ -59,9 +59,11 @@ class LatentSet:
     def batch(
         self, indices: Tensor, augmentations: Tensor | None = None, downscale: int = 1
     ) -> Inputs:
-        """(latents (batch, latent_size) float32,), with classes (batch,) int64 where there are any.
+        """Return latents (batch, latent_size) float32, and classes (batch,) int64 if there are any.
 
-        indices: (batch,) int64. Views and downscale, which are for images, change nothing.
+        Args:
+            indices: (batch,) int64.
+            augmentations, downscale: for images alone; ignored here.
         """
         drawn = [self._draw(int(index)) for index in indices]
         latents = torch.from_numpy(np.stack([latent for latent, _ in drawn]))
@@ -80,5 +82,5 @@ class LatentSet:
 
 
 def latents_for(contract: InputContract, count: int, seed: int, stream: int) -> LatentSet:
-    """A set of noise for a generator that takes noise."""
+    """Return a set of noise for a generator of noise."""
     return LatentSet(count, contract.latent_size, contract.classes, seed, stream)

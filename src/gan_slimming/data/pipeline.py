@@ -1,4 +1,4 @@
-"""Reading, running and writing at the same time, in order, with little in memory."""
+"""Overlapped reading, running and writing of items, in order, with few in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 AHEAD = 3
-"""So many items are read in advance, and so many wait to be written."""
+"""Most items read in advance, and most items waiting to be written."""
 
 
 def overlapped(
@@ -22,36 +22,35 @@ def overlapped(
     write: Callable[[Item, Read, Made], None],
     expected: type[Exception],
 ) -> Iterator[tuple[Item, Exception | None]]:
-    """Every item with the error that it met, in order; one thread reads, one writes.
+    """Yield every item with its error, if any, in order; one thread reads, one writes.
 
-    Decoders and encoders let other threads run, and so cost no time of their own. Whatever is not
-    `expected`, Ctrl-C too, ends the work: what has begun to be written is written whole, the rest
-    is dropped.
+    Decoders and encoders release the interpreter lock, so they cost no extra time. Any error other
+    than `expected`, and Ctrl-C, ends the work: started writes are completed, the rest is dropped.
 
     Args:
-        items: one after the other; taken from in the caller's thread.
+        items: iterated in the caller's thread.
         read, run, write: the steps of an item; `run` stays in the caller's thread.
-        expected: the kind of error that concerns one item alone.
+        expected: the type of errors that concern a single item.
     """
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     rest = iter(items)
-    going: deque[tuple[Item, Future[None]]] = deque()
+    writes: deque[tuple[Item, Future[None]]] = deque()
     try:
-        coming = deque((item, reader.submit(read, item)) for item in islice(rest, AHEAD))
-        while coming:
-            item, reading = coming.popleft()
-            coming.extend((next_one, reader.submit(read, next_one)) for next_one in islice(rest, 1))
+        reads = deque((item, reader.submit(read, item)) for item in islice(rest, AHEAD))
+        while reads:
+            item, reading = reads.popleft()
+            reads.extend((next_one, reader.submit(read, next_one)) for next_one in islice(rest, 1))
             try:
                 found = reading.result()
                 made = run(item, found)
             except expected as error:
                 yield item, error
                 continue
-            going.append((item, writer.submit(write, item, found, made)))
-            if len(going) > AHEAD:
-                yield _finished(*going.popleft(), expected)
-        while going:
-            yield _finished(*going.popleft(), expected)
+            writes.append((item, writer.submit(write, item, found, made)))
+            if len(writes) > AHEAD:
+                yield _finished(*writes.popleft(), expected)
+        while writes:
+            yield _finished(*writes.popleft(), expected)
     finally:
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The fixed order in which a set is drawn, and random numbers that follow from a name."""
+"""The order of draws from a set, and random generators seeded by a name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from gan_slimming.errors import UserError
 class Sampler:
     """An endless, resumable order of a set: a new random permutation per epoch.
 
-    In every epoch each thing is seen in one of its augmentations, drawn anew, all equally likely.
-    Batches are always full: they run on across the end of an epoch, and of a set smaller than a
-    batch as well. The order depends on (count, seed) alone, so the whole state is how many have
-    been drawn.
+    Each epoch draws each item once, in a random augmentation, all equally likely. Batches are
+    always full: they continue across the end of an epoch, even for a set smaller than a batch. The
+    order depends on (count, seed) alone, so the number of draws is the whole state.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
@@ -34,14 +33,14 @@ class Sampler:
 
     @property
     def epoch(self) -> int:
-        """How many times the set has been gone through, from 0."""
+        """Return the number of completed passes over the set."""
         return self.drawn // self.count
 
     def next(self, augmentations: int = 1) -> tuple[Tensor, Tensor]:
         """Return the next batch: indices and augmentations, both (batch_size,) int64.
 
         Args:
-            augmentations: how many of each thing there are.
+            augmentations: number of augmentations of each item.
         """
         indices: list[Tensor] = []
         chances: list[Tensor] = []
@@ -57,11 +56,11 @@ class Sampler:
         return torch.cat(indices), (torch.cat(chances) * augmentations).long()
 
     def state_dict(self) -> dict[str, int]:
-        """Plain integers from which load_state_dict goes on, bit for bit."""
+        """Return plain integers from which load_state_dict continues, bit for bit."""
         return {"count": self.count, "seed": self.seed, "drawn": self.drawn}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state` was taken. Raises UserError where the set has another size now."""
+        """Continue from `state`; raise UserError if the set has another size now."""
         if state["count"] != self.count:
             came = f"the run was started with {state['count']} images, now there are {self.count}"
             raise UserError(f"{came}; restore the folder, or start a new run")
@@ -73,14 +72,14 @@ class Sampler:
         if self._epoch == self.epoch:
             return
         self._epoch = self.epoch
-        # Hashed, lest seed 0 in epoch 1 be seed 1 in epoch 0.
+        # Hashed, so that seed 0 in epoch 1 differs from seed 1 in epoch 0.
         generator = seeded(f"{self.seed}:{self._epoch}")
         self._order = torch.randperm(self.count, generator=generator)
-        # In double precision: times the number of augmentations it stays below that number.
+        # In double precision, the product with the number of augmentations stays below it.
         self._chances = torch.rand(self.count, generator=generator, dtype=torch.float64)
 
 
 def seeded(name: str) -> torch.Generator:
-    """Random numbers that depend on the name alone."""
+    """Return a random generator whose seed depends on the name alone."""
     digest = hashlib.sha256(name.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))

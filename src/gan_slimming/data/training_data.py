@@ -1,4 +1,4 @@
-"""The data of a run: training inputs, held-out inputs, real images."""
+"""The data of a run: training inputs, held-out inputs and real images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gan_slimming.errors import UserError
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Opened, and ready to be drawn from."""
+    """The opened data of a run."""
 
     inputs: InputSet
-    """Inputs that training draws from."""
+    """Inputs for training."""
     held: InputSet
-    """Inputs that training never sees."""
+    """Held-out inputs, never trained on."""
     targets: ImageSet | None
-    """Real images of the generator's output; None where the teacher's outputs stand in."""
+    """Real images of the output's kind; None if the teacher's outputs count as real."""
 
 
 def open_training_data(
@@ -31,14 +31,14 @@ def open_training_data(
     data: str | Path | None,
     targets: str | Path | None,
 ) -> TrainingData:
-    """Images from a folder for a generator of images, seeded noise for one of noise.
+    """Open a folder of images for a generator of images, or make seeded noise for one of noise.
 
     Args:
-        side: height and width in pixels of what the generator makes.
-        data: folder of input images. Of noise there is no folder, and it names real images.
-        targets: folder of real images of the generator's output.
+        side: height and width of the generator's output in pixels.
+        data: folder of input images; for a generator of noise, folder of real images.
+        targets: folder of real images of the output's kind.
     Raises:
-        UserError: images are needed, or named twice, or cannot be used.
+        UserError: a folder is missing, named twice, or unusable.
     """
     if not contract.latent_size:
         if data is None:

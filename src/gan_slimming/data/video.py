@@ -1,4 +1,4 @@
-"""Video files through a generator, frame by frame, with PyAV: the extra [video]."""
+"""Translation of video files, frame by frame, with PyAV (the extra [video])."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ from gan_slimming.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), "": ("libx264", "mpeg4")}
-"""Suffix -> encoders, best first."""
+"""Suffix -> encoders, best first; '' for all other suffixes."""
 Change = Callable[[Tensor], Tensor]
+"""Image (3, height, width), RGB in [-1, 1] -> its translation."""
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file's name says that it is one."""
+    """Return whether a file has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def require_video() -> None:
-    """Raises UserError where PyAV is missing."""
+    """Raise UserError if PyAV is missing."""
     if find_spec("av") is None:
         raise UserError("video files need PyAV; pip install 'gan-slimming[video]'")
 
 
 def translate_video(source: Path, target: Path, change: Change) -> int:
-    """Write a video whose frames are changed; times, and sound as it is, stay.
+    """Write a video of changed frames; times stay, and sound is copied.
 
-    The target appears when it is whole: an error or Ctrl-C leaves nothing behind.
+    The target appears only when complete: an error or Ctrl-C leaves nothing behind.
 
     Args:
-        change: image (3, height, width), RGB in [-1, 1], to another one, all of one size.
+        change: maps an image (3, height, width), RGB in [-1, 1], to another; all results have one
+            size.
     Returns:
-        How many frames there were.
+        The number of frames.
     Raises:
         ImageError: the source cannot be read, or the target cannot be written.
     """
@@ -63,7 +65,7 @@ def translate_video(source: Path, target: Path, change: Change) -> int:
 
 
 def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
-    """All packets of one container into another: sound as it is, images changed."""
+    """Copy one container into another, with changed frames; return the number of frames."""
     if not given.streams.video:
         raise ValueError("it holds no video")
     images = given.streams.video[0]
@@ -72,7 +74,7 @@ def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
     sound = {
         stream.index: made.add_stream_from_template(stream)
         for stream in given.streams.audio
-        if suffix == Path(given.name).suffix.lower()  # another container may not take its kind
+        if suffix == Path(given.name).suffix.lower()  # another container may not support its codec
     }
     frames, early = 0, []
 
@@ -85,7 +87,7 @@ def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
             early.append(item)
         else:
             made.mux(encoder.encode(_to_frame(image, item, encoder)))
-        while encoder.width and early:  # the file's head, which has the size, comes first
+        while encoder.width and early:  # the header, which holds the size, must be written first
             made.mux(early.pop(0))
 
     steps = _packets_and_frames(given, images, sound)
@@ -98,7 +100,7 @@ def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:
 
 
 def _packets_and_frames(given: Any, images: Any, sound: dict[int, Any]) -> Iterator[Any]:
-    """Packets of sound and decoded frames, in the order of the file."""
+    """Yield packets of sound and decoded frames, in the order of the file."""
     chosen = [stream for stream in given.streams.audio if stream.index in sound]
     for packet in given.demux([images, *chosen]):
         if packet.stream.index in sound:
@@ -109,7 +111,7 @@ def _packets_and_frames(given: Any, images: Any, sound: dict[int, Any]) -> Itera
 
 
 def _add_encoder(made: Any, images: Any, suffix: str) -> Any:
-    """A stream of the same rate; its size follows from the first frame."""
+    """Add a video stream of the same rate; its size is set by the first frame."""
     import av
 
     names = ENCODERS.get(suffix, ENCODERS[""])
@@ -121,7 +123,7 @@ def _add_encoder(made: Any, images: Any, suffix: str) -> Any:
 
 
 def _to_tensor(item: Any) -> Tensor | None:
-    """A frame as a canonical image; None for sound."""
+    """Convert a frame to a canonical image; return None for sound."""
     if not hasattr(item, "to_ndarray"):
         return None
     pixels = torch.from_numpy(np.ascontiguousarray(item.to_ndarray(format="rgb24")))
@@ -129,14 +131,14 @@ def _to_tensor(item: Any) -> Tensor | None:
 
 
 def _to_frame(image: Tensor, source: Any, encoder: Any) -> Any:
-    """A canonical image as a frame with the time of `source`."""
+    """Convert a canonical image to a frame with the time of `source`."""
     import av
 
     pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     array = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
     if not encoder.width:
         encoder.height, encoder.width = array.shape[:2]
-        # Half as many colour pixels need even sides.
+        # Chroma at half resolution (yuv420p) needs even sides.
         odd = any(side % 2 for side in array.shape[:2])
         encoder.pix_fmt = "yuv444p" if odd and encoder.name != "mpeg4" else "yuv420p"
     frame = av.VideoFrame.from_ndarray(array, format="rgb24")

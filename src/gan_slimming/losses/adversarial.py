@@ -1,7 +1,7 @@
-"""The GAN game: either player's loss from the discriminator's logits, and the replay buffer.
+"""The adversarial losses of generator and discriminator, and the replay buffer.
 
-Logits are the discriminator's raw outputs, of any shape (a patch discriminator gives a map of
-them). Every loss is the mean over all of them, in float32 or wider, a scalar.
+Logits are the discriminator's raw outputs, of any shape (a patch discriminator's are a map). Every
+loss is a scalar, the mean over all logits, in float32 or wider.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from gan_slimming.errors import UserError
 
 KINDS = ("lsgan", "hinge", "minimax")
-"""lsgan: least squares, Mao et al. 2017, as the paper's released setting has it; hinge: Miyato et
-al. 2018 (SNGAN); minimax: Goodfellow et al. 2014, as the paper's objective is written, with the
-non-saturating generator."""
+"""lsgan: least squares, Mao et al. 2017, the paper's released setting; hinge: Miyato et al. 2018
+(SNGAN); minimax: Goodfellow et al. 2014, the paper's written objective, with the non-saturating
+generator."""
 
 
 def generator_loss(kind: str, fake_logits: Tensor) -> Tensor:
-    """What the generator minimises: the discriminator should take its images for real.
+    """Return the generator's loss, least when the discriminator takes its images for real.
 
     lsgan (D(G(x)) - 1)^2, hinge -D(G(x)), minimax -log sigmoid(D(G(x))).
     """
@@ -36,7 +36,7 @@ def generator_loss(kind: str, fake_logits: Tensor) -> Tensor:
 
 
 def discriminator_loss(kind: str, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """What the discriminator minimises, on images y and on the generator's images G(x).
+    """Return the discriminator's loss on real images y and on generated images G(x).
 
     lsgan ((D(y) - 1)^2 + D(G(x))^2) / 2, hinge max(0, 1 - D(y)) + max(0, 1 + D(G(x))),
     minimax -log sigmoid(D(y)) - log(1 - sigmoid(D(G(x)))).
@@ -60,15 +60,15 @@ def _unknown(kind: str) -> UserError:
 
 
 class ReplayBuffer:
-    """Generated images of earlier steps, shown to the discriminator (Shrivastava et al. 2017).
+    """A buffer of earlier generated images for the discriminator (Shrivastava et al. 2017).
 
-    Until `size` images are kept, every new one is kept and returned. From then on each new one
-    is, with probability 1/2, returned itself; otherwise a random kept one is returned and replaced
-    by it. With the same generator state and the same images the result is the same.
+    Until `size` images are kept, each new image is kept and returned. After that, with probability
+    1/2 a new image is returned; otherwise it replaces a random kept one, which is returned. The
+    same generator state and the same images give the same result.
     """
 
     def __init__(self, size: int = 50, generator: torch.Generator | None = None) -> None:
-        """`size` images (0: no memory); `generator` on the CPU, by default one seeded with 0."""
+        """Keep `size` images (0: none), chosen with a CPU `generator` (default: seeded with 0)."""
         if size < 0:
             raise UserError(f"the replay buffer's size must be 0 or more images, got {size}")
         self.size = size
@@ -76,11 +76,11 @@ class ReplayBuffer:
         self._images: list[Tensor] = []
 
     def __len__(self) -> int:
-        """The number of images kept."""
+        """Return the number of images kept."""
         return len(self._images)
 
     def exchange(self, images: Tensor) -> Tensor:
-        """Give in `images` (batch, 3, height, width); get as many, new or old, without gradient."""
+        """Return as many images (batch, 3, height, width) as given, new or old, detached."""
         images = images.detach()
         if self.size == 0:
             return images
@@ -95,15 +95,15 @@ class ReplayBuffer:
         place = int(torch.randint(self.size, (), generator=self.generator).item())
         kept = self._images[place]
         self._images[place] = image.clone()
-        # An image of another size cannot stand in this batch; its place is taken all the same.
+        # An image of another size does not fit this batch; it is replaced all the same.
         return kept.to(image) if kept.shape == image.shape else image
 
     def state_dict(self) -> dict[str, Any]:
-        """The images (on the CPU) and the generator's state, tensors only."""
+        """Return the images (on the CPU) and the generator's state, as tensors only."""
         images = [image.cpu().clone() for image in self._images]
         return {"images": images, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` left off. At most `size` images are taken over."""
+        """Restore `state_dict`, with at most `size` images."""
         self._images = [image.clone() for image in state["images"]][: self.size]
         self.generator.set_state(state["generator"].cpu())

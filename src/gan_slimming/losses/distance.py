@@ -1,4 +1,4 @@
-"""The distance d of the objective, by name."""
+"""The distance d of the objective, chosen by name."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gan_slimming.perceptual.lpips import load_lpips, lpips_at_hand
 def distance_of(
     objective: Objective, teacher: nn.Module, contract: InputContract, device: torch.device
 ) -> tuple[str, Distance]:
-    """Return the name and the distance of the objective; 'auto' takes the best that is at hand.
+    """Return the name and the distance of the objective; 'auto' takes the best one available.
 
     Raises:
-        UserError: its weights are not on this machine and cannot be fetched; it is the encoder of a
-            generator that has none.
+        UserError: its weights are neither on this machine nor downloadable, or a generator of noise
+            has no encoder.
     """
     name = objective.distill
     noise = contract.latent_size > 0
@@ -44,7 +44,7 @@ def distance_of(
 
 
 def _of_feature_network(name: str, device: torch.device) -> Distance:
-    """Return a distance by a network that was trained to classify photos."""
+    """Return a distance in the features of a network trained to classify photos."""
     if name == "lpips":
         lpips = load_lpips().to(device)
         return lambda student, target: lpips(student, target).mean()

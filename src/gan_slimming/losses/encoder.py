@@ -1,8 +1,8 @@
-"""The teacher's own first layers as a feature network: perceptual, and nothing to download.
+"""The teacher's first layers as a feature network, without a download.
 
-An image-to-image generator begins with an encoder that was trained, with the rest of it, to see
-what matters in images of its domain. Its features stand in for VGG's where no weights are at
-hand. This goes beyond Wang et al. 2020, who take VGG-16 (eq. 4).
+An image-to-image generator begins with an encoder, trained on images of its domain. Its features
+replace VGG's where no weights are available. This departs from Wang et al. 2020, who take VGG-16
+(eq. 4).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class _Enough(Exception):
-    """The last wanted feature map has been seen; the rest of the network need not run."""
+    """A signal that all wanted feature maps are recorded, so that the network need not run on."""
 
 
 class EncoderFeatures(nn.Module):
-    """Feature maps of a generator's first convolutions.
+    """A feature network of a generator's first convolutions.
 
     Args:
         generator: an image-to-image generator; copied and frozen.
-        to_input: images RGB in [-1, 1] -> the generator's own convention.
-        depth: how many convolutions, in the order of execution.
+        to_input: converts RGB images in [-1, 1] to the generator's own convention.
+        depth: number of convolutions, in order of execution.
     """
 
     def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Tensor], depth: int = 5):
@@ -41,11 +41,11 @@ class EncoderFeatures(nn.Module):
                 layer.register_forward_hook(self._recorder(name))
 
     def train(self, mode: bool = True) -> EncoderFeatures:
-        """Always in evaluation mode."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (batch, 3, height, width) RGB in [0, 1] -> `depth` maps, shallow first."""
+        """Return `depth` maps, shallowest first, of images (batch, 3, h, w), RGB in [0, 1]."""
         self._maps = {}
         with suppress(_Enough):
             self.generator(self.to_input(images * 2 - 1))

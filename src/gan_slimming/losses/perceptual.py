@@ -1,9 +1,9 @@
-"""The distance d between the student's and the teacher's images: the distillation term.
+"""Distances d between the student's and the teacher's images: the distillation term.
 
 Images are (batch, 3, height, width), RGB in [-1, 1]; each function maps them to [0, 1] itself.
-`features` is any callable that takes images in [0, 1] and gives named feature maps (batch,
-channels, height, width), shallowest first. Every loss is a scalar, 0 when student and teacher are
-equal, and gives the teacher no gradient.
+`features` is any callable from images in [0, 1] to named feature maps (batch, channels, height,
+width), shallowest first. Every loss is a scalar, 0 when student and teacher are equal, and gives
+the teacher no gradient.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Features = Callable[[Tensor], Mapping[str, Tensor]]
+"""Images in [0, 1] -> feature maps by name."""
 
 PAPER_GRAM_WEIGHT = 1e5
-"""The paper's factor before the sum of Gram distances; tied to VGG-16's scale."""
+"""The paper's factor of the Gram distances, which fits the scale of VGG-16."""
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrices (batch, C, C) of maps (batch, C, H, W), divided by C*H*W (Johnson 2016).
+    """Return Gram matrices (batch, C, C) of maps (batch, C, H, W), over C*H*W (Johnson 2016).
 
-    Computed in float32 or wider, also under autocast: the paper multiplies their squared distance
-    by 1e5, and in bf16 that would be mostly rounding.
+    Computed in float32 or wider, also under autocast, because the paper multiplies their squared
+    distance by 1e5. In bf16 that would be mostly rounding error.
     """
     batch, channels, height, width = features.shape
     with torch.autocast(features.device.type, enabled=False):
@@ -33,9 +34,9 @@ def gram(features: Tensor) -> Tensor:
 
 
 def paper_perceptual(student: Tensor, teacher: Tensor, features: Features) -> Tensor:
-    """The paper's d: L1 of the first layer + 1e5 * sum over layers of MSE between Grams.
+    """Return the paper's d: L1 of the first layer + 1e5 * sum over layers of the MSE of Grams.
 
-    GAN Slimming (Wang et al. 2020), with VGG-16: the layers are relu1_2, relu2_2, relu3_3, relu4_3.
+    GAN Slimming (Wang et al. 2020) takes relu1_2, relu2_2, relu3_3 and relu4_3 of VGG-16.
     """
     of_student, of_teacher = _both(student, teacher, features)
     content = F.l1_loss(_wide(of_student[0]), _wide(of_teacher[0]))
@@ -51,13 +52,15 @@ def content_and_gram(
     content_weight: float = 1.0,
     gram_weight: float = 1.0,
 ) -> Tensor:
-    """Relative distance of features and of their Gram matrices, averaged over layers and images.
+    """Return the relative distance of features and Gram matrices, over layers and images.
 
-    Per image and layer: content_weight * mean|f_s - f_t| / mean|f_t| + gram_weight * mean|G_s -
-    G_t| / mean|G_t|. Deviates from the paper in two ways: all layers carry content, so that the
-    image's structure is held at every scale; and each distance is relative to the teacher's own
-    size, so that the weights mean the same for any feature network (the paper's 1e5 fits VGG-16
-    only). A student that gives zero features has a loss of content_weight + gram_weight.
+    Mean over images and layers of content_weight * mean|f_s - f_t| / mean|f_t| + gram_weight *
+    mean|G_s - G_t| / mean|G_t|. A student with zero features has a loss of content_weight +
+    gram_weight.
+
+    Deviates from the paper in two ways. All layers have a content term, to keep the image's
+    structure at every scale. Distances are relative to the teacher's values, so that the weights
+    fit any feature network (the paper's 1e5 fits VGG-16 only).
     """
     of_student, of_teacher = _both(student, teacher, features)
     terms = [
@@ -69,11 +72,11 @@ def content_and_gram(
 
 
 def multiscale_l1(student: Tensor, teacher: Tensor, scales: int = 3) -> Tensor:
-    """L1 of pixels and of their finite differences on a pyramid; needs no network.
+    """Return the L1 of pixels and of their finite differences on a pyramid, without a network.
 
     Mean over `scales` levels (each half as large, by 2x2 averages) of mean|s - t| + mean|dx(s - t)|
-    + mean|dy(s - t)|, pixels in [0, 1]. Levels of fewer than 2 pixels on a side are left out. Blurs
-    what it cannot match: prefer a perceptual loss where a feature network is at hand.
+    + mean|dy(s - t)|, pixels in [0, 1]. Levels of fewer than 2 pixels on a side are left out. It
+    blurs details that the student cannot match, so prefer a perceptual loss if weights are present.
     """
     difference = (_wide(student) - _wide(teacher).detach()) / 2
     levels = []
@@ -91,7 +94,7 @@ def multiscale_l1(student: Tensor, teacher: Tensor, scales: int = 3) -> Tensor:
 def _both(
     student: Tensor, teacher: Tensor, features: Features
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Feature maps of the student's and, without gradient, of the teacher's images."""
+    """Return feature maps of the student's images and, without gradient, of the teacher's."""
     of_student = list(features((student + 1) / 2).values())
     with torch.no_grad():
         of_teacher = list(features((teacher + 1) / 2).values())
@@ -99,7 +102,7 @@ def _both(
 
 
 def _relative_l1(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over the batch of mean|s - t| / mean|t|, each mean over one image's entries."""
+    """Return the mean over the batch of mean|s - t| / mean|t|, means over one image's entries."""
     distance = (student - teacher).abs().flatten(1).mean(dim=1)
     size = teacher.abs().flatten(1).mean(dim=1)
     return (distance / size.clamp_min(torch.finfo(size.dtype).eps)).mean()

@@ -1,8 +1,8 @@
 """Multiply-accumulates and parameters of a network, layer by layer.
 
-One MAC is one multiplication with its addition (2 FLOPs). Counted are convolutions, transposed
-convolutions, linear layers and other matrix products; norms, activations, additions, resizing are
-not. Zero padding counts as pixels, as everywhere in the literature.
+One MAC is one multiplication with its addition (2 FLOPs). Convolutions, transposed convolutions,
+linear layers and other matrix products are counted; norms, activations, additions and resizing are
+not. Zero padding counts as pixels, as is usual in the literature.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ from gan_slimming.quantization.fake_quant import ActivationQuantizer
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FUNCTIONAL = "(functional)"
-"""Name of the entry for products that no counted layer makes, e.g. attention or F.conv2d."""
+"""Name of the entry for products outside of counted layers, such as attention or F.conv2d."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer's share, for one sample."""
+    """The cost of one layer, for one sample."""
 
     name: str
-    """Its name in the module, or '(functional)'."""
+    """Its qualified name, or '(functional)'."""
     kind: str
-    """Its class, e.g. 'Conv2d'."""
+    """Its class, such as 'Conv2d'."""
     macs: int
-    """True multiply-accumulates, all its calls together."""
+    """True multiply-accumulates of all its calls."""
     paper_convention_macs: int
-    """The same, but a transposed convolution counted at output resolution."""
+    """The same, with transposed convolutions counted at output resolution."""
     parameters: int
-    """Numbers in its own parameters."""
+    """Number of elements in its own parameters."""
     output_shape: tuple[int, ...]
     """Shape of its last output, batch included; empty for '(functional)'."""
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a network costs, for one sample."""
+    """The cost of a network, for one sample."""
 
     macs: int
-    """True multiply-accumulates: transposed convolutions at input resolution."""
+    """True multiply-accumulates, with transposed convolutions at input resolution."""
     paper_convention_macs: int
-    """As papers count ('56.8 G' of CycleGAN's generator): transposed convolutions at output
-    resolution, too many by the square of their stride. Only for comparison with papers."""
+    """Multiply-accumulates as papers count them ('56.8 G' of CycleGAN's generator), for comparison:
+    transposed convolutions at output resolution, too many by the square of their stride."""
     parameters: int
-    """As `parameters_of` counts."""
+    """Number of elements, as `parameters_of` counts them."""
     layers: list[LayerCost]
-    """In the order of their first call."""
+    """Layers in the order of their first call."""
 
 
 def count(module: nn.Module, example_input: tuple[Tensor, ...]) -> Complexity:
-    """Run `module` once on `example_input`, in evaluation mode; count its work per sample.
+    """Run `module` once on `example_input`, in evaluation mode, and count its MACs per sample.
 
     The first dimension of `example_input[0]` is the batch. A convolution costs output positions
     times weight.numel(), a transposed one input positions times weight.numel(). The module's modes
-    and hooks are as before afterwards.
+    and hooks are restored.
     """
     costs: dict[str, LayerCost] = {}
     flops = FlopCounterMode(display=False)
@@ -98,13 +98,13 @@ def count(module: nn.Module, example_input: tuple[Tensor, ...]) -> Complexity:
 
 
 def parameters_of(module: nn.Module) -> int:
-    """Numbers in all parameters, shared ones once; scales of quantisers are not counted."""
+    """Count the elements of all parameters, shared ones once, without scales of quantisers."""
     scales = {id(m.scale) for m in module.modules() if isinstance(m, ActivationQuantizer)}
     return sum(p.numel() for p in module.parameters() if id(p) not in scales)
 
 
 def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
-    """A forward hook that adds one call's cost (of the whole batch) to `costs[name]`."""
+    """Return a forward hook that adds a call's cost, for the whole batch, to `costs[name]`."""
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = layer.weight
@@ -130,7 +130,7 @@ def _recorder(name: str, costs: dict[str, LayerCost]) -> Any:
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """No gradients: the counter trips over parameters that a module is called on, expanded."""
+    """Turn gradients off, because the counter fails on modules called on expanded parameters."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -143,7 +143,7 @@ def _frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, so that no statistics move; each submodule's own mode afterwards."""
+    """Set evaluation mode, so that no statistics change; restore each submodule's mode."""
     modes = [(child, child.training) for child in module.modules()]
     module.eval()
     try:

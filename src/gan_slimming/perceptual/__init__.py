@@ -1,1 +1,1 @@
-"""Feature networks (VGG, SqueezeNet), LPIPS, and where their weights come from."""
+"""Feature networks (VGG, SqueezeNet), LPIPS, and the sources of their weights."""

@@ -1,8 +1,7 @@
-"""Frozen classification networks that look at images: features for perceptual losses and metrics.
+"""Frozen classification networks, whose features serve perceptual losses and metrics.
 
-Each takes images (batch, 3, height, width), RGB in [0, 1], applies its own normalisation in
-float32, and gives feature maps by name, shallowest first. The weights never get a gradient; the
-images do.
+Each takes images (batch, 3, height, width), RGB in [0, 1], normalises them in float32, and returns
+feature maps by name, shallowest first. Images get gradients, weights never.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class _FrozenFeatures(nn.Module):
-    """A stack of layers with taps: which layers' outputs are features, and their names."""
+    """A stack of frozen layers; `taps` maps the layers that give features to feature names."""
 
     def __init__(self, layers: list[tuple[str, nn.Module]], taps: dict[str, str]) -> None:
         super().__init__()
@@ -32,11 +31,11 @@ class _FrozenFeatures(nn.Module):
         self._taps = taps
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] to what the first layer was trained on."""
+        """Convert images in [0, 1] to the inputs that the network was trained on."""
         return images
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (batch, 3, height, width) in [0, 1] to {name: (batch, channels, h, w)}."""
+        """Return {name: (batch, channels, h, w)} of images (batch, 3, height, width) in [0, 1]."""
         with torch.autocast(images.device.type, enabled=False):
             values = self.normalise(images.to(_wider(images.dtype)))
         found: dict[str, Tensor] = {}
@@ -47,11 +46,11 @@ class _FrozenFeatures(nn.Module):
         return found
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation mode, whatever the network around it does."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
     def _fill(self, state: Mapping[str, Tensor]) -> None:
-        """Load what this network has of `state`; more is ignored, less or another shape refused."""
+        """Load tensors from `state`; ignore unknown ones, refuse missing or unfit ones."""
         own = self.state_dict()
         for name, tensor in own.items():
             if name not in state:
@@ -70,14 +69,14 @@ class _FrozenFeatures(nn.Module):
 
 
 class _ImageNetFeatures(_FrozenFeatures):
-    """Features of a network trained on ImageNet-normalised images."""
+    """A feature network trained on ImageNet-normalised images."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, layers: list[tuple[str, nn.Module]], taps: dict[str, str]) -> None:
         super().__init__(layers, taps)
-        # Constants, not weights: they move with the module but stay out of its state dict.
+        # Constants, not weights: they move with the module, but are not in its state dict.
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -86,16 +85,18 @@ class _ImageNetFeatures(_FrozenFeatures):
 
 
 class Vgg16Features(_ImageNetFeatures):
-    """relu1_2, relu2_2, relu3_3, relu4_3 of VGG-16 (Simonyan and Zisserman 2015), zero padding.
+    """Features relu1_2, relu2_2, relu3_3, relu4_3 of VGG-16 (Simonyan and Zisserman 2015).
 
-    Layer names of torchvision: features.0 to features.21, classifier ignored.
+    Zero padding. Layer names of torchvision: features.0 to features.21; the classifier is ignored.
     """
 
     def __init__(self, state: Mapping[str, Tensor], imagenet_normalisation: bool = False) -> None:
-        """`imagenet_normalisation`: off by default, because the paper inputs [0, 1] unnormalised.
+        """Make the network.
 
-        The weights were trained with it; switch it on for features as the network knows them, but
-        then the paper's factors (beta = 20, 1e5) no longer fit.
+        Args:
+            state: weights.
+            imagenet_normalisation: off by default, because the paper's inputs are in [0, 1]. The
+                weights were trained with it, but the paper's factors (beta = 20, 1e5) fit without.
         """
         layers: list[tuple[str, nn.Module]] = []
         inputs = 3
@@ -116,10 +117,10 @@ class Vgg16Features(_ImageNetFeatures):
 
 
 class Vgg19Features(_FrozenFeatures):
-    """relu1_1, relu2_1, relu3_1 of the normalised VGG-19 (Gatys et al. 2015), reflection padding.
+    """Features relu1_1, relu2_1, relu3_1 of the normalised VGG-19 (Gatys et al. 2015).
 
-    Layer names '0', '2', '5', '9', '12', '16'. Layer '0' is the network's own normalisation: a 1x1
-    convolution from RGB in [0, 1] to BGR in [0, 255] less the mean.
+    Reflection padding. Layer names '0', '2', '5', '9', '12', '16'. Layer '0' is the network's own
+    normalisation: a 1x1 convolution from RGB in [0, 1] to BGR in [0, 255] less the mean.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
@@ -154,7 +155,7 @@ class Vgg19Features(_FrozenFeatures):
 
 
 class _Fire(nn.Module):
-    """SqueezeNet's module: a 1x1 squeeze, then 1x1 and 3x3 expansions side by side."""
+    """A fire module of SqueezeNet: a 1x1 squeeze, then parallel 1x1 and 3x3 expansions."""
 
     def __init__(self, inputs: int, squeeze: int, expand: int) -> None:
         super().__init__()
@@ -171,9 +172,9 @@ class _Fire(nn.Module):
 class SqueezeNetFeatures(_ImageNetFeatures):
     """The seven slices of SqueezeNet 1.1 (Iandola et al. 2016) that LPIPS compares.
 
-    slice1 to slice7 of 64, 128, 256, 384, 384, 512, 512 channels: behind relu1, fire 3, 5, 6, 7, 8,
-    9. Layer names of torchvision: features.0 to features.12, classifier.1 (needed for `logits`,
-    optional).
+    slice1 to slice7, of 64, 128, 256, 384, 384, 512 and 512 channels, are the outputs of relu1 and
+    of fire 3, 5, 6, 7, 8 and 9. Layer names of torchvision: features.0 to features.12, and
+    classifier.1, which only `logits` needs.
     """
 
     channels = (64, 128, 256, 384, 384, 512, 512)
@@ -197,7 +198,7 @@ class SqueezeNetFeatures(_ImageNetFeatures):
         self._fill(state)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Class logits (batch, 1000) of images in [0, 1]; class 340 is zebra, 339 sorrel."""
+        """Return class logits (batch, 1000) of images in [0, 1]; class 340 is zebra, 339 sorrel."""
         if self.classifier is None:
             raise UserError(
                 "the SqueezeNet weights hold no classifier; give a file with classifier.1"
@@ -207,10 +208,14 @@ class SqueezeNetFeatures(_ImageNetFeatures):
 
 
 def load_features(name: str, weights: Path | None = None, download: bool = True) -> nn.Module:
-    """The network 'vgg16', 'vgg19' or 'squeezenet' with its weights, frozen.
+    """Load the network 'vgg16', 'vgg19' or 'squeezenet' with its weights, frozen.
 
-    `weights`: its file; None looks where `find_weights` does and then, if `download`, fetches it.
-    Raises UserError for an unknown name, missing weights, or a file that does not fit.
+    Args:
+        weights: the file; None searches as `find_weights` does.
+        download: whether to download a file that is not found.
+
+    Raises:
+        UserError: the name is unknown, or the weights are missing or do not fit.
     """
     networks = {"vgg16": Vgg16Features, "vgg19": Vgg19Features, "squeezenet": SqueezeNetFeatures}
     if name not in networks:

@@ -1,4 +1,4 @@
-"""LPIPS: the learned perceptual distance of Zhang et al. 2018, v0.1 on SqueezeNet 1.1."""
+"""LPIPS, the learned perceptual distance of Zhang et al. 2018, v0.1 on SqueezeNet 1.1."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
 from gan_slimming.perceptual.weights import SOURCES, find_weights, load_weights
 
 EPSILON = 1e-10
-"""Added to the length of a feature vector, as in the original."""
+"""Added to the length of each feature vector, as in the original."""
 
 
 class Lpips(nn.Module):
-    """d(a, b) = sum over layers of the mean over positions of w . (a^ - b^)^2.
+    """The distance d(a, b) = sum over layers of the mean over positions of w . (a^ - b^)^2.
 
-    a^, b^: feature vectors scaled to length one; w: one weight per channel, not negative. Images
-    are RGB in [-1, 1]. The original's scaling layer, (x - shift) / scale with shift (-.030, -.088,
-    -.188) and scale (.458, .448, .450), is exactly ImageNet's normalisation of (x + 1) / 2, which
-    the features apply. Frozen, differentiable in both images, computed in float32 behind the
-    features.
+    a^, b^: feature vectors scaled to length one; w: one non-negative weight per channel. Images are
+    RGB in [-1, 1]. The features apply ImageNet's normalisation to (x + 1) / 2. That equals the
+    original's scaling layer exactly: (x - shift) / scale with shift (-.030, -.088, -.188) and scale
+    (.458, .448, .450). Frozen, differentiable in both images, in float32 after the features.
     """
 
     def __init__(self, features: SqueezeNetFeatures, linear: Mapping[str, Tensor]) -> None:
-        """`linear`: 'lin0.model.1.weight' to 'lin6.model.1.weight', each (1, channels, 1, 1)."""
+        """Take `linear` weights lin0.model.1.weight to lin6.model.1.weight, (1, channels, 1, 1)."""
         super().__init__()
         self.features = features
         for layer, channels in enumerate(features.channels):
@@ -44,11 +43,11 @@ class Lpips(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation mode."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two batches of images (batch, 3, height, width) in [-1, 1] to distances (batch,)."""
+        """Return distances (batch,) of images (batch, 3, height, width), RGB in [-1, 1]."""
         of_first = self.features((first + 1) / 2).values()
         of_second = self.features((second + 1) / 2).values()
         distances: list[Tensor] = []
@@ -60,18 +59,22 @@ class Lpips(nn.Module):
 
 
 def _unit_length(features: Tensor) -> Tensor:
-    """Feature vectors (over dim 1) over their length + EPSILON, in float32 or wider; 0 stays 0."""
+    """Divide feature vectors (dim 1) by their length + EPSILON, in float32 or wider; 0 stays 0."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     squared = features.square().sum(dim=1, keepdim=True)
-    # The square root's slope at 0 is infinite and would turn the gradient of a dead pixel into NaN.
+    # The square root's slope at 0 is infinite and would make the gradient of a zero vector NaN.
     return features / (squared.clamp_min(EPSILON**2).sqrt() + EPSILON)
 
 
 def load_lpips(weights_folder: Path | None = None, download: bool = True) -> Lpips:
-    """LPIPS-squeeze v0.1 with the SqueezeNet and linear weights found under `weights_folder`.
+    """Load LPIPS v0.1 on SqueezeNet.
 
-    None looks where `find_weights` does and then, if `download`, fetches what is missing.
-    Raises UserError for missing or unfit weights.
+    Args:
+        weights_folder: folder of both weight files; None searches as `find_weights` does.
+        download: whether to download files that are not found; not for a named folder.
+
+    Raises:
+        UserError: weights are missing or do not fit.
     """
     squeezenet = linear = None
     if weights_folder is not None:
@@ -82,7 +85,7 @@ def load_lpips(weights_folder: Path | None = None, download: bool = True) -> Lpi
 
 
 def lpips_at_hand() -> Lpips | None:
-    """Return LPIPS-squeeze if its weights are on this machine; nothing is downloaded for it."""
+    """Return LPIPS on SqueezeNet if its weights are on this machine, without a download."""
     if find_weights("squeezenet") is None or find_weights("lpips") is None:
         return None
     return load_lpips(download=False)

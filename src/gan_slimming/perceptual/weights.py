@@ -1,8 +1,8 @@
-"""Where the weights of the perceptual networks come from: a file, a folder, the cache, a download.
+"""The weights of the perceptual networks: search, download and loading.
 
-Looked for in this order: the file that the caller names; the folders of the environment variables
-GAN_SLIMMING_WEIGHTS and GAN_SLIMMING_DATA; the cache folder; and, for LPIPS, the copy inside
-torchmetrics. Only `fetch_weights` and `download` touch the network.
+Search order: the caller's file; the folders in the environment variables GAN_SLIMMING_WEIGHTS and
+GAN_SLIMMING_DATA; the cache folder; for LPIPS, the copy inside torchmetrics. Only `fetch_weights`
+and `download` use the network.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from gan_slimming.errors import UserError
 
 try:
     import fcntl
-except ImportError:  # not on Windows: there, two processes must not download at the same time
+except ImportError:  # absent on Windows, where two processes must not download at once
     fcntl = None
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there so far and the bytes of the whole file (None: not known)."""
+"""Called with the bytes received so far and the bytes of the whole file (None: unknown)."""
 
 CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """One published weight file."""
+    """A published weight file."""
 
     url: str
-    """Where it is published."""
+    """Its address."""
     sha256: str
-    """Its SHA-256 in hexadecimal, whole or the first eight digits or more."""
+    """At least the first eight hexadecimal digits of its SHA-256."""
     paths: tuple[str, ...]
-    """Paths under a weights folder where it may lie; the first is its name in the cache."""
+    """Its possible paths in a weights folder; the first is its name in the cache."""
 
 
 SOURCES = {
@@ -72,11 +72,11 @@ SOURCES = {
         ("lpips_v0.1_squeeze.pth", "lpips_weights/v0.1/squeeze.pth"),
     ),
 }
-"""The names known here: three feature networks and LPIPS's linear layers (squeeze, v0.1)."""
+"""Name -> source: three feature networks, and LPIPS's linear layers (squeeze, v0.1)."""
 
 
 def find_weights(name: str) -> Path | None:
-    """The file of a name of SOURCES on this machine, or None. Uses no network."""
+    """Return the file of a name of SOURCES on this machine, or None, without a download."""
     source = _source(name)
     variables = ("GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA")
     folders = [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
@@ -87,7 +87,7 @@ def find_weights(name: str) -> Path | None:
 
 
 def fetch_weights(name: str, timeout: float = 30.0, progress: Progress | None = None) -> Path:
-    """The file of a name of SOURCES, downloaded to the cache if it is nowhere on this machine."""
+    """Return the file of a name of SOURCES; download it to the cache if it is not found."""
     found = find_weights(name)
     if found:
         return found
@@ -98,9 +98,13 @@ def fetch_weights(name: str, timeout: float = 30.0, progress: Progress | None = 
 
 
 def load_weights(name: str, path: Path | None = None, download: bool = True) -> dict[str, Tensor]:
-    """The tensors of `path`, or of the named weights found (and, if `download`, fetched).
+    """Load the tensors of `path`, or else of a name of SOURCES.
 
-    Raises UserError where there is no such file, or none that is a dict of tensors.
+    Args:
+        download: whether to download a file that is not found.
+
+    Raises:
+        UserError: there is no file, or it is not a dict of tensors.
     """
     if path is None:
         path = fetch_weights(name) if download else find_weights(name)
@@ -130,12 +134,17 @@ def download(
     timeout: float = 30.0,
     progress: Progress | None = None,
 ) -> None:
-    """Fetch `url` to `destination`, which is then whole and has the right `sha256`.
+    """Download `url` to `destination` and check its SHA-256.
 
-    What an interrupted call got stays in `destination`.part, and the next call goes on from there.
-    `sha256`: hexadecimal, the whole digest or its first eight digits or more. `timeout` in seconds
-    without a byte. One process at a time downloads a file; others wait for it and use what it got.
-    Raises UserError when the server cannot be reached, refuses, or sends other bytes.
+    An interrupted download stays in `destination`.part, and the next call continues it. One process
+    at a time downloads a file; others wait and use it.
+
+    Args:
+        sha256: at least the first eight hexadecimal digits.
+        timeout: seconds without a byte.
+
+    Raises:
+        UserError: the server cannot be reached, refuses, or sends other bytes.
     """
     if not re.fullmatch(r"[0-9a-f]{8,64}", sha256):
         raise UserError(f"sha256 must be 8 to 64 hexadecimal digits in lower case, got {sha256!r}")
@@ -160,7 +169,7 @@ def download(
 
 
 def _receive(url: str, part: Path, timeout: float, progress: Progress | None) -> None:
-    """Append to `part` what it lacks of `url`, or start anew where the server cannot resume."""
+    """Append the rest of `url` to `part`, or start again if the server cannot resume."""
     done = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": "gan-slimming"} | ({"Range": f"bytes={done}-"} if done else {})
     request = urllib.request.Request(url, headers=headers)
@@ -170,7 +179,7 @@ def _receive(url: str, part: Path, timeout: float, progress: Progress | None) ->
         error.close()
         if not (done and error.code == 416):
             raise
-        return  # nothing behind what is there: it is whole, or the checksum will tell
+        return  # `part` is complete, or fails the checksum
     with response:
         resumed = response.status == 206
         done = done if resumed else 0
@@ -199,7 +208,7 @@ def _check_and_place(url: str, part: Path, destination: Path, sha256: str) -> No
 
 @contextlib.contextmanager
 def _locked(destination: Path) -> Iterator[None]:
-    """Hold `destination`.lock, so that the ranks of one training do not write one part file."""
+    """Hold `destination`.lock, so that two processes never write one part file."""
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         lock = destination.with_name(destination.name + ".lock").open("w")
@@ -226,7 +235,7 @@ def _source(name: str) -> Source:
 
 
 def _inside_torchmetrics() -> Path | None:
-    """torchmetrics carries the original file of LPIPS's linear layers (the same SHA-256)."""
+    """Return torchmetrics' copy of LPIPS's linear layers, which has the same SHA-256."""
     package = importlib.util.find_spec("torchmetrics")
     if package is None or package.origin is None:
         return None

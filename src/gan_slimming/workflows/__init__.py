@@ -1,1 +1,1 @@
-"""What a user asks for, one file each: the only place where the parts meet."""
+"""The commands as Python functions, one file each, which combine all other packages."""

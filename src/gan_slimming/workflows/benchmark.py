@@ -1,4 +1,4 @@
-"""benchmark: models and runtimes side by side, in one run, on this machine."""
+"""The command benchmark: models and runtimes side by side, in one run on this machine."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from gan_slimming.runtime.sessions import RUNTIMES, available_cpus, require
 from gan_slimming.serialization.provenance import environment
 
 TABLE_WIDTH = 110
+"""Width of the table in characters, if stderr is no terminal."""
 SHOWN = 20
-"""So many layers are printed; the JSON has them all."""
+"""Most layers printed per model; the JSON lists all."""
 
 
 def benchmark(
@@ -48,25 +49,26 @@ def benchmark(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Time of one image for every model in every runtime and precision that it has.
+    """Time one image in every model, in all runtimes and precisions that it has.
 
     Args:
-        models: MODELs, exported files among them.
-        size: height and width in pixels, where the model takes images; batch 1.
-        threads: CPU threads of every candidate; None takes all cores.
+        models: MODELs, including exported files.
+        size: height and width of the input image in pixels; batch 1.
+        threads: number of CPU threads of each model; None takes all cores.
         runtimes: of torch, torch.compile, onnxruntime, openvino.
-        precisions: of f32, bf16, int8, int8-bf16. torch runs f32, a quantised student with its fake
-            quantisers; bf16 is OpenVINO's; int8 needs a quantised student.
-        rounds: turns of each candidate, three calls a turn.
-        layers: also the time of each layer, where a runtime tells it.
+        precisions: of f32, bf16, int8, int8-bf16. torch runs f32, for a quantised student with fake
+            quantisers. bf16 is for OpenVINO; int8 needs a quantised student.
+        rounds: number of turns of each model, three calls a turn.
+        layers: whether to time each layer, too, in runtimes that report it.
         weights, factory, arguments: as for resolve_model.
     Returns:
         size, threads, environment, ceilings (precision -> gmacs_per_second of wide convolutions
-        alone, where OpenVINO is measured) and measurements: model, runtime, precision, latency_ms,
+        alone, if OpenVINO is measured) and measurements: model, runtime, precision, latency_ms,
         spread, best_ms, cpu_ms, runs, size_bytes, macs, gmacs_per_second, of_ceiling, peak_bytes,
         float_layers, and layers.
     Raises:
-        UserError: unknown runtimes or precisions, a model that cannot be loaded, no work.
+        UserError: a runtime or precision is unknown, a model cannot be loaded, or nothing is left
+            to measure.
     """
     _check(runtimes, precisions, rounds)
     threads = threads or available_cpus()
@@ -88,7 +90,7 @@ def benchmark(
 
 
 def _jobs(models: Sequence[str], plan: Plan, folder: str) -> list[Job]:
-    """Every candidate, and in OpenVINO what the machine could do. Raises UserError for none."""
+    """Return the jobs of all models, and of OpenVINO's ceiling; raise UserError for none."""
     jobs: list[Job] = []
     for number, model in enumerate(models):
         find = exported_jobs if is_exported(model) else generator_jobs
@@ -135,7 +137,7 @@ def _check(runtimes: Sequence[str], precisions: Sequence[str], rounds: int) -> N
 
 
 def print_table(report: dict[str, Any]) -> None:
-    """The measurements as a table, on stderr, and under it what the machine could do."""
+    """Print the measurements as a table on stderr, then the machine's ceiling."""
     console = Console(stderr=True, width=None if sys.stderr.isatty() else TABLE_WIDTH)
     title = f"one image of {report['size']}x{report['size']} on {report['threads']} thread(s)"
     table = Table("model", "runtime", "precision", title=title, title_justify="left")

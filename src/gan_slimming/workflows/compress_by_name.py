@@ -1,4 +1,4 @@
-"""The command compress: teacher and discriminator by their names, or from the run that goes on."""
+"""The command compress: networks loaded by name, or from a run that is resumed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from gan_slimming.workflows.compress import OnStep, compress
 
 @dataclass(frozen=True)
 class Named:
-    """What a run is made of, as the user names it; None leaves it to the run that is resumed."""
+    """The user's names of a run's parts; None takes those of the resumed run."""
 
     generator: str | None = None
     """NAME[:WEIGHTS] or package.module:factory[:WEIGHTS]."""
     weights: Path | None = None
-    """The teacher's weights, instead of :WEIGHTS."""
+    """Weights of the teacher, instead of :WEIGHTS."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Of the generator's factory."""
+    """Arguments of the generator's factory."""
     student: Path | None = None
-    """A run folder or generator.safetensors to start from, instead of a copy of the teacher."""
+    """Run folder or generator.safetensors to start from, instead of a copy of the teacher."""
     data: Path | None = None
     targets: Path | None = None
     discriminator: str | None = None
@@ -48,12 +48,12 @@ def compress_by_name(
     overwrite: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
-    """Load the teacher by its name and compress it; returns the summary.
+    """Load the teacher by its name, compress it, and return the summary.
 
-    With `resume` the settings come from the run folder, and so does all that is not named.
+    With `resume`, the settings and all parts without a name come from the run folder.
     """
     folder = RunFolder(output)
-    folder.check(resume=resume, overwrite=overwrite)  # before anything slow happens
+    folder.check(resume=resume, overwrite=overwrite)  # before any slow work
     record: dict[str, Any] = {}
     if resume:
         run, record = folder.read_config()
@@ -70,8 +70,8 @@ def compress_by_name(
     if resume and fingerprint(teacher) != record["generator"]["sha256"]:
         raise UserError(f"{output} was started with another teacher; give the same --weights")
     student = _student(named.student, name, output)
-    began = record.get("student") or {"sha256": None}
-    if resume and (student and fingerprint(student)) != began["sha256"]:
+    saved_student = record.get("student") or {"sha256": None}
+    if resume and (student and fingerprint(student)) != saved_student["sha256"]:
         raise UserError(f"{output} was started from another student; name that one with --student")
     discriminator, source = _discriminator(named.discriminator, run.seed)
     return compress(
@@ -83,37 +83,37 @@ def compress_by_name(
 
 
 def _of_run(record: Mapping[str, Any], named: Named) -> Named:
-    """What a run was started with, as far as the user does not name it."""
+    """Fill in names from the record of the run; the user's own take precedence."""
     saved = record["generator"]
     if named.generator is None and ":" in saved["name"]:
         raise UserError(
             f"the run's generator is code of your own, and a file alone imports nothing; add "
             f"--generator {saved['name']}"
         )
-    played = record.get("discriminator")
-    if named.discriminator is None and played and ":" in split_discriminator(played)[0]:
+    previous = record.get("discriminator")
+    if named.discriminator is None and previous and ":" in split_discriminator(previous)[0]:
         raise UserError(
             f"the run's discriminator is code of your own, and a file alone imports nothing; add "
-            f"--discriminator {played}"
+            f"--discriminator {previous}"
         )
     held = named.generator is not None and _split(named.generator)[1] is not None
-    begun = record.get("student") or {}
+    student_record = record.get("student") or {}
     known = Path(saved["weights"]) if saved["weights"] and not held else None
     return replace(
         named,
         generator=named.generator or saved["name"],
         weights=named.weights or known,
         arguments=named.arguments or saved["arguments"],
-        student=named.student or _path(begun.get("file")),
+        student=named.student or _path(student_record.get("file")),
         data=named.data or _path(record["data"]),
         targets=named.targets or _path(record["targets"]),
-        discriminator=named.discriminator or played,
+        discriminator=named.discriminator or previous,
         protect=record["protect"],
     )
 
 
 def _student(model: Path | None, generator: str, output: Path) -> nn.Module | None:
-    """The generator that is trained further; code of the user's own has the teacher's name."""
+    """Load the student to train further; one of the user's code shares the teacher's factory."""
     if model is None:
         return None
     file = model_file(model)
@@ -125,7 +125,7 @@ def _student(model: Path | None, generator: str, output: Path) -> nn.Module | No
 
 
 def _discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str | None]:
-    """The discriminator that is named, and its name with the whole path of its weights."""
+    """Load the named discriminator; return it, and its name with the whole path of its weights."""
     if text is None:
         return None, None
     from gan_slimming.models import load_discriminator
@@ -139,7 +139,7 @@ def _discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str |
 
 
 def _split(generator: str) -> tuple[str, str | None]:
-    """Name and weights; a name alone is for the registry to know."""
+    """Return name and weights; the registry checks a name alone."""
     return split_generator(generator) if ":" in generator else (generator, None)
 
 

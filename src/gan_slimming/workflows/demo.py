@@ -1,8 +1,8 @@
-"""The main job on an embedded default: a small trained cartoon generator made smaller still.
+"""The command demo: a compression of the small cartoon generator that the package includes.
 
-The teacher that ships with the package is the released CartoonGAN (Hayao) brought to 15 % of its
-work, in float (benchmarks/demo_teacher.py). It is compressed on photos that come with scikit-image
-and judged on three of them that training never sees.
+This teacher is the released CartoonGAN (Hayao) at 15 % of its MACs, in float
+(benchmarks/demo_teacher.py). It is compressed on photos of scikit-image, and compared with its
+student on three other photos.
 """
 
 from __future__ import annotations
@@ -34,17 +34,19 @@ TRAINING = (
 )  # fmt: skip
 UNSEEN = ("chelsea.png", "coffee.png", "rocket.jpg")
 TILE = 256
+"""Height and width of training images in pixels."""
 SHARE = 0.1
+"""Budget: share of the teacher's MACs."""
 
 
 def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) -> dict[str, Any]:
-    """Compress the embedded generator to a tenth of its work and write a page to look at.
+    """Compress the included generator to a tenth of its MACs, and write a page of results.
 
     Args:
         output: folder for the page, the images and the run.
-        steps: generator steps; 300 take some minutes on two cores.
+        steps: number of training steps; 300 take some minutes on two cores.
     Raises:
-        UserError: scikit-image is missing, or the folder holds something else.
+        UserError: scikit-image is missing, or the folder holds other files.
     """
     folder = Path(output)
     photos = _photos()
@@ -83,7 +85,7 @@ def _photos() -> Path:
 
 
 def _refuse_strangers(folder: Path, tiles: Path) -> None:
-    """Images that lie there already would be trained on, and more could be replaced."""
+    """Raise UserError for foreign files, which would be trained on or replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name another --output")
     ours = {"photos", "run", "index.html", "summary.json"}
@@ -110,7 +112,7 @@ def _cut_tiles(photos: Path, tiles: Path) -> None:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles of `side` begin along `length`: at both ends, where these differ by much."""
+    """Return the starts of tiles of `side` along `length`: both ends, or one if nearly equal."""
     return [0] if length - side < side // 8 else [0, length - side]
 
 
@@ -124,7 +126,7 @@ def _resized(tile: Tensor) -> Tensor:
 def _compare(
     teacher: nn.Module, student: nn.Module, photos: Path
 ) -> tuple[list[Row], dict[str, float]]:
-    """Both generators on the unseen photos, at the photos' own sizes."""
+    """Run both generators on the unseen photos at full size; return images and mean distances."""
     adapters = [
         GeneratorAdapter(generator, spec_of(teacher).contract) for generator in (teacher, student)
     ]

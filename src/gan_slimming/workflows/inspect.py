@@ -1,4 +1,4 @@
-"""inspect: what a generator is made of, what each part costs, and which channels can go."""
+"""The command inspect: a generator's layers, their costs, and its channel groups."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from gan_slimming.student.layers import SLIM, SlimConvolution
 from gan_slimming.student.student import drop_quantizers, give_norms_a_scale
 
 TABLE_WIDTH = 110
-"""Characters, where stderr is no terminal."""
+"""Width of the tables in characters, if stderr is no terminal."""
 
 
 class GroupsWarning(UserWarning):
-    """Channel groups could not be found; layers and totals are still right."""
+    """A warning that channel groups could not be found; layers and totals are still right."""
 
 
 def inspect(
@@ -44,22 +44,22 @@ def inspect(
     arguments: Mapping[str, Any] | None = None,
     protect: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Layers, channel groups and totals of a generator.
+    """Return the layers, channel groups and totals of a generator.
 
     Args:
-        model: as for resolve_model, or a generator itself.
-        size: height and width in pixels of the input image, for which work is counted;
-            of no meaning where the generator takes noise.
+        model: as for resolve_model, or a generator.
+        size: height and width in pixels of the input image for which MACs are counted; unused for
+            generators of noise.
         weights, factory, arguments: as for resolve_model.
-        protect: shell patterns of modules whose channels stay.
+        protect: shell patterns of modules that keep all their channels.
 
     Returns:
-        model, size (of the input image, or of the output where noise goes in), macs (true
+        model, size (of the input image, or of the output of noise), macs (true
         multiply-accumulates), paper_convention_macs (transposed convolutions at output resolution:
         the '56.8 G' of CycleGAN's papers), parameters, size_bytes (of the file; None without one),
-        layers and groups, a dict each.
+        layers and groups, a list of dicts each.
     Raises:
-        UserError: there is no such model, or the size is wrong for it.
+        UserError: there is no such model, or the size does not fit it.
     """
     file = None if isinstance(model, nn.Module) else model_file(model)
     if isinstance(model, nn.Module):
@@ -88,7 +88,7 @@ def inspect(
 
 
 def check_size(size: int, contract: InputContract) -> None:
-    """Refuse an image size that the generator cannot take, with the nearest that it can."""
+    """Raise UserError for an image size that the generator cannot take, naming the next one."""
     if not contract.takes(size):
         raise UserError(
             f"size must be a multiple of {contract.multiple_of} and at least {contract.min_size} "
@@ -97,7 +97,7 @@ def check_size(size: int, contract: InputContract) -> None:
 
 
 def layer_rows(generator: nn.Module, complexity: Complexity) -> list[dict[str, Any]]:
-    """One row per module with parameters of its own, in the order of the module tree."""
+    """Return a row for each module with own parameters, in the order of the module tree."""
     costs = {cost.name: cost for cost in complexity.layers}
     rows = []
     for name, layer in generator.named_modules():
@@ -144,7 +144,7 @@ def _row(
 
 
 def group_rows(graph: GroupGraph) -> list[dict[str, Any]]:
-    """Every channel group, with what the loss of one of its channels saves."""
+    """Return a row for each channel group, with the savings of one channel less."""
     rows = describe_groups(graph.groups)
     whole = _cost(graph, {})
     for row, group in zip(rows, graph.groups, strict=True):
@@ -175,7 +175,7 @@ def _group_rows_or_warning(
 
 
 def _without_quantizers(generator: nn.Module) -> nn.Module:
-    """A copy of standard layers only, with the scales that a student has: what `prepare` sees."""
+    """Return a copy of standard layers only, with a student's scales, as `prepare` gets it."""
     plain = whole_copy(generator).eval()
     give_norms_a_scale(plain)
     drop_quantizers(plain)
@@ -183,7 +183,7 @@ def _without_quantizers(generator: nn.Module) -> nn.Module:
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """The report as tables, on stderr."""
+    """Print the report as tables on stderr."""
     console = Console(stderr=True, width=None if sys.stderr.isatty() else TABLE_WIDTH)
     layers = Table("layer", "type", title=report["model"], title_justify="left")
     for heading in ("weight", "output", "MACs", "parameters", "bits"):

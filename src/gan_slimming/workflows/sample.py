@@ -1,4 +1,4 @@
-"""sample: images from a generator that takes noise, in one grid and, if asked, one by one."""
+"""The command sample: images from a generator of noise, in a grid and as single files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 
 BATCH = 16
-"""Images that are made at once."""
+"""Number of images per run of the generator."""
 GAP = 2
-"""Pixels of white between the images of a grid."""
+"""White space between the images of a grid, in pixels."""
 
 
 def sample(
@@ -43,37 +43,37 @@ def sample(
 ) -> dict[str, Any]:
     """Draw images from a generator that takes noise.
 
-    Image i is made of noise that follows from (seed, i) alone: a larger count begins with the
-    images of a smaller one, and two generators of one kind are fed the same.
+    The noise of image i depends on (seed, i) alone. A larger count begins with the images of a
+    smaller one, and generators of one kind get the same noise.
 
     Args:
-        model: as for resolve_model, an exported file, or a generator itself.
-        output: image file of the grid, written whole or not at all.
-        count: images.
-        seed: of the noise, and of the classes where they are drawn.
+        model: as for resolve_model, an exported file, or a generator.
+        output: image file of the grid, written atomically.
+        count: number of images.
+        seed: seed of the noise and of drawn classes.
         truncation: standard deviation of the noise; 1 as in training.
-        classes: taken in turn; empty draws them.
-        separate: a folder for the single images as well, 00000.png and so on.
-        overwrite: replace files that exist.
+        classes: class numbers to take in turn; empty draws them.
+        separate: folder for single images 00000.png and so on; None for the grid alone.
+        overwrite: whether to replace existing files.
         device: auto, cpu, cuda or mps.
-        runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
-        threads: CPU threads of onnxruntime and openvino; None takes all cores.
+        runtime: torch, onnxruntime or openvino; None is torch, or the runtime of an exported file.
+        threads: number of CPU threads of onnxruntime and openvino; None takes all cores.
         weights, factory, arguments: as for resolve_model.
 
     Returns:
         model, count, seed, truncation, classes, size, output, separate, seconds.
     Raises:
-        UserError: the generator takes images; a wrong count, class, truncation or output.
+        UserError: the generator takes images, or a count, class, truncation or output is wrong.
     """
     started = time.monotonic()
     grid, folder = Path(output), None if separate is None else Path(separate)
     names = [] if folder is None else [folder / f"{i:05d}.png" for i in range(count)]
     _check_outputs(grid, folder, names, overwrite)
-    generator, fed_on = place(model, device, runtime, threads, weights, factory, arguments)
+    generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
     name = model_name(generator.generator)
     latents = _noise(generator.contract, count, seed, truncation, classes, name)
     side = output_side(generator.generator, generator.contract, 0)
-    images = draw(generator, latents, fed_on)
+    images = draw(generator, latents, device_used)
     write_image(grid, as_grid(images))
     for path, image in zip(names, images, strict=False):
         write_image(path, image)
@@ -92,7 +92,7 @@ def sample(
 
 @torch.inference_mode()
 def draw(generator: GeneratorAdapter, latents: LatentSet, device: torch.device) -> Tensor:
-    """All images of a set of noise, (count, 3, side, side) float32 RGB in [-1, 1], on the CPU."""
+    """Return the images of a set of noise: (count, 3, side, side), RGB in [-1, 1], on the CPU."""
     made = []
     for indices in torch.arange(len(latents)).split(BATCH):
         batch = (x.to(device) for x in latents.batch(indices))
@@ -101,7 +101,7 @@ def draw(generator: GeneratorAdapter, latents: LatentSet, device: torch.device) 
 
 
 def as_grid(images: Tensor) -> Tensor:
-    """Images (count, 3, height, width) in rows, on white: (3, rows, columns), nearly square."""
+    """Arrange images (count, 3, h, w) in rows on white: (3, height, width), nearly square."""
     count, _, height, width = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -136,7 +136,7 @@ def _noise(
 
 
 def _check_outputs(grid: Path, folder: Path | None, names: list[Path], overwrite: bool) -> None:
-    """Refuse what cannot be written, before any work is done."""
+    """Raise UserError for outputs that cannot be written, before any work."""
     if grid.suffix.lower() not in SUFFIXES:
         raise UserError(f"output {grid} is no image file; end it in {', '.join(SUFFIXES)}")
     if grid.is_dir():

@@ -1,4 +1,4 @@
-"""translate: images and videos in, the same out, of any size, through any generator."""
+"""The command translate: images and videos of any size through any generator."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 
 NAMED = 3
-"""So many failures are named in the warning; the JSON has them all."""
+"""Most failures named in the warning; the JSON lists all."""
 
 
 Failures = list[dict[str, str]]
-"""path and reason of each."""
+"""{path, reason} of each failed input."""
 
 
 class TranslationWarning(UserWarning):
-    """Images were left out."""
+    """A warning that some inputs could not be translated."""
 
 
 def translate(
@@ -59,28 +59,27 @@ def translate(
 ) -> dict[str, Any]:
     """Send images through a generator, each at its own size, and write them under `output`.
 
-    An image is padded at the bottom and the right to a size that the generator takes, and cut back
-    afterwards; from a super-resolution net it comes `scale` times as large. Transparency and file
-    names stay; sub-folders too. An input is never overwritten.
+    An image is padded at the bottom and the right to a size that the generator takes, and its
+    result is cropped. Results of super-resolution are `scale` times as large. Transparency, file
+    names and sub-folders are kept. Inputs are never overwritten.
 
     Args:
-        model: as for resolve_model, or a generator itself.
-        inputs: images, videos, and folders of images at any depth; what lies in `output` is
-            left out.
-        output: a folder, made as needed; for a single image or video also a file name.
+        model: as for resolve_model, or a generator.
+        inputs: images, videos, and folders of images at any depth; files in `output` are skipped.
+        output: a folder, created as needed; for a single image or video also a file name.
         weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
-        runtime: torch, onnxruntime or openvino; None is torch, or what an exported file is for.
-        threads: CPU threads of onnxruntime and openvino; None takes all cores.
-        match_colours: give each result the colours of its input (data.colours).
-        overwrite: replace results that exist; otherwise they are refused before any work.
+        runtime: torch, onnxruntime or openvino; None is torch, or the runtime of an exported file.
+        threads: number of CPU threads of onnxruntime and openvino; None takes all cores.
+        match_colours: whether to give each result the colours of its input (data.colours).
+        overwrite: whether to replace existing results; otherwise they are refused before any work.
 
     Returns:
         model, output, device, translated, frames (of videos), failed (path and reason each),
         seconds.
     Raises:
-        UserError: a wrong input or output, or not one image could be translated. Single bad
-            images are counted and make one TranslationWarning.
+        UserError: an input or output is wrong, or all inputs failed. Single failures are listed,
+            with one TranslationWarning.
     """
     jobs = plan(inputs, Path(output), overwrite=overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
@@ -103,7 +102,7 @@ def translate(
 def _all(
     generator: GeneratorAdapter, jobs: Sequence[Job], place: torch.device, match: bool
 ) -> tuple[int, Failures]:
-    """Images first, then videos. Returns how many frames these had, and what failed."""
+    """Translate images, then videos; return the number of video frames and the failures."""
     videos = [job for job in jobs if is_video(job.source)]
     images = [job for job in jobs if job not in videos]
     with _progress(len(jobs)) as advance:
@@ -118,7 +117,7 @@ def _images(
     generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
     advance: Any,
 ) -> Failures:  # fmt: skip
-    """Decoding, running and encoding overlap. Returns what failed."""
+    """Translate images, with decoding, running and encoding overlapped; return the failures."""
 
     def read(job: Job) -> DecodedImage:
         return read_image(job.source)
@@ -142,7 +141,7 @@ def _videos(
     generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
     advance: Any,
 ) -> tuple[int, Failures]:  # fmt: skip
-    """One video after the other. Returns how many frames there were, and what failed."""
+    """Translate videos one by one; return the number of frames and the failures."""
     frames, failed = 0, []
     for job in jobs:
 
@@ -180,17 +179,16 @@ def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> No
 
 
 def _as_large(plane: Tensor, result: Tensor) -> Tensor:
-    """(channels, height, width) at the height and width of the result, pixels as squares."""
+    """Repeat pixels of (channels, height, width) up to the result's height and width."""
     scale = result.shape[-1] // plane.shape[-1]
     return plane.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
 @torch.inference_mode()
 def run_padded(generator: GeneratorAdapter, rgb: Tensor) -> Tensor:
-    """One canonical image (3, height, width) of any size through the generator.
+    """Translate a canonical image (3, height, width) of any size to (3, scale * h, scale * w).
 
-    It goes through whole: with InstanceNorm a tile would come out unlike its place in the image.
-    The result is (3, scale * height, scale * width).
+    The image is not tiled, because with instance normalisation tiles would differ from the whole.
     """
     contract = generator.contract
     scale = contract.scale
@@ -223,7 +221,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _judge(failed: Sequence[dict[str, str]], total: int) -> None:
-    """Warn of images that failed; raise where that is all of them."""
+    """Warn of failed inputs; raise UserError if all failed."""
     if not failed:
         return
     named = "; ".join(f"{f['path']}: {f['reason']}" for f in failed[:NAMED])
@@ -236,7 +234,7 @@ def _judge(failed: Sequence[dict[str, str]], total: int) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Any]:
-    """A bar with the time left, on stderr; nothing where stderr is no terminal."""
+    """Show a bar with the time left on stderr, if stderr is a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("translating"),
