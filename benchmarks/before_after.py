@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 
 import gan_slimming as gs
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.image_files import read_image, write_image
-from gan_slimming.metrics.tracker import border
 from gan_slimming.models.registry import spec_of
 
 PHOTOS = ("coffee.png", "rocket.jpg", "chelsea.png")
@@ -33,11 +33,12 @@ def main() -> None:
     arguments = parser.parse_args()
     teacher = gs.load_generator("cartoongan", arguments.weights)
     student = gs.load_generator_file(arguments.run / "generator.safetensors")
-    wrap = border(spec_of(teacher).contract)
+    contract = spec_of(teacher).contract
+    before, after = (GeneratorAdapter(g, contract) for g in (teacher, student))
     rows = []
     for name in PHOTOS:
         photo = square(read_image(Path(skimage.__file__).parent / "data" / name).rgb)
-        rows.append(torch.cat([photo, wrap(teacher)(photo), wrap(student)(photo)], dim=3))
+        rows.append(torch.cat([photo, before(photo), after(photo)], dim=3))
     write_image(arguments.output, torch.cat(rows, dim=2)[0])
 
 

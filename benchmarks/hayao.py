@@ -27,15 +27,17 @@ from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.config import parse_amount
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.folder import open_folder
 from gan_slimming.losses.perceptual import content_and_gram
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.distances import psnr
-from gan_slimming.metrics.tracker import Tracker, border
+from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.perceptual.features import load_features
 from gan_slimming.perceptual.lpips import load_lpips
-from gan_slimming.training.run_folder import CHECKPOINT, environment
+from gan_slimming.serialization.provenance import environment
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.workflows.compress import TRACKED
 
 HOLDOUT = 150
@@ -90,7 +92,7 @@ def run_variant(
         folder,
         run,
         student=student,
-        resume=(folder / CHECKPOINT).is_file(),
+        resume=RunFolder(folder).checkpoint.is_file(),
         on_step=lambda step, total, terms: show(variant, step, total, terms, started),
     )
     row = {
@@ -151,10 +153,10 @@ def judge(
 ) -> dict[str, float]:
     """Distances to the teacher on held out photos that nobody looked at while choosing settings."""
     lpips, features = load_lpips(), load_features("vgg19")
-    wrap = border(spec_of(teacher).contract)
+    adapter = GeneratorAdapter(generator, spec_of(teacher).contract)
     rows = []
     for image, reference in references(teacher, arguments.photos, arguments.size):
-        made = wrap(generator)(image)
+        made = adapter(image)
         rows.append(
             {
                 "lpips": lpips(made, reference),
@@ -176,7 +178,9 @@ def references(teacher: nn.Module, photos: Path, size: int) -> list[tuple[Tensor
     """
     _, held = open_folder(photos, size, holdout=HOLDOUT)
     _, seen = open_folder(photos, size, holdout=TRACKED)
-    tracker = Tracker(held, border(spec_of(teacher).contract)(teacher), torch.device("cpu"))
+    tracker = Tracker(
+        held, GeneratorAdapter(teacher, spec_of(teacher).contract), torch.device("cpu")
+    )
     pairs = zip(held.paths, tracker.pairs(), strict=True)
     return [pair for path, pair in list(pairs)[TRACKED:] if path not in seen.paths]
 

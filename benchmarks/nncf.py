@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gan_slimming.training.run_folder import environment
 from torch import Tensor, nn
 
 import gan_slimming as gs
@@ -45,6 +44,7 @@ from gan_slimming.perceptual.lpips import Lpips, load_lpips
 from gan_slimming.runtime.latency import measure
 from gan_slimming.runtime.openvino_int8 import saturates
 from gan_slimming.runtime.sessions import open_runtime
+from gan_slimming.serialization.provenance import environment
 from gan_slimming.serialization.resolve import resolve_model
 
 FORMS = ("f32", "ours", "nncf")

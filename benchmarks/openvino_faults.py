@@ -216,10 +216,10 @@ def on(kind: str, fixed: bool) -> dict[str, float | str]:
 def difference(builder: Callable[[Net, Any], Any], shape: Shape, dynamic: bool) -> float | str:
     """Return mean difference over spread; `no compilation` where there is none."""
     given = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
-    exact, made = (), ()
+    exact = made = np.zeros(0)
     for is_exact in (True, False):
         x = ops.parameter([shape[0], shape[1], -1, -1] if dynamic else shape, np.float32)
-        model = openvino.Model([builder(Net(is_exact), x)], [x], builder.__name__)
+        model: Any = openvino.Model([builder(Net(is_exact), x)], [x], builder.__name__)  # pyright: ignore
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         settings |= {"LP_TRANSFORMS_MODE": False} if is_exact else {}
         try:

@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.image_files import list_images, read_image
 from gan_slimming.export.placement import in_runtime
+from gan_slimming.models import spec_of
 from gan_slimming.perceptual.lpips import Lpips, load_lpips
 from gan_slimming.runtime.sessions import RUNTIMES
-from gan_slimming.serialization.resolve import CanonicalGenerator, resolve_model
-from gan_slimming.training.run_folder import environment
+from gan_slimming.serialization.provenance import environment
+from gan_slimming.serialization.resolve import resolve_model
 
 SIZES = "256x256,200x328,320x320"
 """Height x width. Export traces at 64 and a few pixels more."""
@@ -72,10 +74,11 @@ def compare(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One row for each size and runtime."""
     module = resolve_model(model, factory=factory).eval()
-    reference = CanonicalGenerator(module)
-    exact = CanonicalGenerator(copy.deepcopy(module).double())
+    contract = spec_of(module).contract
+    reference = GeneratorAdapter(module, contract)
+    exact = GeneratorAdapter(copy.deepcopy(module).double(), contract)
     others: dict[str, Callable[[Tensor], Tensor]] = {
-        name + suffix: CanonicalGenerator(in_runtime(module, name, threads, precision))
+        name + suffix: GeneratorAdapter(in_runtime(module, name, threads, precision), contract)
         for name, precision, suffix in ((*((r, "f32", "") for r in RUNTIMES), BFLOAT16))
     }
     others[EXACT] = lambda image: exact(image.double()).float()

@@ -32,14 +32,16 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 import gan_slimming as gs
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.folder import open_folder
 from gan_slimming.data.image_files import read_image
 from gan_slimming.metrics.complexity import count
-from gan_slimming.metrics.tracker import Tracker, border
+from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models.registry import spec_of
 from gan_slimming.perceptual.features import load_features
 from gan_slimming.perceptual.lpips import load_lpips
-from gan_slimming.training.run_folder import CHECKPOINT, environment
+from gan_slimming.serialization.provenance import environment
+from gan_slimming.serialization.run_folder import RunFolder
 
 HOLDOUT = 120
 ZEBRA = 340
@@ -107,7 +109,7 @@ def slim(
         holdout=HOLDOUT,
         seed=arguments.seed,
     )
-    resume = (folder / CHECKPOINT).is_file()
+    resume = RunFolder(folder).checkpoint.is_file()
     done = gs.compress(teacher, photos, folder, run, student=student, resume=resume, on_step=show)
     trained = {"settings": dataclasses.asdict(run), "student": str(arguments.student or "")}
     return done, {"task": arguments.task, **done.summary, **trained}
@@ -121,7 +123,9 @@ def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     cost = count(peer, (torch.zeros(1, 3, arguments.size, arguments.size),))
     done, row = slim(teacher, cost.macs, arguments.photos, folder, arguments)
     _, held = open_folder(arguments.photos, arguments.size, holdout=HOLDOUT)
-    pairs = Tracker(held, border(spec_of(teacher).contract)(teacher), torch.device("cpu")).pairs()
+    pairs = Tracker(
+        held, GeneratorAdapter(teacher, spec_of(teacher).contract), torch.device("cpu")
+    ).pairs()
     published = {"macs": cost.macs, "parameters": cost.parameters, "lpips": far(peer, pairs)}
     return row | {"lpips": far(done.generator, pairs), "published": published}
 
@@ -129,7 +133,7 @@ def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
 @torch.no_grad()
 def far(generator: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> float:
     """Mean LPIPS-squeeze of a generator to the teacher's images."""
-    lpips, draw = load_lpips(), border(spec_of(generator).contract)(generator.eval())
+    lpips, draw = load_lpips(), GeneratorAdapter(generator.eval(), spec_of(generator).contract)
     drawn = ((draw(photo).clamp(-1, 1), reference) for photo, reference in pairs)
     return sum(float(lpips(made, reference)) for made, reference in drawn) / len(pairs)
 
@@ -144,11 +148,12 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     done, row = slim(teacher, count(teacher, size).macs / 2, images, folder, arguments)
     files = sorted((arguments.data / "horse2zebra_test").glob("*_real.png"))
     horses = [read_image(file).rgb[None] for file in files]
-    draw = border(spec_of(teacher).contract)
+    contract = spec_of(teacher).contract
+    before, after = (GeneratorAdapter(g, contract) for g in (teacher, done.generator))
     rates = {
         "horses": zebra_rate(horses, arguments.data),
-        "teacher": zebra_rate([draw(teacher)(horse) for horse in horses], arguments.data),
-        "student": zebra_rate([draw(done.generator)(horse) for horse in horses], arguments.data),
+        "teacher": zebra_rate([before(horse) for horse in horses], arguments.data),
+        "student": zebra_rate([after(horse) for horse in horses], arguments.data),
     }
     return row | {"test_horses": len(horses), "zebra_rate": rates}
 

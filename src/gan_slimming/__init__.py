@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gan_slimming.student.student import Student, calibrate, prepare
     from gan_slimming.student.surgery import cut, extract
     from gan_slimming.workflows.compress import Compressed, compress
+    from gan_slimming.workflows.evaluate import evaluate
 
 _HOMES = {
     "Compressed": "workflows.compress",
@@ -28,6 +29,7 @@ _HOMES = {
     "calibrate": "student.student",
     "compress": "workflows.compress",
     "cut": "student.surgery",
+    "evaluate": "workflows.evaluate",
     "extract": "student.surgery",
     "load_discriminator": "models.discriminators",
     "load_generator": "models.registry",
@@ -58,6 +60,7 @@ __all__ = [
     "calibrate",
     "compress",
     "cut",
+    "evaluate",
     "export",
     "extract",
     "load_discriminator",

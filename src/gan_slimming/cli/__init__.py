@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gan_slimming.cli.commands import compress, demo
+from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
@@ -26,6 +27,7 @@ PROGRAM = "gan-slimming"
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "compress": compress,
     "inspect": inspect,
+    "evaluate": evaluate,
     "export": export,
     "benchmark": benchmark,
     "translate": translate,

@@ -43,6 +43,8 @@ OLD_FLAGS = {
 """Flag or YAML key of version 0.1 -> its name now."""
 OLD_VALUES = {"quantization": {"float": "none"}}
 """Flag -> {value of version 0.1: its name now}."""
+WHOLE_SPELLINGS = {"class": "target-class"}
+"""Other names of whole flags: a Python parameter cannot be called class."""
 
 
 class HelpFormatter(DefaultHelpFormatter):
@@ -237,7 +239,7 @@ def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
 def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
     """Return the arguments with flags spelt as declared: '-' for '_', British for American."""
     declared = {flag.replace("_", "-"): flag for flag in parser._option_string_actions}
-    aliases = {field.replace("_", "-"): short for short, field in SHORT.items()}
+    aliases = {field.replace("_", "-"): short for short, field in SHORT.items()} | WHOLE_SPELLINGS
     result, ended = [], False
     for argument in arguments:
         ended = ended or argument == "--"

@@ -56,6 +56,33 @@ def overlapped(
         writer.shutdown(cancel_futures=True)
 
 
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Read], workers: int = 2
+) -> Iterator[tuple[Item, Read]]:
+    """Every item with what was read for it, in order, while several threads read the next ones.
+
+    At most AHEAD + `workers` results wait at any time. An error of `read` is raised at its item;
+    what has not begun is dropped then, and also where the caller stops early.
+
+    Args:
+        items: one after the other; taken from in the caller's thread.
+        read: called in the threads.
+        workers: threads, at least 1.
+    """
+    pool = ThreadPoolExecutor(max(1, workers))
+    rest = iter(items)
+    try:
+        first = islice(rest, AHEAD + max(1, workers))
+        coming = deque((item, pool.submit(read, item)) for item in first)
+        while coming:
+            item, reading = coming.popleft()
+            found = reading.result()
+            coming.extend((next_one, pool.submit(read, next_one)) for next_one in islice(rest, 1))
+            yield item, found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _finished(
     item: Item, writing: Future[None], expected: type[Exception]
 ) -> tuple[Item, Exception | None]:

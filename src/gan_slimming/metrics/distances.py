@@ -1,7 +1,7 @@
-"""Distances between an image and its counterpart: PSNR and SSIM, one number per image.
+"""Distances between an image and its counterpart: PSNR, SSIM, MS-SSIM and L1, one per image.
 
-Images are (batch, 3, height, width), RGB in [-1, 1]; both measures are taken in [0, 1], where the
-literature takes them (SSIM depends on where black lies, so it must not be taken in [-1, 1]).
+Images are (batch, 3, height, width), RGB in [-1, 1]. PSNR and both SSIMs are taken in [0, 1], where
+the literature takes them (SSIM depends on where black lies, so not in [-1, 1]).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
@@ -17,10 +18,17 @@ from gan_slimming.errors import UserError
 
 SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window in pixels (sigma 1.5)."""
+MS_SSIM_SIDE = 16 * SSIM_WINDOW
+"""Least side in pixels for MS-SSIM: its window must fit after the image is halved four times."""
+
+
+def l1(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean absolute difference (batch,) of RGB values in [-1, 1]; 2 at most."""
+    return (first - second).abs().mean(dim=(1, 2, 3))
 
 
 def psnr(first: Tensor, second: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (batch,) in dB over all RGB values; infinite when equal."""
+    """Return the peak signal-to-noise ratio (batch,) in dB over all RGB values; inf when equal."""
     ratio = peak_signal_noise_ratio(
         _unit_range(first), _unit_range(second), data_range=1.0, dim=(1, 2, 3), reduction="none"
     )
@@ -28,21 +36,42 @@ def psnr(first: Tensor, second: Tensor) -> Tensor:
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Structural similarity (batch,) of Wang et al. 2004, mean over RGB and positions.
+    """Return the structural similarity (batch,) of Wang et al. 2004, over RGB and positions.
 
     11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, per colour channel, borders left out.
     Raises UserError for images smaller than the window.
     """
-    if min(first.shape[-2:]) < SSIM_WINDOW:
-        raise UserError(
-            f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, "
-            f"got {first.shape[-2]}x{first.shape[-1]}; give larger ones"
-        )
+    _check_side("SSIM", first, SSIM_WINDOW)
     similarity = structural_similarity_index_measure(
         _unit_range(first), _unit_range(second), data_range=1.0, reduction="none"
     )
     assert isinstance(similarity, Tensor)
     return similarity.reshape(-1)
+
+
+def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Return the multi-scale structural similarity (batch,) of Wang et al. 2003, five scales.
+
+    The window and constants of `ssim`; factors below zero count as zero. Raises UserError for
+    images with a side below MS_SSIM_SIDE pixels.
+    """
+    _check_side("MS-SSIM", first, MS_SSIM_SIDE)
+    similarity = multiscale_structural_similarity_index_measure(
+        _unit_range(first),
+        _unit_range(second),
+        data_range=1.0,
+        reduction="none",
+        normalize="relu",
+    )
+    return similarity.reshape(-1)
+
+
+def _check_side(name: str, images: Tensor, least: int) -> None:
+    if min(images.shape[-2:]) < least:
+        raise UserError(
+            f"{name} needs images of at least {least}x{least} pixels, "
+            f"got {images.shape[-2]}x{images.shape[-1]}; give larger ones"
+        )
 
 
 def _unit_range(images: Tensor) -> Tensor:

@@ -1,31 +1,53 @@
-"""FLIP of Andersson et al. 2020, by the authors' own package, where it is installed."""
+"""FLIP (Andersson et al. 2020): how much flipping between two images catches the eye.
+
+The authors' own package computes it (flip-evaluator, the extra [flip]); no weights are needed, so
+it is a judge that nothing was trained on.
+"""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-Measure = Callable[[Tensor, Tensor], Tensor]
-"""(made, reference), both (batch, 3, height, width) RGB in [-1, 1] -> (batch,) distances."""
+from gan_slimming.errors import UserError
+
+PIXELS_PER_DEGREE = 67.02064514160156
+"""Of visual angle: a 0.7 m wide display of 3840 pixels, seen from 0.7 m; the package's default."""
 
 
-def flip_at_hand() -> Measure | None:
-    """Return FLIP if flip-evaluator is installed, else None."""
-    return flip if importlib.util.find_spec("flip_evaluator") else None
+def flip_installed() -> bool:
+    """Return whether the package is there."""
+    return find_spec("flip_evaluator") is not None
 
 
-def flip(made: Tensor, reference: Tensor) -> Tensor:
-    """Return the mean LDR-FLIP (batch,) in [0, 1] at 67 pixels per degree; 0 when equal.
+def flip(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean of LDR-FLIP's error map (batch,), in [0, 1]; 0 for equal images.
 
-    Images are (batch, 3, height, width) RGB in [-1, 1].
+    Args:
+        first: images under test, (batch, 3, height, width), sRGB in [-1, 1].
+        second: their references, likewise.
+    Raises:
+        UserError: flip-evaluator is not installed.
     """
-    evaluate = importlib.import_module("flip_evaluator").evaluate
-    found = []
-    for pair in zip(reference, made, strict=True):
-        arrays = [((x.float().cpu().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy() for x in pair]
-        found.append(evaluate(*arrays, "LDR", applyMagma=False)[1])
-    return torch.tensor(found)
+    if not flip_installed():
+        raise UserError("FLIP needs a package; pip install 'gan-slimming[flip]'")
+    flip_evaluator = import_module("flip_evaluator")
+
+    values = []
+    for test, reference in zip(first, second, strict=True):
+        arrays = [
+            ((image.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).contiguous()
+            for image in (reference, test)
+        ]
+        _, mean, _ = flip_evaluator.evaluate(
+            arrays[0].numpy(),
+            arrays[1].numpy(),
+            "LDR",
+            applyMagma=False,
+            parameters={"ppd": PIXELS_PER_DEGREE},
+        )
+        values.append(float(mean))
+    return torch.tensor(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,23 +10,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan_slimming.data.image_files import write_image
-from gan_slimming.data.inputs import Generate, Inputs, InputSet, enlarged
-from gan_slimming.metrics.distances import psnr
-from gan_slimming.metrics.flip import Measure
+from gan_slimming.data.inputs import Generate, Inputs, InputSet
+from gan_slimming.metrics.catalogue import Pairwise, on_features, pairwise
+from gan_slimming.metrics.distances import SSIM_WINDOW
+from gan_slimming.metrics.dots import BLOCKS
+from gan_slimming.metrics.flip import flip_installed
+from gan_slimming.metrics.verdict import verdict
 from gan_slimming.perceptual.lpips import lpips_at_hand
 
-LPIPS_SIDE = 64
-"""Pixels a side to which smaller images are enlarged before LPIPS measures them."""
-MAX_PSNR = 100.0
-"""dB, where two images are equal."""
+FINAL = {"ssim": SSIM_WINDOW, "colour": 1, "dots": BLOCKS[-1], "flip": 1}
+"""Metrics that are measured at the end alone -> the least side in pixels that each needs."""
+DAMAGED = 16
+"""Images of the teacher that are damaged for the verdict."""
+Row = dict[str, float]
+"""Metric -> its value on one image."""
 
 
 class Tracker:
-    """Means over held-out inputs, each at the size of training.
+    """Metrics on held-out inputs, each at the size of training, and their means.
 
-    Images are clipped to [-1, 1] first, as they are when they are written. psnr in dB (higher is
-    nearer, MAX_PSNR at most), l1 in [0, 2], and lpips (SqueezeNet, v0.1; lower is nearer) where its
-    weights are at hand.
+    Images are clipped to [-1, 1] first, as they are when they are written. While training psnr in
+    dB, l1 in [0, 2], and lpips where its weights are at hand; in the end FINAL as well. Values are
+    those of `evaluate`, but for its rounding of images to 8 bits.
     """
 
     def __init__(self, held: InputSet, teacher: Generate, device: torch.device):
@@ -38,30 +43,20 @@ class Tracker:
             self.lpips.to(device)
         self._references: list[Tensor] = []
 
-    @torch.no_grad()
-    def __call__(self, generate: Generate, most: int | None = None) -> dict[str, float]:
+    def __call__(self, generate: Generate, most: int | None = None) -> Row:
         """Return mean distances to the teacher, on the first `most` held-out inputs or on all."""
-        rows = self.each(generate, most)
-        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        return means(self._rows(generate, self._measures(), most))
 
-    @torch.no_grad()
-    def each(
-        self, generate: Generate, most: int | None = None, more: Mapping[str, Measure] | None = None
-    ) -> list[dict[str, float]]:
-        """Return the distances of every held-out input, and those of further measures, by name."""
-        rows = []
-        for batch, reference in self.answers(most):
-            made = generate(*batch).clamp(-1, 1)
-            row = {
-                "psnr": psnr(made, reference).clamp(max=MAX_PSNR),
-                "l1": (made - reference).abs().mean(),
-            }
-            if self.lpips is not None:
-                pair = (enlarged(image, LPIPS_SIDE) for image in (made, reference))
-                row["lpips"] = self.lpips(*pair)
-            row |= {name: measure(made, reference) for name, measure in (more or {}).items()}
-            rows.append({name: float(value.mean()) for name, value in row.items()})
-        return rows
+    def each(self, generate: Generate) -> list[Row]:
+        """Return all distances of every held-out input, those of FINAL included."""
+        return self._rows(generate, self._measures() | self._final_measures(), None)
+
+    def verdict(self, rows: Sequence[Row]) -> str:
+        """Return in one sentence how near to the teacher the images of these rows are."""
+        name = "lpips" if self.lpips is not None else "psnr"
+        references = [reference[0] for _, reference in self.answers(DAMAGED)]
+        value = means(rows[:DAMAGED])[name]  # on the same images as its yardstick
+        return verdict(name, value, references, self._measures()[name])
 
     @property
     def names(self) -> list[str]:
@@ -111,3 +106,30 @@ class Tracker:
             write_image(folder / name, row.float().cpu())
             names.append(name)
         return names
+
+    @torch.no_grad()
+    def _rows(
+        self, generate: Generate, measures: dict[str, Pairwise], most: int | None
+    ) -> list[Row]:
+        rows = []
+        for batch, reference in self.answers(most):
+            made = generate(*batch).clamp(-1, 1)
+            rows.append({name: float(f(made, reference).mean()) for name, f in measures.items()})
+        return rows
+
+    def _measures(self) -> dict[str, Pairwise]:
+        """Return what is measured all along."""
+        measures = {name: pairwise(name, self.device, download=False) for name in ("psnr", "l1")}
+        return measures | ({} if self.lpips is None else {"lpips": on_features(self.lpips)})
+
+    def _final_measures(self) -> dict[str, Pairwise]:
+        """Return those of FINAL that the images are large enough for, and that are installed."""
+        side = min(self.answers(1)[0][1].shape[-2:])
+        names = [name for name, least in FINAL.items() if side >= least]
+        names = [name for name in names if name != "flip" or flip_installed()]
+        return {name: pairwise(name, self.device, download=False) for name in names}
+
+
+def means(rows: Sequence[Row]) -> Row:
+    """Return the mean of each metric over the rows."""
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -68,7 +68,7 @@ class _FrozenFeatures(nn.Module):
         self.eval()
 
 
-class _ImageNetFeatures(_FrozenFeatures):
+class ImageNetFeatures(_FrozenFeatures):
     """A feature network trained on ImageNet-normalised images."""
 
     mean: Tensor
@@ -84,7 +84,7 @@ class _ImageNetFeatures(_FrozenFeatures):
         return (images - self.mean) / self.std
 
 
-class Vgg16Features(_ImageNetFeatures):
+class Vgg16Features(ImageNetFeatures):
     """Features relu1_2, relu2_2, relu3_3, relu4_3 of VGG-16 (Simonyan and Zisserman 2015).
 
     Zero padding. Layer names of torchvision: features.0 to features.21; the classifier is ignored.
@@ -169,7 +169,7 @@ class _Fire(nn.Module):
         return F.relu(expanded, inplace=True)
 
 
-class SqueezeNetFeatures(_ImageNetFeatures):
+class SqueezeNetFeatures(ImageNetFeatures):
     """The seven slices of SqueezeNet 1.1 (Iandola et al. 2016) that LPIPS compares.
 
     slice1 to slice7, of 64, 128, 256, 384, 384, 512 and 512 channels, are the outputs of relu1 and
@@ -199,12 +199,15 @@ class SqueezeNetFeatures(_ImageNetFeatures):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return class logits (batch, 1000) of images in [0, 1]; class 340 is zebra, 339 sorrel."""
+        return self.class_scores(self.forward(images)["slice7"])
+
+    def class_scores(self, maps: Tensor) -> Tensor:
+        """Return class logits (batch, 1000) of maps of slice7."""
         if self.classifier is None:
             raise UserError(
                 "the SqueezeNet weights hold no classifier; give a file with classifier.1"
             )
-        maps = F.relu(self.classifier["1"](self.forward(images)["slice7"]))
-        return maps.mean(dim=(2, 3))
+        return F.relu(self.classifier["1"](maps)).mean(dim=(2, 3))
 
 
 def load_features(name: str, weights: Path | None = None, download: bool = True) -> nn.Module:

@@ -1,4 +1,4 @@
-"""LPIPS, the learned perceptual distance of Zhang et al. 2018, v0.1 on SqueezeNet 1.1."""
+"""LPIPS, the learned perceptual distance of Zhang et al. 2018, v0.1, on three networks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from torch import Tensor, nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
+from gan_slimming.perceptual.lpips_networks import AlexNetFeatures, DeepVgg16Features
 from gan_slimming.perceptual.weights import SOURCES, find_weights, load_weights
 
+Features = SqueezeNetFeatures | AlexNetFeatures | DeepVgg16Features
+
+LPIPS_WEIGHTS = {
+    "squeeze": ("squeezenet", "lpips"),
+    "alex": ("alexnet", "lpips_alex"),
+    "vgg": ("vgg16", "lpips_vgg"),
+}
+"""Network -> names of its weights and of the linear layers on top (perceptual.weights)."""
 EPSILON = 1e-10
 """Added to the length of each feature vector, as in the original."""
 
@@ -26,8 +35,8 @@ class Lpips(nn.Module):
     (.458, .448, .450). Frozen, differentiable in both images, in float32 after the features.
     """
 
-    def __init__(self, features: SqueezeNetFeatures, linear: Mapping[str, Tensor]) -> None:
-        """Take `linear` weights lin0.model.1.weight to lin6.model.1.weight, (1, channels, 1, 1)."""
+    def __init__(self, features: Features, linear: Mapping[str, Tensor]) -> None:
+        """Take `linear` weights lin0.model.1.weight and so on, each (1, channels, 1, 1)."""
         super().__init__()
         self.features = features
         for layer, channels in enumerate(features.channels):
@@ -66,22 +75,32 @@ def _unit_length(features: Tensor) -> Tensor:
     return features / (squared.clamp_min(EPSILON**2).sqrt() + EPSILON)
 
 
-def load_lpips(weights_folder: Path | None = None, download: bool = True) -> Lpips:
-    """Load LPIPS v0.1 on SqueezeNet.
+def load_lpips(
+    weights_folder: Path | None = None, download: bool = True, network: str = "squeeze"
+) -> Lpips:
+    """Load LPIPS v0.1.
 
     Args:
         weights_folder: folder of both weight files; None searches as `find_weights` does.
         download: whether to download files that are not found; not for a named folder.
+        network: squeeze, alex or vgg.
 
     Raises:
         UserError: weights are missing or do not fit.
     """
-    squeezenet = linear = None
+    if network not in LPIPS_WEIGHTS:
+        raise UserError(f"LPIPS has the networks {', '.join(LPIPS_WEIGHTS)}, got {network!r}")
+    of_network, of_linear = LPIPS_WEIGHTS[network]
+    body = linear = None
     if weights_folder is not None:
-        squeezenet, linear = (_inside(weights_folder, name) for name in ("squeezenet", "lpips"))
-    features = load_features("squeezenet", squeezenet, download=download)
-    assert isinstance(features, SqueezeNetFeatures)
-    return Lpips(features, load_weights("lpips", linear, download=download))
+        body, linear = (_inside(weights_folder, name) for name in (of_network, of_linear))
+    if network == "squeeze":
+        features = load_features("squeezenet", body, download=download)
+        assert isinstance(features, SqueezeNetFeatures)
+    else:
+        kind = AlexNetFeatures if network == "alex" else DeepVgg16Features
+        features = kind(load_weights(of_network, body, download=download))
+    return Lpips(features, load_weights(of_linear, linear, download=download))
 
 
 def lpips_at_hand() -> Lpips | None:

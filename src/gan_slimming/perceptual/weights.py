@@ -71,17 +71,59 @@ SOURCES = {
         "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
         ("lpips_v0.1_squeeze.pth", "lpips_weights/v0.1/squeeze.pth"),
     ),
+    "alexnet": Source(
+        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        "7be5be79",
+        ("alexnet-owt-7be5be79.pth",),
+    ),
+    "lpips_alex": Source(
+        "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/alex.pth",
+        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        ("lpips_v0.1_alex.pth", "lpips_weights/v0.1/alex.pth"),
+    ),
+    "lpips_vgg": Source(
+        "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth",
+        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        ("lpips_v0.1_vgg.pth", "lpips_weights/v0.1/vgg.pth"),
+    ),
+    "dists": Source(
+        "https://github.com/Lightning-AI/torchmetrics/raw/v1.9.0/src/torchmetrics/functional/image/"
+        "dists_models/weights.pt",
+        "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+        ("dists_weights.pt",),
+    ),
+    "inception": Source(
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+        "pt_inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        (
+            "pt_inception-2015-12-05-6726825d.pth",
+            "weights-inception-2015-12-05-6726825d.pth",
+        ),
+    ),
 }
-"""Name -> source: three feature networks, and LPIPS's linear layers (squeeze, v0.1)."""
+"""Name -> source: feature networks, and the linear layers of LPIPS (v0.1) and of DISTS."""
+INSIDE_TORCHMETRICS = {
+    "lpips": "lpips_models/squeeze.pth",
+    "lpips_alex": "lpips_models/alex.pth",
+    "lpips_vgg": "lpips_models/vgg.pth",
+    "dists": "dists_models/weights.pt",
+}
+"""Files that torchmetrics carries, the same as published."""
+
+
+def weight_folders() -> list[Path]:
+    """Return the folders where weights may lie: those of the environment, then the cache."""
+    variables = ("GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA")
+    named = [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+    return [*named, cache_folder()]
 
 
 def find_weights(name: str) -> Path | None:
     """Return the file of a name of SOURCES on this machine, or None, without a download."""
     source = _source(name)
-    variables = ("GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA")
-    folders = [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
-    candidates = [folder / path for folder in [*folders, cache_folder()] for path in source.paths]
-    if name == "lpips" and (inside := _inside_torchmetrics()):
+    candidates = [folder / path for folder in weight_folders() for path in source.paths]
+    if name in INSIDE_TORCHMETRICS and (inside := _inside_torchmetrics(name)):
         candidates.append(inside)
     return next((path for path in candidates if path.is_file()), None)
 
@@ -149,7 +191,7 @@ def download(
     if not re.fullmatch(r"[0-9a-f]{8,64}", sha256):
         raise UserError(f"sha256 must be 8 to 64 hexadecimal digits in lower case, got {sha256!r}")
     with _locked(destination):
-        if destination.is_file() and _digest(destination).startswith(sha256):
+        if destination.is_file() and file_sha256(destination).startswith(sha256):
             return
         part = destination.with_name(destination.name + ".part")
         try:
@@ -196,7 +238,7 @@ def _receive(url: str, part: Path, timeout: float, progress: Progress | None) ->
 
 
 def _check_and_place(url: str, part: Path, destination: Path, sha256: str) -> None:
-    digest = _digest(part)
+    digest = file_sha256(part)
     if not digest.startswith(sha256):
         part.unlink()
         raise UserError(
@@ -223,7 +265,26 @@ def _locked(destination: Path) -> Iterator[None]:
         yield
 
 
-def _digest(path: Path) -> str:
+def check_weights(name: str, path: Path) -> str:
+    """Return the SHA-256 of a file, once it is seen to be the one that is published under a name.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
+    source = _source(name)
+    if not path.is_file():
+        raise UserError(f"weights for {name}: no file {path}; get it from {source.url}")
+    digest = file_sha256(path)
+    if not digest.startswith(source.sha256):
+        raise UserError(
+            f"weights for {name}: {path} has SHA-256 {digest[: len(source.sha256)]}, the published "
+            f"file has {source.sha256}; get that from {source.url}"
+        )
+    return digest
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -234,9 +295,9 @@ def _source(name: str) -> Source:
     return SOURCES[name]
 
 
-def _inside_torchmetrics() -> Path | None:
-    """Return torchmetrics' copy of LPIPS's linear layers, which has the same SHA-256."""
+def _inside_torchmetrics(name: str) -> Path | None:
+    """Return torchmetrics' copy of a small published file, or None without torchmetrics."""
     package = importlib.util.find_spec("torchmetrics")
     if package is None or package.origin is None:
         return None
-    return Path(package.origin).parent / "functional/image/lpips_models/squeeze.pth"
+    return Path(package.origin).parent / "functional/image" / INSIDE_TORCHMETRICS[name]

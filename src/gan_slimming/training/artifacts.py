@@ -10,7 +10,7 @@ from torch import nn
 from gan_slimming.config import InputContract, Run, bits_of_weights
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.metrics.complexity import count
-from gan_slimming.metrics.tracker import Tracker
+from gan_slimming.metrics.tracker import Tracker, means
 from gan_slimming.models.registry import spec_of
 from gan_slimming.pruning.groups import parameters_left
 from gan_slimming.serialization.generator_file import save_generator
@@ -40,7 +40,7 @@ def write_artifacts(
     """
     size_bytes = _save(folder, setup, final, generator)
     adapter = GeneratorAdapter(generator, setup.contract)
-    quality = record_held_out(folder, tracker, generator, adapter)
+    rows = record_held_out(folder, tracker, generator, adapter)
     cost = count(generator, setup.example)
     write_layers(folder, setup.dense, cost)
     run, protocol = setup.run, protocol_of(setup.contract, setup.run, setup.side, len(tracker.held))
@@ -57,7 +57,8 @@ def write_artifacts(
         seconds=round(seconds, 1),
         generator=str(folder.generator),
         size_bytes=size_bytes,
-        quality=quality,
+        quality=means(rows),
+        verdict=tracker.verdict(rows),
         protocol=protocol | {"distance_trained_on": distance},
         report=str(folder.report),
     )

@@ -18,8 +18,7 @@ from torch import nn
 
 from gan_slimming.data.inputs import Generate
 from gan_slimming.metrics.complexity import Complexity
-from gan_slimming.metrics.flip import flip_at_hand
-from gan_slimming.metrics.tracker import Tracker
+from gan_slimming.metrics.tracker import Row, Tracker
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.ranges import observed_ranges
 from gan_slimming.student.student import Student
@@ -58,17 +57,16 @@ def log_gates(
 
 def record_held_out(
     folder: RunFolder, tracker: Tracker, generator: nn.Module, generate: Generate
-) -> dict[str, float]:
+) -> list[Row]:
     """Measure every held-out image; write distances, samples, ranges and clipping.
 
     Args:
         generator: the final student, `generate` the same behind its border.
     Returns:
-        The means of the tracker's own distances.
+        The distances of each.
     """
-    flip = flip_at_hand()
     with observed_ranges(generator) as ranges:
-        rows = tracker.each(generate, more={"flip": flip} if flip else {})
+        rows = tracker.each(generate)
     shown = chosen(rows)
     samples = tracker.write_samples(generate, folder.samples, shown)
     files = dict(zip(shown, samples, strict=True))
@@ -78,8 +76,7 @@ def record_held_out(
     ]
     folder.write_lines(folder.held_out, lines)
     folder.write_json(folder.ranges, [asdict(found) for found in ranges if found.count])
-    means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-    return {name: value for name, value in means.items() if name != "flip"}
+    return rows
 
 
 def chosen(rows: Sequence[Mapping[str, float]], most: int = SHOWN) -> list[int]:

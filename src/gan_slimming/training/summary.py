@@ -33,6 +33,8 @@ class Summary:
     """Bytes of that file."""
     quality: dict[str, float]
     """Metric -> mean distance to the teacher on held-out inputs."""
+    verdict: str
+    """The quality in one sentence."""
     protocol: dict[str, Any]
     """How the figures of quality are to be read."""
     report: str
@@ -41,5 +43,6 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """Return the summary with the metrics beside the costs."""
         fields = dict(vars(self))
-        quality, protocol, report = (fields.pop(k) for k in ("quality", "protocol", "report"))
-        return {**fields, **quality, "protocol": protocol, "report": report}
+        last = {name: fields.pop(name) for name in ("verdict", "protocol", "report")}
+        quality = fields.pop("quality")
+        return {**fields, **quality, **last}

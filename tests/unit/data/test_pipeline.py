@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gan_slimming.data.pipeline import AHEAD, overlapped
+from gan_slimming.data.pipeline import AHEAD, overlapped, read_ahead
 
 
 def test_results_are_in_order_and_single_errors_stay_single() -> None:
@@ -72,3 +72,38 @@ def test_little_is_read_in_advance_and_an_interrupt_drops_the_rest() -> None:
         list(overlapped(items(), lambda item: item, run, write, ValueError))
     assert len(taken) <= 3 + 1 + AHEAD
     assert set(written) <= {0, 1, 2}
+
+
+def test_several_threads_read_ahead_in_order() -> None:
+    threads: set[int] = set()
+    taken: list[int] = []
+
+    def items():  # type: ignore[no-untyped-def]
+        for item in range(30):
+            taken.append(item)
+            yield item
+
+    def read(item: int) -> int:
+        threads.add(threading.get_ident())
+        time.sleep(0.002 * (3 - item % 3))
+        return item * 2
+
+    found = []
+    for item, result in read_ahead(items(), read, workers=3):
+        found.append((item, result))
+        assert len(taken) - len(found) <= AHEAD + 3
+    assert found == [(item, 2 * item) for item in range(30)]
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
+
+
+def test_an_error_comes_at_its_item_and_ends_the_reading() -> None:
+    def read(item: int) -> int:
+        if item == 2:
+            raise ValueError("bad")
+        return item
+
+    reading = read_ahead(range(100), read)
+    assert [next(reading), next(reading)] == [(0, 0), (1, 1)]
+    with pytest.raises(ValueError, match="bad"):
+        next(reading)

@@ -1,29 +1,32 @@
-"""FLIP is the authors' own, where it is installed."""
+"""FLIP is the authors' package, seen from outside."""
 
 from __future__ import annotations
+
+import importlib.util
+from importlib.machinery import ModuleSpec
 
 import pytest
 import torch
 
-from gan_slimming.metrics import flip as module
-from gan_slimming.metrics.flip import flip, flip_at_hand
+from gan_slimming.errors import UserError
+from gan_slimming.metrics.flip import flip
 
 
-def test_without_the_package_there_is_no_flip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    assert flip_at_hand() is None
-
-
-def test_flip_equals_the_package_and_grows_with_the_damage() -> None:
+def test_agrees_with_its_package() -> None:
     package = pytest.importorskip("flip_evaluator", reason="flip-evaluator is not installed")
-    image = torch.rand(2, 3, 24, 40) * 1.6 - 0.8
-    noise = torch.randn_like(image)
-    assert flip(image, image).tolist() == [0.0, 0.0]
-    made = image + 0.1 * noise
-    found = flip(made, image)
-    arrays = [((x[1].clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy() for x in (image, made)]
-    assert float(found[1]) == pytest.approx(package.evaluate(*arrays, "LDR")[1], abs=1e-6)
-    assert flip_at_hand() is flip
-    worse = flip(image + 0.3 * noise, image)
-    assert (found > 0).all()
-    assert (found < worse).all()
+    first, second = (torch.rand(2, 2, 3, 24, 32) * 2 - 1).unbind()
+    arrays = [((x + 1) / 2).permute(0, 2, 3, 1).contiguous().numpy() for x in (first, second)]
+    expected = [package.evaluate(b, a, "LDR")[1] for a, b in zip(*arrays, strict=True)]
+    assert flip(first, second).tolist() == pytest.approx(expected, rel=1e-6)
+    assert flip(first, first).tolist() == [0.0, 0.0]
+
+
+def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def without(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "flip_evaluator" else real(name, package)
+
+    monkeypatch.setattr("gan_slimming.metrics.flip.find_spec", without)
+    with pytest.raises(UserError, match=r"pip install 'gan-slimming\[flip\]'"):
+        flip(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))

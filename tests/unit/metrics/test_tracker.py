@@ -77,6 +77,24 @@ def test_measures_are_means_over_the_held_out_images(held: ImageSet) -> None:
     assert first == pytest.approx(float((whole[0] * 0.5).abs().mean()), abs=1e-6)
 
 
+def test_the_metrics_of_the_end_add_to_what_is_tracked(
+    held: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "flip_installed", lambda: False)
+    measure = Tracker(held, lambda x: x * 0.5, CPU)
+    rows = measure.each(lambda x: x * 0.5 + 0.1)
+    found = tracker.means(rows)
+    assert list(found) == ["psnr", "l1", "ssim", "colour", "dots"]
+    tracked = measure(lambda x: x * 0.5 + 0.1)
+    assert {name: found[name] for name in tracked} == tracked
+    sentence = measure.verdict(rows)
+    assert "as near to the teacher as the teacher's own images scaled down" in sentence
+    small = Tracker(LatentSet(2, 4), lambda z: z.new_zeros(1, 3, 8, 8), CPU)
+    rows = small.each(lambda z: z.new_ones(1, 3, 8, 8))
+    assert list(rows[0]) == ["psnr", "l1", "colour"]
+    assert small.verdict(rows).startswith("further from the teacher than")
+
+
 def test_the_teacher_is_asked_once_about_each_image(held: ImageSet) -> None:
     asked: list[Tensor] = []
 

@@ -1,0 +1,230 @@
+"""All models of one evaluation side by side: opened, measured on the same items, told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gan_slimming.errors import UserError
+from gan_slimming.evaluation.choice import (
+    EvaluationWarning,
+    Given,
+    check_counts,
+    choose_items,
+    choose_metrics,
+    warn_of_training_images,
+)
+from gan_slimming.evaluation.costs import costs_of
+from gan_slimming.evaluation.figures import Measured
+from gan_slimming.evaluation.file_features import embed_files
+from gan_slimming.evaluation.images import partners
+from gan_slimming.evaluation.items import Items
+from gan_slimming.evaluation.passes import Contestant, judge
+from gan_slimming.evaluation.scores import Scores
+from gan_slimming.evaluation.subjects import Origin, Subject, open_subject, teacher_of
+from gan_slimming.evaluation.tools import Tools, load_tools
+from gan_slimming.metrics.catalogue import Metric
+from gan_slimming.metrics.embedded_set import EmbeddedSet
+from gan_slimming.metrics.verdict import verdict
+from gan_slimming.serialization.resolve import choose_device
+
+Advance = Callable[[int], None]
+"""Called with the number of images that were dealt with."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work is done; no figure depends on it."""
+
+    workers: int = 2
+    """Decoding threads."""
+    batch_size: int = 32
+    """Most images at once."""
+    cache: bool = True
+    """Whether features of image files are kept for the next time."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Everything that is judged, and what it is judged by."""
+
+    contestants: list[Contestant]
+    metrics: list[Metric]
+    items: Items
+    given: Given
+    tools: Tools
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """Return the models."""
+        return [contestant.subject for contestant in self.contestants]
+
+    @property
+    def steps(self) -> int:
+        """Return how many images are looked at: items, and files for each feature network."""
+        files = [*self._files(self.contestants), self._real()]
+        return len(self.items) + len(self.tools.embeddings) * sum(map(len, files))
+
+    def measure(self, work: Work, advance: Advance) -> Measured:
+        """Do all the work.
+
+        Raises:
+            UserError: a folder changed meanwhile; an image has no partner; a generator fails.
+        """
+        skipped = judge(
+            self.items, self.contestants, workers=work.workers, batch_size=work.batch_size,
+            on_images=advance,
+        )  # fmt: skip
+        sets = {network: self._embed(network, work, advance) for network in self.tools.embeddings}
+        self._check_unchanged()
+        _warn_of(skipped)
+        left = len(self.items) - len(skipped)
+        if left < 2:
+            raise UserError(f"fewer than two images of {self.items.label} can be read")
+        return Measured(self.items, self.given, self.tools, sets, left, tuple(skipped))
+
+    def _real(self) -> Sequence[Path]:
+        return self.given.targets.paths if self.given.targets is not None else ()
+
+    def _files(self, contestants: Sequence[Contestant]) -> list[tuple[Path, ...]]:
+        """The images of each folder that is judged."""
+        return [
+            partners(self.items.names, c.subject.folder, self.items.label)
+            for c in contestants
+            if c.subject.folder is not None
+        ]
+
+    def _embed(self, network: str, work: Work, advance: Advance) -> EmbeddedSet:
+        """Features of real images, which are returned, and of folders that are judged."""
+        seed = self.given.seed
+        real = self.contestants[0].scores.empty_set(network, seed)
+        jobs = [(self._real(), real)]
+        for contestant in self.contestants:
+            for paths in self._files([contestant]):
+                own = contestant.scores.sets[network] = contestant.scores.empty_set(network, seed)
+                jobs.append((paths, own))
+        for paths, into in jobs:
+            embedding = self.tools.embeddings[network]
+            bad = embed_files(
+                paths, embedding, into, cache=work.cache, workers=work.workers, on_images=advance
+            )
+            _warn_of(bad)
+        return real
+
+    def _check_unchanged(self) -> None:
+        given = (self.given.targets, self.given.labels, self.items.folder)
+        owners = [s for c in self.contestants for s in (c.subject, c.teacher) if s is not None]
+        for folder in {*given, *(owner.folder for owner in owners)} - {None}:
+            assert folder is not None
+            folder.check_unchanged()
+
+    def told(self, layers: bool = False) -> list[dict[str, Any]]:
+        """Return name, teacher, verdict and costs of each model, layer by layer if asked."""
+        return [
+            {
+                "model": contestant.subject.name,
+                "teacher": contestant.teacher.name if contestant.teacher else None,
+                "verdict": self._verdict(contestant),
+                **costs_of(contestant.subject, self.items, layers),
+            }
+            for contestant in self.contestants
+        ]
+
+    def _verdict(self, contestant: Contestant) -> str | None:
+        scores = contestant.scores
+        name = next((m for m in ("lpips", "psnr") if len(scores.values(m))), None)
+        if name is None or not contestant.references:
+            return None
+        value = float(scores.values(name)[contestant.shown].mean())
+        return verdict(name, value, contestant.references, self.tools.pairwise[name])
+
+
+def open_contest(
+    models: Sequence[str | Path | nn.Module],
+    metrics: Sequence[str] | None,
+    given: Given,
+    origin: Origin,
+) -> Contest:
+    """Open all models and what they are judged by.
+
+    Args:
+        models: MODELs, folders of images and generators.
+        metrics: their names; None for all usual ones that are at hand.
+        given: what they are compared with.
+        origin: how models are loaded.
+    Raises:
+        UserError: anything that is missing or does not fit, before any work is done.
+    """
+    if not models:
+        raise UserError("name at least one MODEL")
+    subjects = _told_apart([open_subject(model, origin) for model in models])
+    teachers = _teachers(subjects, given, origin)
+    chosen = choose_metrics(metrics, given, teachers)
+    items = choose_items(subjects, teachers, given)
+    warn_of_training_images(subjects, given)
+    real = None if given.targets is None else len(given.targets.paths)
+    chosen = check_counts(chosen, len(items), real, metrics is not None)
+    tools = load_tools(chosen, choose_device(origin.device), given.tasks)
+    contestants = [
+        Contestant(subject, teacher, _scores(subject, teacher, chosen, tools, items, given))
+        for subject, teacher in zip(subjects, teachers, strict=True)
+    ]
+    return Contest(contestants, chosen, items, given, tools)
+
+
+def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
+    """The same, with a number behind names that come again."""
+    seen: dict[str, int] = {}
+    found = []
+    for subject in subjects:
+        seen[subject.name] = number = seen.get(subject.name, 0) + 1
+        name = f"{subject.name} ({number})"
+        found.append(replace(subject, name=name) if number > 1 else subject)
+    return found
+
+
+def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list[Subject | None]:
+    """Each model's teacher: the one that is given, its run's, or the only one that was found."""
+    if given.teacher is not None:
+        return [given.teacher for _ in subjects]
+    known: dict[str, Subject] = {}
+    found: list[Subject | None] = []
+    for subject in subjects:
+        try:
+            teacher = teacher_of(subject, origin)
+        except UserError as error:
+            warnings.warn(str(error), EvaluationWarning, stacklevel=3)
+            teacher = None
+        found.append(None if teacher is None else known.setdefault(teacher.name, teacher))
+    if len(known) == 1:
+        return [next(iter(known.values())) for _ in subjects]
+    return found
+
+
+def _scores(
+    subject: Subject,
+    teacher: Subject | None,
+    metrics: Sequence[Metric],
+    tools: Tools,
+    items: Items,
+    given: Given,
+) -> Scores:
+    """An empty account of a model; features of folders are read from their files instead."""
+    own = [m for m in metrics if teacher is not None or m.needs not in ("teacher", "frames")]
+    maps = ()
+    if given.labels is not None and tools.segment is not None:
+        maps = partners(items.names, given.labels, items.label)
+    networks = list(tools.embeddings) if subject.generator is not None else []
+    return Scores(subject.name, own, tools, networks, maps, given.seed)
+
+
+def _warn_of(bad: Sequence[tuple[str, str]]) -> None:
+    if bad:
+        name, reason = bad[0]
+        text = f"{len(bad)} image(s) cannot be read and are left out; the first: {name}: {reason}"
+        warnings.warn(text, EvaluationWarning, stacklevel=3)

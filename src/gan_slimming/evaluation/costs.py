@@ -1,0 +1,141 @@
+"""What a model costs: multiply-accumulates, parameters, bytes, memory, and time where asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gan_slimming.config import InputContract
+from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.data.inputs import Inputs
+from gan_slimming.evaluation.items import Items, read_frames
+from gan_slimming.evaluation.subjects import Origin, Subject
+from gan_slimming.export.benchmark_jobs import Job, Plan, load
+from gan_slimming.export.benchmark_jobs import Origin as JobOrigin
+from gan_slimming.export.placement import ExportedGenerator
+from gan_slimming.metrics.activation_memory import peak_activation_bytes
+from gan_slimming.metrics.complexity import Complexity, count
+from gan_slimming.runtime.latency import measure
+
+LATENCY_ROUNDS = 5
+UNKNOWN: dict[str, Any] = dict.fromkeys(
+    ("size", "macs", "paper_convention_macs", "parameters", "size_bytes", "peak_activation_bytes")
+)
+
+
+def costs_of(subject: Subject, items: Items, layers: bool = False) -> dict[str, Any]:
+    """Return what one image costs, of the size of the first item.
+
+    Args:
+        subject: a model; a folder of images costs nothing that could be known.
+        items: what it is judged on.
+        layers: also layer by layer.
+    Returns:
+        size ([height, width] of the input, or null for noise), macs, paper_convention_macs,
+        parameters, size_bytes, peak_activation_bytes (of a batch of one in float32), and layers.
+    """
+    if subject.generator is None:
+        return dict(UNKNOWN)
+    contract = subject.generator.contract
+    size = None if contract.latent_size else _first_size(items, contract)
+    inner = subject.generator.generator
+    if isinstance(inner, ExportedGenerator):
+        return _exported(inner, size)
+    inputs = _inputs(contract, size, inner)
+    complexity = count(inner, inputs)
+    found = {
+        "size": size,
+        "macs": complexity.macs,
+        "paper_convention_macs": complexity.paper_convention_macs,
+        "parameters": complexity.parameters,
+        "size_bytes": subject.file.stat().st_size if subject.file else None,
+        "peak_activation_bytes": peak_activation_bytes(inner, inputs),
+    }
+    return found | ({"layers": _layers(complexity, inputs[0])} if layers else {})
+
+
+def _exported(inner: ExportedGenerator, size: list[int] | None) -> dict[str, Any]:
+    """What an exported file says of itself."""
+    told, opened = inner.opened.metadata, inner.opened
+    per_pixel = told.get("macs_per_pixel", 0)
+    pixels = size[0] * size[1] if size else 0
+    macs = int(told.get("macs", per_pixel * pixels)) or None
+    return UNKNOWN | {"size": size, "macs": macs, "size_bytes": opened.size_bytes}
+
+
+def _first_size(items: Items, contract: InputContract) -> list[int]:
+    """Height and width of the first input, as the generator gets it."""
+    if items.size is not None:
+        sides = [items.size, items.size]
+    elif items.video is not None:
+        sides = list(next(iter(read_frames(items.video))).shape[-2:])
+    else:
+        with Image.open(items.paths[0]) as image:
+            turned = image.getexif().get(0x0112, 1) > 4  # EXIF orientations that lie on a side
+            sides = list(image.size) if turned else list(image.size)[::-1]
+    return [contract.next_side(side) for side in sides]
+
+
+def _inputs(contract: InputContract, size: list[int] | None, like: nn.Module) -> Inputs:
+    """Return dummy inputs of batch 1; `size` is height and width, None for noise."""
+    return dummy_inputs(contract, (size[0], size[1]) if size else 1, like=like)
+
+
+def _layers(complexity: Complexity, example: Tensor) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "macs": layer.macs,
+            "paper_convention_macs": layer.paper_convention_macs,
+            "parameters": layer.parameters,
+            "output_shape": list(layer.output_shape),
+            "output_bytes": torch.Size(layer.output_shape).numel() * example.element_size()
+            if layer.output_shape
+            else None,
+        }
+        for layer in complexity.layers
+    ]
+
+
+def latencies(subjects: Sequence[Subject], items: Items, origin: Origin) -> list[dict[str, Any]]:
+    """Return latency_ms and spread_ms of each model, timed in turns, each in its own process.
+
+    Models are run as `benchmark` runs them: in torch, or an exported file in its runtime; batch
+    one, square images as wide as the first item is high. Folders of images, and generators that
+    were not named by a file, have none.
+    """
+    rows: list[dict[str, Any]] = [{"latency_ms": None, "latency_spread_ms": None} for _ in subjects]
+    jobs: list[tuple[int, Job]] = []
+    threads = origin.threads or len(os.sched_getaffinity(0))
+    for place, subject in enumerate(subjects):
+        if subject.generator is not None and subject.file is not None:
+            jobs.append((place, _job(subject, items, origin, threads)))
+    if jobs:
+        timed = measure([job for _, job in jobs], load, rounds=LATENCY_ROUNDS)
+        for (place, _), (latency, _) in zip(jobs, timed, strict=True):
+            rows[place] = {
+                "latency_ms": latency.median_ms,
+                "latency_spread_ms": latency.spread_ms,
+            }
+    return rows
+
+
+def _job(subject: Subject, items: Items, origin: Origin, threads: int) -> Job:
+    """What is timed of a model, in its own process."""
+    assert subject.generator is not None
+    contract, inner = subject.generator.contract, subject.generator.generator
+    size = 0 if contract.latent_size else _first_size(items, contract)[0]
+    runtime = inner.opened.runtime if isinstance(inner, ExportedGenerator) else "torch"
+    told = JobOrigin(
+        str(origin.weights) if origin.weights else None,
+        origin.factory,
+        dict(origin.arguments) if origin.arguments else None,
+    )
+    plan = Plan(size, threads, (runtime,), ("f32", "int8"), False, told)
+    return Job(subject.name, runtime, "f32", plan, str(subject.source), None, None)

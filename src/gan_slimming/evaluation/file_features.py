@@ -1,0 +1,122 @@
+"""Features of image files, computed once and kept: the cached way to an EmbeddedSet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_slimming.data.image_files import ImageError, read_content
+from gan_slimming.data.pipeline import read_ahead
+from gan_slimming.evaluation.images import as_image, decoded
+from gan_slimming.metrics.embedded_set import EmbeddedSet
+from gan_slimming.metrics.feature_cache import FeatureCache, FeatureKey
+from gan_slimming.perceptual.embeddings import Embedding
+
+CHUNK = 64
+"""Images whose features lie in one entry of the cache."""
+BATCH = 16
+"""Images that the network sees at once."""
+Tensors = dict[str, Tensor]
+
+
+def embed_files(
+    paths: Sequence[Path],
+    embedding: Embedding,
+    into: EmbeddedSet,
+    *,
+    cache: bool = True,
+    workers: int = 2,
+    on_images: Callable[[int], None] = lambda _: None,
+) -> list[tuple[str, str]]:
+    """Add the features of image files to a set, from the cache where it has them.
+
+    An entry is looked up, and made, by the very bytes that were read, so a file that changes in
+    between cannot spoil it.
+
+    Args:
+        paths: the files, in order.
+        embedding: the network.
+        into: where features go.
+        cache: whether entries are used and made.
+        workers: reading and decoding threads.
+        on_images: called with the number of images after each part.
+    Returns:
+        (path, reason) of files that cannot be read; these do not count.
+    """
+    key = FeatureKey(embedding.network, embedding.weights_sha256, embedding.resize)
+    store = FeatureCache(key) if cache else None
+    chunks = [tuple(paths[at : at + CHUNK]) for at in range(0, len(paths), CHUNK)]
+    skipped: list[tuple[str, str]] = []
+
+    def read(chunk: tuple[Path, ...]) -> tuple[list[bytes | ImageError], Tensors | None]:
+        contents = [_content(path) for path in chunk]
+        digests = _digests(contents)
+        return contents, store.read(digests) if store and digests else None
+
+    for chunk, (contents, known) in read_ahead(chunks, read, 1):
+        if known is None:
+            known, bad = _embed(chunk, contents, embedding, workers)
+            skipped += bad
+            digests = _digests(contents)
+            if store and digests and not bad:
+                store.write(digests, known)
+        into.update(known["features"], known["scores"])
+        on_images(len(chunk))
+    return skipped
+
+
+def _content(path: Path) -> bytes | ImageError:
+    try:
+        return read_content(path)
+    except ImageError as error:
+        return error
+
+
+def _digests(contents: Sequence[bytes | ImageError]) -> list[str]:
+    """SHA-256 of each file; nothing where one could not be read."""
+    if any(isinstance(content, ImageError) for content in contents):
+        return []
+    return [hashlib.sha256(c).hexdigest() for c in contents if isinstance(c, bytes)]
+
+
+@torch.inference_mode()
+def _embed(
+    chunk: Sequence[Path],
+    contents: Sequence[bytes | ImageError],
+    embedding: Embedding,
+    workers: int,
+) -> tuple[Tensors, list[tuple[str, str]]]:
+    """Features and scores of the files that can be decoded, and what is wrong with the others."""
+    features = [torch.empty(0, embedding.dimensions)]
+    scores = [torch.empty(0, embedding.classes)]
+    bad: list[tuple[str, str]] = []
+    waiting: list[Tensor] = []
+
+    def run() -> None:
+        if waiting:
+            found = embedding.run(as_image(torch.stack(waiting)))
+            features.append(found[0].cpu())
+            scores.append(found[1].cpu())
+            waiting.clear()
+
+    def decode(pair: tuple[Path, bytes | ImageError]) -> Tensor | ImageError:
+        if isinstance(pair[1], ImageError):
+            return pair[1]
+        try:
+            return decoded(pair[0], pair[1])
+        except ImageError as error:
+            return error
+
+    for (path, _), levels in read_ahead(zip(chunk, contents, strict=True), decode, workers):
+        if isinstance(levels, ImageError):
+            bad.append((str(path), levels.reason))
+            continue
+        if waiting and (waiting[0].shape != levels.shape or len(waiting) >= BATCH):
+            run()
+        waiting.append(levels)
+    run()
+    return {"features": torch.cat(features), "scores": torch.cat(scores)}, bad

@@ -1,0 +1,191 @@
+"""Folders of images to judge or to compare with: listed once, paired by name, read in order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_slimming.data.folder import HOLDOUT, SMALLEST_SIDE, split_holdout
+from gan_slimming.data.image_files import (
+    ImageError,
+    decode_image,
+    flatten,
+    list_images,
+    read_content,
+)
+from gan_slimming.errors import UserError
+
+NAMED = 3
+"""So many files are named in a message."""
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The images below a folder, as they stood when they were listed."""
+
+    root: Path
+    """The folder."""
+    paths: tuple[Path, ...]
+    """Of its images, at any depth, sorted."""
+    stamps: tuple[tuple[int, int], ...]
+    """Bytes and time of change of each."""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Return each image's path below the folder, without its ending."""
+        return tuple(p.relative_to(self.root).with_suffix("").as_posix() for p in self.paths)
+
+    @cached_property
+    def by_name(self) -> dict[str, Path]:
+        """Return the paths under their names. Raises UserError where two share one."""
+        found: dict[str, Path] = {}
+        for name, path in zip(self.names, self.paths, strict=True):
+            if name in found:
+                raise UserError(
+                    f"{self.root} holds both {found[name].name} and {path.name}, so it is not "
+                    f"clear which one is meant by {name}; keep one"
+                )
+            found[name] = path
+        return found
+
+    def check_unchanged(self) -> None:
+        """Raise UserError where an image has come, gone or changed since the folder was listed."""
+        now = open_images(self.root, least=0)
+        before = dict(zip(self.paths, self.stamps, strict=True))
+        after = dict(zip(now.paths, now.stamps, strict=True))
+        changed = sorted({path for path, _ in before.items() ^ after.items()})
+        if changed:
+            raise UserError(
+                f"{self.root} changed while it was read ({_listed(changed)}); nothing was judged, "
+                "run again when it is complete"
+            )
+
+
+def open_images(folder: str | Path, least: int = 2) -> ImageFolder:
+    """List the images of a folder.
+
+    Raises:
+        UserError: it is no folder, or holds fewer than `least` images.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UserError(f"{root} {what}; give a folder of images")
+    paths = tuple(list_images([root])) if least else tuple(_listed_or_none(root))
+    if len(paths) < least:
+        raise UserError(f"{root} holds {len(paths)} image(s), at least {least} are needed")
+    stamps = []
+    for path in paths:
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise UserError(f"{root} changes while it is read ({path} has gone)") from error
+        stamps.append((state.st_size, state.st_mtime_ns))
+    return ImageFolder(root, paths, tuple(stamps))
+
+
+def _listed_or_none(root: Path) -> list[Path]:
+    try:
+        return list_images([root])
+    except UserError:
+        return []
+
+
+def partners(names: Sequence[str], folder: ImageFolder, of: str) -> tuple[Path, ...]:
+    """Return the images of a folder that belong to others, by their paths without endings.
+
+    Args:
+        names: of the others.
+        folder: where partners are looked for; further images in it do not count.
+        of: what the others are, for the message.
+    Raises:
+        UserError: one has no partner.
+    """
+    missing = [name for name in names if name not in folder.by_name]
+    if missing:
+        raise UserError(
+            f"{folder.root} lacks partners for {len(missing)} of {len(names)} images of {of} "
+            f"({_listed(missing)}); images belong together by their path without its ending"
+        )
+    return tuple(folder.by_name[name] for name in names)
+
+
+def read_image(path: Path, size: int | None = None) -> Tensor:
+    """Return an image as (3, height, width) uint8 RGB, upright, transparency over white.
+
+    Args:
+        path: of the file.
+        size: pixels a side to which the central square is resized (Lanczos), as for training; None
+            keeps the image as it is.
+    Raises:
+        ImageError: it cannot be read, or is too small to resize.
+    """
+    return decoded(path, read_content(path), size)
+
+
+def decoded(path: Path, content: bytes, size: int | None = None) -> Tensor:
+    """Return the same of a file's bytes."""
+    image = flatten(decode_image(path, content))
+    if size is not None:
+        width, height = image.size
+        side = min(width, height)
+        if side < SMALLEST_SIDE:
+            raise ImageError(path, f"it has {width}x{height} pixels, too few to resize")
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def as_image(levels: Tensor) -> Tensor:
+    """Return 8-bit levels as float32 RGB in [-1, 1]."""
+    return levels.float() / 127.5 - 1
+
+
+def held_out(folder: ImageFolder, holdout: int | None) -> ImageFolder:
+    """Return the part of a folder that a training with this `holdout` never saw.
+
+    Args:
+        folder: what the training was given.
+        holdout: as for compress; None for its default.
+    """
+    good, digests = [], []
+    for place, path in enumerate(folder.paths):
+        try:
+            content = read_content(path)
+            decode_image(path, content)
+        except ImageError:
+            continue
+        good.append(place)
+        digests.append(hashlib.sha256(content).hexdigest())
+    names = [folder.paths[place].relative_to(folder.root).as_posix() for place in good]
+    count = min(HOLDOUT, max(1, len(good) // 5)) if holdout is None else holdout
+    kept = [good[place] for place in sorted(split_holdout(names, digests, count))]
+    paths, stamps = (tuple(field[p] for p in kept) for field in (folder.paths, folder.stamps))
+    return HeldOut(folder.root, paths, stamps, whole=folder)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class HeldOut(ImageFolder):
+    """A part of a folder, which changes when the whole does."""
+
+    whole: ImageFolder | None = None
+    """The folder with all its images."""
+
+    def check_unchanged(self) -> None:
+        """Raise UserError where the whole folder has changed."""
+        assert self.whole is not None
+        self.whole.check_unchanged()
+
+
+def _listed(names: Sequence[object]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(str, names[:NAMED])) + more

@@ -1,0 +1,160 @@
+"""What every model has an image for: photos, frames of a video, or noise; read in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_slimming.data.image_files import ImageError
+from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.latents import LatentSet
+from gan_slimming.data.pipeline import read_ahead
+from gan_slimming.data.video import require_video
+from gan_slimming.errors import UserError
+from gan_slimming.evaluation.images import ImageFolder, as_image, read_image
+
+MOST_PIXELS = 2**19
+"""Of the images that one batch holds, so that large ones go one by one."""
+
+Item = tuple[int, Tensor | None]
+"""A number, and the frame if it comes from a video."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The inputs of one evaluation; what is None is not what they are."""
+
+    names: tuple[str, ...]
+    """By which images of folders are found: paths without endings, or numbers of five digits."""
+    label: str
+    """What the user calls them."""
+    folder: ImageFolder | None = None
+    paths: tuple[Path, ...] = ()
+    """Of the photos, in the order of `names`."""
+    video: Path | None = None
+    latents: LatentSet | None = None
+    size: int | None = None
+    """Pixels a side to which photos are resized; None leaves them."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some items of equal sizes."""
+
+    indices: tuple[int, ...]
+    """Positions in `Items.names`."""
+    inputs: Inputs | None
+    """What generators take, in the package's own form; None where no generator is judged."""
+    images: tuple[Tensor, ...]
+    """Of each folder, (batch, 3, height, width) float32 in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    index: int
+    input: Tensor | None
+    images: tuple[Tensor, ...]
+
+    @property
+    def shapes(self) -> tuple[torch.Size | None, ...]:
+        return (None if self.input is None else self.input.shape, *(x.shape for x in self.images))
+
+
+class Reader:
+    """Iterates over batches; decoding goes on in threads meanwhile.
+
+    Args:
+        items: what is read.
+        folders: for each folder of images its paths, in the order of the items.
+        inputs: whether generators need the inputs; photos are left unread otherwise.
+        workers: decoding threads.
+        batch_size: most items of a batch.
+
+    Attributes:
+        skipped: (name, reason) of photos that cannot be read; no model is judged on them.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        folders: Sequence[Sequence[Path]] = (),
+        *,
+        inputs: bool = True,
+        workers: int = 2,
+        batch_size: int = 32,
+    ) -> None:
+        self.items, self.folders = items, folders
+        self.inputs, self.workers, self.batch_size = inputs, workers, batch_size
+        self.skipped: list[tuple[str, str]] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        waiting: list[_Loaded] = []
+        for (index, _), found in read_ahead(self._source(), self._read, self.workers):
+            if isinstance(found, ImageError):
+                self.skipped.append((self.items.names[index], found.reason))
+                continue
+            if waiting and (self._full(waiting) or found.shapes != waiting[0].shapes):
+                yield self._batch(waiting)
+                waiting = []
+            waiting.append(found)
+        if waiting:
+            yield self._batch(waiting)
+
+    def _source(self) -> Iterable[Item]:
+        if self.items.video is not None:
+            return enumerate(read_frames(self.items.video))
+        return ((index, None) for index in range(len(self.items)))
+
+    def _read(self, item: Item) -> _Loaded | ImageError:
+        index, given = item
+        if given is None and self.inputs and self.items.paths:
+            try:
+                given = read_image(self.items.paths[index], self.items.size)
+            except ImageError as error:
+                return error
+        return _Loaded(index, given, tuple(read_image(paths[index]) for paths in self.folders))
+
+    def _full(self, waiting: list[_Loaded]) -> bool:
+        first = waiting[0]
+        sizes = [x.shape[-2] * x.shape[-1] for x in (first.input, *first.images) if x is not None]
+        pixels = max(sizes, default=0)
+        return len(waiting) >= self.batch_size or (len(waiting) + 1) * pixels > MOST_PIXELS
+
+    def _batch(self, waiting: list[_Loaded]) -> Batch:
+        indices = tuple(entry.index for entry in waiting)
+        inputs: Inputs | None = None
+        if self.inputs and self.items.latents is not None:
+            inputs = self.items.latents.batch(torch.tensor(indices))
+        elif self.inputs:
+            given = [entry.input for entry in waiting if entry.input is not None]
+            inputs = (as_image(torch.stack(given)),)
+        columns = zip(*(entry.images for entry in waiting), strict=True)
+        images = tuple(as_image(torch.stack(column)) for column in columns)
+        return Batch(indices, inputs, images)
+
+
+def read_frames(video: Path) -> Iterator[Tensor]:
+    """Yield a video's frames, (3, height, width) uint8 RGB, one after the other.
+
+    Raises:
+        UserError: PyAV is missing, or the file cannot be read.
+    """
+    require_video()
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(video)) as container:
+            for frame in container.decode(video=0):
+                pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+                yield pixels.permute(2, 0, 1).contiguous()
+    except (FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot read the video {video} ({reason})") from error

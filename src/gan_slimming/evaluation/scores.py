@@ -1,0 +1,101 @@
+"""What one pass over the items gathers for one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_slimming.errors import UserError
+from gan_slimming.evaluation.tools import Tools, read_label_map
+from gan_slimming.metrics.catalogue import Metric
+from gan_slimming.metrics.embedded_set import EmbeddedSet
+from gan_slimming.metrics.tasks import flicker, overlap
+
+
+class Scores:
+    """Values of each image, and sets of features, for one model.
+
+    Args:
+        name: the model's, for messages.
+        metrics: that are measured.
+        tools: what measures them.
+        networks: feature networks whose features are gathered during the pass.
+        labels: a label map for each item, if there are any.
+        seed: of samples.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        metrics: Sequence[Metric],
+        tools: Tools,
+        networks: Sequence[str] = (),
+        labels: Sequence[Path] = (),
+        seed: int = 0,
+    ) -> None:
+        self.name, self.tools, self.labels = name, tools, labels
+        self.metrics = {metric.name: metric for metric in metrics}
+        self.sets = {network: self.empty_set(network, seed) for network in networks}
+        self._values: dict[str, list[Tensor]] = {}
+        self._last: tuple[Tensor, Tensor] | None = None
+        self.count = 0
+
+    def empty_set(self, network: str, seed: int = 0) -> EmbeddedSet:
+        """Return a set for features of a network."""
+        found = self.tools.embeddings[network]
+        return EmbeddedSet(found.dimensions, found.classes, seed)
+
+    @torch.inference_mode()
+    def add(self, indices: Sequence[int], made: Tensor, reference: Tensor | None) -> None:
+        """Measure images.
+
+        Args:
+            indices: of their items.
+            made: the model's, (batch, 3, height, width) in [-1, 1].
+            reference: the teacher's, if it has one.
+        Raises:
+            UserError: the two differ in size.
+        """
+        self.count += len(indices)
+        made = made.to(self.tools.device)
+        if reference is not None:
+            self._add_compared(made, reference.to(self.tools.device))
+        for network, found in self.sets.items():
+            found.update(*self.tools.embeddings[network].run(made))
+        if "class_rate" in self.metrics and self.tools.hits is not None:
+            self._keep("class_rate", self.tools.hits(made))
+        if "mean_iou" in self.metrics and self.tools.segment is not None:
+            scores = self.tools.segment(made)
+            maps = [read_label_map(self.labels[i], scores.shape[1]) for i in indices]
+            for of_image, labels in zip(scores, maps, strict=True):
+                rows = overlap(of_image[None], labels[None].to(of_image.device))
+                self._keep("mean_iou", rows.flatten(1))
+
+    def _add_compared(self, made: Tensor, reference: Tensor) -> None:
+        if made.shape != reference.shape:
+            sizes = " and ".join(f"{x.shape[-1]}x{x.shape[-2]}" for x in (made, reference))
+            raise UserError(
+                f"images of {self.name} and of the teacher differ in size ({sizes}, width x "
+                "height); compare images of equal sizes"
+            )
+        for name, measure in self.tools.pairwise.items():
+            if name in self.metrics:
+                self._keep(name, measure(made, reference))
+        if "flicker" in self.metrics:
+            frames = [made, reference]
+            if self._last is not None:
+                frames = [torch.cat(pair) for pair in zip(self._last, frames, strict=True)]
+            self._keep("flicker", flicker(frames[0], frames[1]))
+            self._last = (made[-1:], reference[-1:])
+
+    def _keep(self, name: str, values: Tensor) -> None:
+        self._values.setdefault(name, []).append(values.detach().cpu().double())
+
+    def values(self, name: str) -> np.ndarray:
+        """Return a metric's values, (images,) or (images, columns) float64; empty without any."""
+        parts = self._values.get(name)
+        return torch.cat(parts).numpy() if parts else np.zeros(0)

@@ -1,0 +1,181 @@
+"""From what a user names to what makes images: a generator, or a folder of images by somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.image_files import CropBox, crop_back, pad_to_multiple
+from gan_slimming.data.inputs import Inputs
+from gan_slimming.errors import UserError
+from gan_slimming.evaluation.images import ImageFolder, open_images
+from gan_slimming.export.placement import ExportedGenerator, is_exported, model_name, place
+from gan_slimming.models import load_generator
+from gan_slimming.serialization.provenance import fingerprint
+from gan_slimming.serialization.resolve import model_file
+from gan_slimming.serialization.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How models are loaded, as far as their names do not say."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    runtime: str | None = None
+    """torch, onnxruntime or openvino; None for torch, or what an exported file is for."""
+    threads: int | None = None
+    """CPU threads of the runtimes."""
+    weights: str | Path | None = None
+    """Weights for a name, instead of :WEIGHTS."""
+    factory: str | None = None
+    """package.module:factory of a saved generator that is not registered."""
+    arguments: Mapping[str, Any] | None = None
+    """Of a factory."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that has an image for every item: a generator or a folder."""
+
+    name: str
+    """As the user names it."""
+    generator: GeneratorAdapter | None = None
+    """Inputs to RGB in [-1, 1]; None for a folder of images."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where the generator runs."""
+    folder: ImageFolder | None = None
+    """Images that are there already."""
+    file: Path | None = None
+    """What the generator was read from; its bytes are the model's size."""
+    run: Path | None = None
+    """The run folder, if it is one."""
+    source: str | Path | None = None
+    """What names the generator to whoever loads it again."""
+
+    @property
+    def takes_noise(self) -> bool:
+        """Return whether it is a generator of noise."""
+        return self.generator is not None and self.generator.contract.latent_size > 0
+
+    @property
+    def module(self) -> nn.Module | None:
+        """Return the torch generator; None for folders and exported files."""
+        inner = None if self.generator is None else self.generator.generator
+        return None if isinstance(inner, ExportedGenerator) else inner
+
+
+def open_subject(model: str | Path | nn.Module, origin: Origin) -> Subject:
+    """Return what MODEL names, ready to make images.
+
+    Raises:
+        UserError: there is no such model; a run folder that is still being written.
+    """
+    if isinstance(model, nn.Module):
+        return _generator(model, str(model_name(model)), origin)
+    path = Path(model)
+    if path.is_dir():
+        run = RunFolder(path)
+        if run.config.is_file() and not run.summary.is_file():
+            raise UserError(
+                f"{path} is a run that is still being written, or was interrupted; wait for it, or "
+                f"finish it with compress --output {path} --resume"
+            )
+        if not run.generator.is_file():
+            return Subject(str(model), folder=open_images(path))
+        subject = _generator(model, str(model), origin)
+        return replace(subject, run=path if run.config.is_file() else None)
+    return _generator(model, str(model), origin)
+
+
+def _generator(model: str | Path | nn.Module, name: str, origin: Origin) -> Subject:
+    generator, device = place(
+        model,
+        origin.device,
+        origin.runtime,
+        origin.threads,
+        origin.weights,
+        origin.factory,
+        origin.arguments,
+    )
+    file = None
+    if is_exported(model):
+        file = Path(str(model))
+    elif not isinstance(model, nn.Module):
+        file = model_file(model) or (Path(origin.weights) if origin.weights else None)
+    source = None if isinstance(model, nn.Module) else model
+    return Subject(name, generator=generator, device=device, file=file, source=source)
+
+
+def teacher_of(subject: Subject, origin: Origin) -> Subject | None:
+    """Return the teacher that a run folder was trained from; None for anything else.
+
+    Raises:
+        UserError: the run names a teacher that cannot be had any more, or that has changed.
+    """
+    if subject.run is None:
+        return None
+    told = RunFolder(subject.run).read_config()[1]["generator"]
+    name, weights = told["name"], told["weights"]
+    if ":" in name and origin.factory != name:
+        raise UserError(
+            f"the teacher of {subject.run} is code of your own, and a file alone imports nothing; "
+            f"add --teacher {name}" + (f":{weights}" if weights else "")
+        )
+    if weights and not Path(weights).is_file():
+        raise UserError(
+            f"the teacher of {subject.run} was read from {weights}, which is gone; give --teacher"
+        )
+    module = load_generator(name, weights, **told["arguments"])
+    if fingerprint(module) != told["sha256"]:
+        came = weights or "its factory's weights"
+        raise UserError(f"{subject.run} had another teacher than {came} holds now; give --teacher")
+    label = f"{name}:{weights}" if weights else name
+    return _generator(module, label, replace(origin, runtime=None))
+
+
+@torch.inference_mode()
+def generate(subject: Subject, inputs: Inputs) -> Tensor:
+    """Return a generator's images (batch, 3, height, width), rounded to 8 bits, RGB in [-1, 1].
+
+    Rounded, as they are when they are written: a folder of a model's images and the model itself
+    get the same figures. Images are padded to sizes that the generator takes, and cut back.
+
+    Args:
+        subject: with a generator.
+        inputs: (images in [-1, 1],), or latents, with classes where it takes any.
+    Raises:
+        UserError: it does not take these, is short of memory, or makes values that are no numbers.
+    """
+    generator = subject.generator
+    assert generator is not None
+    if isinstance(generator.generator, ExportedGenerator) and len(inputs[0]) > 1:
+        single = [
+            generate(subject, tuple(x[i : i + 1] for x in inputs)) for i in range(len(inputs[0]))
+        ]
+        return torch.cat(single)
+    placed = tuple(x.to(subject.device) for x in inputs)
+    contract, box = generator.contract, None
+    if not contract.latent_size:
+        padded, box = pad_to_multiple(placed[0], contract.multiple_of, contract.min_size)
+        placed = (padded,)
+    try:
+        made = generator(*placed).float()
+    except (RuntimeError, MemoryError, ValueError, IndexError) as error:
+        went = " and ".join("x".join(map(str, x.shape[1:])) for x in inputs)
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{subject.name} cannot make images of {went} ({reason}); take a smaller --size or "
+            "--batch-size, or mend its InputContract"
+        ) from error
+    if box is not None:
+        made = crop_back(made, CropBox(contract.scale * box.height, contract.scale * box.width))
+    if made.isnan().any():
+        raise UserError(f"{subject.name} makes values that are not numbers (NaN)")
+    return ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1

@@ -1,0 +1,126 @@
+"""The networks and functions that a list of metrics needs, loaded once for all models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_slimming.errors import UserError
+from gan_slimming.metrics.catalogue import Metric, Pairwise, pairwise
+from gan_slimming.metrics.tasks import check_labels, class_index, classifier_size
+from gan_slimming.models import load_generator
+from gan_slimming.perceptual.embeddings import Embedding, load_embedding
+from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
+from gan_slimming.serialization.resolve import split_generator
+
+
+@dataclass(frozen=True)
+class TaskNetworks:
+    """What the user names for metrics of tasks."""
+
+    target_class: str | None = None
+    """Number or name of the class that images should be taken for."""
+    class_labels: Path | None = None
+    """File of class names; None looks for it."""
+    segmenter: str | None = None
+    """package.module:factory[:WEIGHTS] of a segmentation network."""
+    inception: Path | None = None
+    """File of the Inception network; None looks for it."""
+    download: bool = False
+    """Whether weights that are missing may be fetched."""
+
+
+@dataclass
+class Tools:
+    """Everything loaded; each takes images (batch, 3, height, width) in [-1, 1]."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where networks run; images go there before they are measured."""
+    pairwise: dict[str, Pairwise] = field(default_factory=dict)
+    """Metric -> images under test and references to values (batch,)."""
+    embeddings: dict[str, Embedding] = field(default_factory=dict)
+    """Network -> features."""
+    hits: Callable[[Tensor], Tensor] | None = None
+    """Images to (batch,) 1 where the classifier takes them for the class, else 0."""
+    class_number: int | None = None
+    segment: Callable[[Tensor], Tensor] | None = None
+    """Images to class scores (batch, classes, h, w)."""
+
+
+def load_tools(metrics: Sequence[Metric], device: torch.device, named: TaskNetworks) -> Tools:
+    """Load what metrics need.
+
+    Raises:
+        UserError: weights, a package, a class or a segmenter cannot be had.
+    """
+    tools = Tools(device)
+    for metric in metrics:
+        if metric.needs == "teacher":
+            tools.pairwise[metric.name] = pairwise(metric.name, device, named.download)
+        elif metric.needs in ("targets", "nothing") and metric.network not in tools.embeddings:
+            assert metric.network is not None
+            path = named.inception if metric.network == "inception" else None
+            tools.embeddings[metric.network] = load_embedding(
+                metric.network, device, path, named.download
+            )
+        elif metric.needs == "class":
+            _add_classifier(tools, device, named)
+        elif metric.needs == "labels":
+            tools.segment = _segmenter(named.segmenter, device)
+    return tools
+
+
+def _add_classifier(tools: Tools, device: torch.device, named: TaskNetworks) -> None:
+    network = load_features("squeezenet", download=named.download)
+    assert isinstance(network, SqueezeNetFeatures)
+    assert named.target_class is not None
+    number = class_index(named.target_class, 1000, named.class_labels)
+    network.to(device)
+    tools.class_number = number
+
+    def hits(images: Tensor) -> Tensor:
+        scores = network.logits(classifier_size((images.to(device) + 1) / 2))
+        return (scores.argmax(dim=1) == number).double().cpu()
+
+    tools.hits = hits
+
+
+def _segmenter(text: str | None, device: torch.device) -> Callable[[Tensor], Tensor]:
+    assert text is not None
+    if ":" not in text:
+        raise UserError(f"segmenter must be package.module:factory[:WEIGHTS], got {text!r}")
+    name, weights = split_generator(text)
+    network = load_generator(name, weights).to(device)
+
+    def segment(images: Tensor) -> Tensor:
+        scores = network(images.to(device))
+        if not isinstance(scores, Tensor) or scores.ndim != 4 or len(scores) != len(images):
+            came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise UserError(f"segmenter {text} must make (batch, classes, h, w), got {came}")
+        return scores.float()
+
+    return segment
+
+
+def read_label_map(path: Path, classes: int) -> Tensor:
+    """Return a label map (height, width) int64: the numbers in the file, palettes as they stand.
+
+    Raises:
+        UserError: it cannot be read, is no map of numbers, or names classes that do not exist.
+    """
+    try:
+        with Image.open(path) as image:
+            values = np.array(image)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the label map {path} ({error})") from error
+    if values.ndim != 2:
+        raise UserError(f"{path} is no label map: it has {values.ndim} dimensions, 2 are expected")
+    labels = torch.from_numpy(values.astype(np.int64))
+    check_labels(labels.unique().tolist(), classes, path)
+    return labels

@@ -1,0 +1,194 @@
+"""Distances between two sets of images, by features of a network: Fréchet, KID, precision, recall.
+
+All work on features (images, dimensions). Which network they come from decides what a figure means
+and is called: only on the 2015 Inception network is the Fréchet distance an FID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_slimming.metrics.feature_sets import FeatureStatistics
+
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
+"""As published by Binkowski et al. 2018 and kept by torch-fidelity."""
+NEIGHBOURS = 3
+"""k of Kynkäänniemi et al. 2019: a ball around an image reaches to its third neighbour."""
+BLOCK = 1000
+"""Rows of a matrix of distances that are held at once."""
+JACKKNIFE_GROUPS = 10
+NORMAL_95 = 1.959964
+"""Standard errors on either side of a figure that make an interval of 95 %."""
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """A figure that is the mean of figures over parts of the images."""
+
+    values: np.ndarray
+    """(parts,) float64."""
+    size: int
+    """Images in a part."""
+
+    @property
+    def mean(self) -> float:
+        """Return the figure."""
+        return float(self.values.mean())
+
+    @property
+    def spread(self) -> float:
+        """Return the standard deviation over the parts."""
+        return float(self.values.std())
+
+
+def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), Dowson and Landau 1982, in float64.
+
+    The trace of the root is taken of (C1^(1/2) C2 C1^(1/2))^(1/2), which has the same eigenvalues
+    and is symmetric: no complex numbers arise, also where a covariance has not full rank.
+    """
+    return _frechet(_root(second.covariance), second, first)
+
+
+def frechet_interval(
+    features: Tensor, reference: FeatureStatistics, value: float, images: int
+) -> tuple[float, float]:
+    """Return a 95 % interval of a Fréchet distance, by the jackknife over groups of images.
+
+    A bootstrap would do harm here: repeated images lower the rank of the covariance, and so every
+    drawn set lies further away than the set itself. Leaving out a tenth at a time shifts all
+    figures alike, and only their scatter is used. The reference counts as fixed.
+
+    Args:
+        features: (kept, dimensions) of the set under test.
+        reference: of the other set.
+        value: the distance of the whole set.
+        images: in the whole set, if more than were kept.
+    """
+    groups = min(JACKKNIFE_GROUPS, len(features))
+    root = _root(reference.covariance)
+    figures = []
+    for group in range(groups):
+        left = torch.arange(len(features)) % groups != group
+        statistics = FeatureStatistics(features.shape[1])
+        statistics.update(features[left])
+        figures.append(_frechet(root, reference, statistics))
+    scatter = float(np.var(figures)) * (groups - 1)
+    error = NORMAL_95 * (scatter * len(features) / max(images, len(features))) ** 0.5
+    return max(0.0, value - error), value + error
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """The symmetric square root of a covariance matrix."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def _frechet(root: Tensor, of_root: FeatureStatistics, other: FeatureStatistics) -> float:
+    shift = (of_root.mean - other.mean).square().sum()
+    spectrum = torch.linalg.eigvalsh(root @ other.covariance @ root)
+    traces = of_root.covariance.trace() + other.covariance.trace()
+    distance = shift + traces - 2 * spectrum.clamp_min(0).sqrt().sum()
+    return max(0.0, float(distance))  # rounding, where both are equal
+
+
+def kid(made: Tensor, real: Tensor, *, seed: int = 0, subsets: int = KID_SUBSETS,
+        size: int | None = None) -> Subsets:  # fmt: skip
+    """Return the kernel distance of Binkowski et al. 2018 (KID on Inception's features).
+
+    The unbiased squared maximum mean discrepancy with the kernel (x . y / dimensions + 1)^3, over
+    random subsets of either set. May be below zero: its expectation is zero for equal
+    distributions, whatever the number of images.
+
+    Args:
+        made, real: (images, dimensions) each.
+        seed: of the draws (the first of them as torch-fidelity makes them).
+        size: images of a subset; None for 1000, or half of the smaller set if that is less.
+    Raises:
+        ValueError: fewer than two images would stand in a subset.
+    """
+    from torchmetrics.image.kid import poly_mmd
+
+    least = min(len(made), len(real))
+    size = size or min(KID_SUBSET_SIZE, least // 2)
+    if not 2 <= size <= least:
+        raise ValueError(f"subsets of {size} of {least} images; at least 2 are needed")
+    random = np.random.RandomState(seed)
+    values = []
+    for _ in range(subsets):
+        first, second = (
+            features[torch.from_numpy(random.choice(len(features), size, replace=False))].double()
+            for features in (made, real)
+        )
+        values.append(float(poly_mmd(first, second)))
+    return Subsets(np.array(values), size)
+
+
+def precision_recall(made: Tensor, real: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
+    """Return which images lie within the other set, of Kynkäänniemi et al. 2019.
+
+    A set's space is the union of balls around its features, each as wide as the distance to its
+    k-th neighbour in the set.
+
+    Args:
+        made, real: (images, dimensions), more than k images each.
+    Returns:
+        For each made image whether it lies in the real ones' space (the mean is the precision), and
+        for each real one whether it lies in the made ones' (recall).
+    Raises:
+        ValueError: there are too few images.
+    """
+    if min(len(made), len(real)) <= k:
+        raise ValueError(f"more than {k} images of each set are needed")
+    return _inside(made, real, _radii(real, k)), _inside(real, made, _radii(made, k))
+
+
+def _radii(features: Tensor, k: int) -> Tensor:
+    """Distance (images,) of each to its k-th neighbour, itself not counted."""
+    blocks = [torch.cdist(block, features) for block in features.split(BLOCK)]
+    return torch.cat([block.kthvalue(k + 1, dim=1).values for block in blocks])
+
+
+def _inside(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
+    return torch.cat(
+        [(torch.cdist(block, centres) <= radii).any(dim=1) for block in points.split(BLOCK)]
+    )
+
+
+class InceptionScore:
+    """exp(E[KL(p(class | image) || p(class))]) of Salimans et al. 2016, in parts, streamed.
+
+    Args:
+        classes: of the network.
+        splits: parts over which mean and spread are taken.
+    """
+
+    def __init__(self, classes: int, splits: int = 10) -> None:
+        self.counts = torch.zeros(splits, dtype=torch.float64)
+        self.sums = torch.zeros(splits, classes, dtype=torch.float64)
+        self.negative_entropies = torch.zeros(splits, dtype=torch.float64)
+
+    def update(self, logits: Tensor, splits: Sequence[int] | None = None) -> None:
+        """Add logits (images, classes); image i goes to part i modulo the parts, or as named."""
+        before = int(self.counts.sum())
+        places = [(before + i) % len(self.counts) for i in range(len(logits))]
+        index = torch.tensor(places if splits is None else list(splits), dtype=torch.int64)
+        log_p = logits.detach().cpu().double().log_softmax(dim=1)
+        p = log_p.exp()
+        self.counts.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
+        self.sums.index_add_(0, index, p)
+        self.negative_entropies.index_add_(0, index, (p * log_p).sum(dim=1))
+
+    def result(self) -> Subsets:
+        """Return the score of each part; parts without images are left out."""
+        used = self.counts > 0
+        counts = self.counts[used]
+        means = self.sums[used] / counts[:, None]
+        cross = torch.special.xlogy(means, means).sum(dim=1)
+        scores = (self.negative_entropies[used] / counts - cross).exp()
+        return Subsets(scores.numpy(), int(counts.min()))

@@ -1,0 +1,121 @@
+"""A set of images as a feature network sees it, gathered batch by batch in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_slimming.metrics.bootstrap import bootstrap_interval
+from gan_slimming.metrics.distributions import (
+    InceptionScore,
+    Subsets,
+    frechet_distance,
+    frechet_interval,
+    kid,
+    precision_recall,
+)
+from gan_slimming.metrics.feature_sets import FeatureSample, FeatureStatistics
+
+SHARE = 4
+"""A Fréchet distance needs a quarter as many images as features have dimensions."""
+LEAST = {"frechet": 0, "kid": 20, "precision": 20, "recall": 20, "inception_score": 100}
+"""Images below which a figure means nothing; for 'frechet' it follows from the dimensions."""
+ADVISED = {"frechet": 0, "kid": 100, "precision": 1000, "recall": 1000, "inception_score": 5000}
+"""Images below which there is a warning."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+    interval: str
+    """How the interval was found."""
+    images: int
+    """That took part, of the set under test."""
+    spread: float | None = None
+    """Standard deviation over subsets or splits, where the metric is known by it."""
+    note: str = ""
+    """Numbers that the protocol must tell."""
+
+
+class EmbeddedSet:
+    """Statistics, a sample and class scores of a set of images.
+
+    Args:
+        dimensions: of a feature vector.
+        classes: class scores of the network; 0 for none.
+        seed: of the sample.
+    """
+
+    def __init__(self, dimensions: int, classes: int, seed: int = 0) -> None:
+        self.statistics = FeatureStatistics(dimensions)
+        self.sample = FeatureSample(dimensions, seed=seed)
+        self.score = InceptionScore(classes) if classes else None
+
+    def update(self, features: Tensor, scores: Tensor) -> None:
+        """Add features (batch, dimensions) and class scores (batch, classes)."""
+        self.statistics.update(features)
+        self.sample.update(features)
+        if self.score is not None:
+            self.score.update(scores)
+
+    @property
+    def count(self) -> int:
+        """Return how many images were added."""
+        return self.statistics.count
+
+
+def least_images(kind: str, dimensions: int) -> tuple[int, int]:
+    """Return the images below which a metric is refused, and below which there is a warning.
+
+    Of n images a covariance has rank n - 1: below the number of dimensions a Fréchet distance is
+    far too large, even between sets of one distribution, and below a quarter of it mostly that.
+
+    Args:
+        kind: 'frechet', 'kid', 'precision', 'recall' or 'inception_score'.
+        dimensions: of the features.
+    """
+    if kind == "frechet":
+        return dimensions // SHARE, dimensions
+    return LEAST[kind], ADVISED[kind]
+
+
+def compare_sets(kind: str, made: EmbeddedSet, real: EmbeddedSet | None, seed: int = 0) -> Figure:
+    """Return a metric of a set of images, against a real one where it needs any.
+
+    Args:
+        kind: as for least_images.
+        made, real: the model's images, and real ones; the Inception Score needs none.
+        seed: of subsets and draws.
+    """
+    if kind == "inception_score":
+        assert made.score is not None
+        parts = made.score.result()
+        return _of_parts(parts, made.count, "splits", seed)
+    assert real is not None
+    if kind == "frechet":
+        value = frechet_distance(made.statistics, real.statistics)
+        kept = made.sample.features
+        low, high = frechet_interval(kept, real.statistics, value, made.count)
+        return Figure(value, low, high, "jackknife over 10 groups of images", made.count)
+    if kind == "kid":
+        parts = kid(made.sample.features, real.sample.features, seed=seed)
+        return _of_parts(parts, made.count, "subsets", seed)
+    inside, covered = precision_recall(made.sample.features, real.sample.features)
+    hits = (inside if kind == "precision" else covered).double()
+    low, high = bootstrap_interval(hits.numpy(), seed=seed)
+    used = f"{len(inside)} images, {len(covered)} real ones, 3 neighbours"
+    value = float(torch.mean(hits))
+    return Figure(value, low, high, "percentile bootstrap over images", len(inside), note=used)
+
+
+def _of_parts(parts: Subsets, images: int, of: str, seed: int) -> Figure:
+    low, high = bootstrap_interval(parts.values, seed=seed)
+    note = f"mean over {len(parts.values)} {of} of {parts.size} images"
+    interval = f"percentile bootstrap over {of}"
+    return Figure(parts.mean, low, high, interval, images, spread=parts.spread, note=note)

@@ -1,0 +1,88 @@
+"""Features of image files, kept between runs: found again by what the files hold, not their names.
+
+An entry holds the features of a few consecutive images. Its name is a hash of the network's
+weights, the resize rule and these images' bytes, so that an image that changes is computed anew,
+and a file that is renamed is not. An entry says itself what it holds: one that is damaged or was
+put there under another name is passed over and written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from gan_slimming.data.files import cache_folder, write_atomically
+
+VERSION = 1
+"""Of the entries' layout; others are passed over."""
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """What features depend on besides the images."""
+
+    network: str
+    """The network's name."""
+    weights_sha256: str
+    """Of the file of its weights."""
+    resize: str
+    """The rule by which images get their size."""
+
+
+class FeatureCache:
+    """A folder of entries for one network.
+
+    Args:
+        key: what the features depend on.
+        folder: where entries lie; None for the package's cache.
+    """
+
+    def __init__(self, key: FeatureKey, folder: Path | None = None) -> None:
+        self.key = key
+        self.folder = folder or cache_folder() / "features"
+
+    def name(self, digests: Sequence[str]) -> str:
+        """Return the name of the entry for images with these SHA-256 digests, in this order."""
+        parts = (str(VERSION), self.key.network, self.key.weights_sha256, self.key.resize)
+        return hashlib.sha256("\n".join([*parts, *digests]).encode()).hexdigest()
+
+    def read(self, digests: Sequence[str]) -> dict[str, Tensor] | None:
+        """Return the tensors for these images, or None where there is no sound entry."""
+        name = self.name(digests)
+        try:
+            content = (self.folder / f"{name}.safetensors").read_bytes()
+            tensors = load(content)
+            length = int.from_bytes(content[:8], "little")
+            told = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        except (OSError, ValueError, safetensors.SafetensorError):
+            return None
+        sound = told.get("name") == name and told.get("sha256") == _digest(tensors)
+        rows = all(len(tensor) == len(digests) for tensor in tensors.values())
+        return tensors if sound and rows else None
+
+    def write(self, digests: Sequence[str], tensors: dict[str, Tensor]) -> None:
+        """Keep tensors with one row for each image; a folder that cannot be written is no error."""
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        name = self.name(digests)
+        told = {"name": name, "sha256": _digest(whole), "network": self.key.network}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / f"{name}.safetensors", save(whole, told))
+        except OSError:
+            return  # features are only slower to get without it
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""Networks that turn a whole image into one feature vector, to compare sets of images by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan_slimming.errors import UserError
+from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
+from gan_slimming.perceptual.inception import CLASSES, FEATURES, RESIZE, InceptionFeatures
+from gan_slimming.perceptual.weights import (
+    check_weights,
+    fetch_weights,
+    file_sha256,
+    find_weights,
+    load_weights,
+)
+
+EMBEDDINGS = ("inception", "squeezenet")
+"""Names of the networks; only on the first is a Fréchet distance an FID."""
+SQUEEZENET_SIDE = 224
+"""Pixels a side of the images that SqueezeNet was trained on."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A network with all that decides its features."""
+
+    network: str
+    """'inception' or 'squeezenet'."""
+    dimensions: int
+    """Numbers in a feature vector."""
+    classes: int
+    """Class scores; 0 where the network gives none."""
+    weights_sha256: str
+    """Of the file of its weights."""
+    resize: str
+    """The rule by which any image gets the network's size."""
+    run: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """Images (batch, 3, height, width) in [-1, 1], of any device, to features and class scores."""
+
+
+def embedding_at_hand(network: str, path: Path | None = None) -> bool:
+    """Return whether the weights of a network are on this machine."""
+    return (path is not None and path.is_file()) or find_weights(network) is not None
+
+
+def load_embedding(
+    network: str, device: torch.device, path: Path | None = None, download: bool = True
+) -> Embedding:
+    """Return a network of EMBEDDINGS, ready to run.
+
+    Args:
+        network: its name.
+        device: where it runs.
+        path: the file of its weights; None looks for it and, if `download`, fetches it.
+        download: whether the network may be used.
+    Raises:
+        UserError: an unknown name; weights that are missing; an Inception file that is not the
+            published one, since a distance on it would not be an FID.
+    """
+    if network not in EMBEDDINGS:
+        raise UserError(f"feature network must be of {', '.join(EMBEDDINGS)}, got {network!r}")
+    if path is None:
+        path = fetch_weights(network) if download else find_weights(network)
+    if network == "inception":
+        return _inception(path, device)
+    module = load_features("squeezenet", path, download=download)
+    assert isinstance(module, SqueezeNetFeatures)
+    module.to(device)
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = module(squeezenet_size((images.to(device) + 1) / 2))["slice7"]
+        scores = module.class_scores(maps) if classes else maps.new_zeros(len(maps), 0)
+        return maps.mean(dim=(2, 3)), scores
+
+    classes = 0 if module.classifier is None else 1000
+    digest = file_sha256(path) if path else ""
+    rule = f"{SQUEEZENET_SIDE}x{SQUEEZENET_SIDE}, bilinear with antialias"
+    return Embedding("squeezenet", module.channels[-1], classes, digest, rule, run)
+
+
+def _inception(path: Path | None, device: torch.device) -> Embedding:
+    state = load_weights("inception", path, download=False)
+    assert path is not None
+    module = InceptionFeatures(state).to(device)  # another version is told before a wrong hash
+    digest = check_weights("inception", path)
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        return module(images.to(device))
+
+    return Embedding("inception", FEATURES, CLASSES, digest, RESIZE, run)
+
+
+def squeezenet_size(images: Tensor) -> Tensor:
+    """Return images (batch, 3, height, width) resized whole to 224 x 224."""
+    side = (SQUEEZENET_SIDE, SQUEEZENET_SIDE)
+    if tuple(images.shape[-2:]) == side:
+        return images
+    return F.interpolate(images, side, mode="bilinear", antialias=True)

@@ -1,0 +1,178 @@
+"""evaluate: how near models are to their teacher, to real images, and to their task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+
+from gan_slimming.errors import UserError
+from gan_slimming.evaluation.choice import Given
+from gan_slimming.evaluation.contest import Work, open_contest
+from gan_slimming.evaluation.costs import latencies
+from gan_slimming.evaluation.figures import rows_of
+from gan_slimming.evaluation.images import open_images
+from gan_slimming.evaluation.results import as_table, check_output, write_results
+from gan_slimming.evaluation.subjects import Origin, open_subject
+from gan_slimming.evaluation.tools import TaskNetworks
+from gan_slimming.serialization.provenance import environment
+
+OnProgress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+Model = str | Path | nn.Module
+
+
+def evaluate(
+    models: Model | Sequence[Model],
+    data: str | Path | None = None,
+    *,
+    teacher: Model | None = None,
+    targets: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    target_class: str | None = None,
+    class_labels: str | Path | None = None,
+    segmenter: str | None = None,
+    labels: str | Path | None = None,
+    inception: str | Path | None = None,
+    size: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    split: str = "all",
+    layers: bool = False,
+    latency: bool = False,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    cache: bool = True,
+    workers: int = 2,
+    batch_size: int = 32,
+    device: str = "auto",
+    runtime: str | None = None,
+    threads: int | None = None,
+    weights: str | Path | None = None,
+    factory: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Judge generators, exported files and folders of images; see docs/evaluate.md.
+
+    Outputs are rounded to 8 bits first, so that a model and a folder of its images get the same
+    figures. All models see the same items, one pass over them is made, and little is kept.
+
+    Args:
+        models: MODELs as for resolve_model, exported files, generators, or folders of images that
+            are paired with `data` by their paths without endings.
+        data: folder of input images, or a video; None for noise, or where folders alone are judged.
+        teacher: a MODEL or a folder of its images; None takes what a run folder was trained from.
+        targets: folder of real images of the outputs' kind, for FID and the like.
+        metrics: names of metrics.catalogue.METRICS; None takes all usual ones that are at hand.
+        target_class, class_labels: for class_rate, a class by name or number, and a file of names.
+        segmenter, labels: for mean_iou, package.module:factory[:WEIGHTS], and a folder of label
+            maps that are paired with `data`.
+        inception: file of FID's Inception network; None looks for it.
+        size: pixels a side to which the central square of each input is resized; None leaves it.
+        count, seed: of noise vectors, the same as those of `sample`; the seed of intervals as well.
+        split: all, or held for the images of `data` that the run folder's training never saw.
+        layers, latency: cost layer by layer; time of one image.
+        output, overwrite: also a .json, .md or .csv file, and whether it may be replaced.
+        cache: keep the features of image files for the next time.
+        workers, batch_size: decoding threads; most images at once.
+        device, runtime, threads, weights, factory, arguments: as for translate.
+        on_progress: called with (done, total); None shows a bar on a terminal.
+
+    Returns:
+        results (rows of model, metric, value, low, high, images, direction, unit, protocol, and
+        spread), models (model, teacher, verdict and costs), images, skipped, protocol,
+        environment, seconds, output.
+    Raises:
+        UserError: anything that the user can mend, in one line.
+    """
+    started = time.monotonic()
+    file = check_output(output, overwrite)
+    _check(split, workers, batch_size, size)
+    origin = Origin(device, runtime, threads, weights, factory, arguments)
+    tasks = TaskNetworks(
+        target_class, _path(class_labels), segmenter, _path(inception), metrics is not None
+    )
+    given = Given(
+        _path(data),
+        None if targets is None else open_images(targets),
+        None if labels is None else open_images(labels),
+        None if teacher is None else open_subject(teacher, origin),
+        tasks, size, count, seed, split,
+    )  # fmt: skip
+    listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
+    contest = open_contest(listed, metrics, given, origin)
+    work = Work(workers, batch_size, cache)
+    with _progress(contest.steps, on_progress) as advance:
+        measured = contest.measure(work, advance)
+    told = contest.told(layers)
+    if latency:
+        spent = latencies(contest.subjects, contest.items, origin)
+        told = [row | times for row, times in zip(told, spent, strict=True)]
+    report = {
+        "results": [r for c in contest.contestants for r in rows_of(c, contest.metrics, measured)],
+        "models": told,
+        "images": measured.images,
+        "skipped": [{"image": name, "reason": reason} for name, reason in measured.skipped],
+        "protocol": measured.protocol(),
+        "environment": environment(),
+        "seconds": round(time.monotonic() - started, 1),
+        "output": str(file) if file else None,
+    }
+    if file is not None:
+        write_results(file, report)
+    return report
+
+
+def _check(split: str, workers: int, batch_size: int, size: int | None) -> None:
+    if split not in ("all", "held"):
+        raise UserError(f"split must be all or held, got {split!r}")
+    for name, value in (("workers", workers), ("batch_size", batch_size), ("size", size)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+@contextmanager
+def _progress(total: int, on_progress: OnProgress | None) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left, on stderr; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("judging"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    done = 0
+    quiet = not console.is_terminal or on_progress is not None
+    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(images: int) -> None:
+            nonlocal done
+            done += images
+            bar.update(task, completed=done)
+            if on_progress is not None:
+                on_progress(done, total)
+
+        yield advance
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """Print the results as a table on stderr, and each model's verdict below it."""
+    console = Console(stderr=True)
+    width = max(110, console.width) if not console.is_terminal else None
+    console = Console(stderr=True, width=width)
+    console.print(as_table(report))
+    for model in report["models"]:
+        if model["verdict"]:
+            console.print(f"{model['model']}: {model['verdict']}.", highlight=False)
