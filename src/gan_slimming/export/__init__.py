@@ -1,6 +1,6 @@
-"""From a student to a file that a stock runtime executes; called, it exports.
+"""The export of a student to a file that a stock runtime executes.
 
-`gan_slimming.export` names this package and the function alike: `gs.export(model, "small.onnx")`.
+`gan_slimming.export` is a package and a function at once: `gs.export(model, "small.onnx")`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class _Callable(ModuleType):
-    """A package that is called like its entry function."""
+    """A package that can be called like its entry function."""
 
     def __call__(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Write a generator for a runtime; see `export_model`."""
+        """Export a generator to a file for a runtime; see `export_model`."""
         from gan_slimming.export.export_model import export_model
 
         return export_model(*arguments, **options)

@@ -1,4 +1,4 @@
-"""What benchmark measures: which runtimes and precisions a model has, and how each is run."""
+"""Benchmark jobs: the runtimes and precisions of a model, and how each one is run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from gan_slimming.student.surgery import extract
 
 TORCH = ("torch", "torch.compile")
 PRECISIONS = ("f32", "bf16", "int8", "int8-bf16")
-"""int8-bf16 has the layers that training quantised in int8, and the float rest in bf16."""
+"""Precisions; int8-bf16 is int8 for the layers that training quantised, and bf16 for the others."""
 CEILING = "a plain stack of convolutions"
 CEILING_CHANNELS, CEILING_LAYERS, CEILING_SIZE = 128, 4, 64
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What resolve_model is told besides MODEL."""
+    """The options of resolve_model besides MODEL."""
 
     weights: str | None = None
     factory: str | None = None
@@ -43,7 +43,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of every model; as for `benchmark`."""
+    """The options of `benchmark` that apply to every model."""
 
     size: int
     threads: int
@@ -55,20 +55,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One candidate, as its own process is told of it."""
+    """One candidate, as sent to its own process."""
 
     model: str
     runtime: str
     precision: str
     plan: Plan
     file: str
-    """An exported file; for torch the MODEL itself."""
+    """The path of an exported file; for torch, MODEL itself."""
     macs: int | None
     size_bytes: int | None
 
 
 def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
-    """In the candidate's own process: what is timed, and what is told afterwards."""
+    """Return the call to time and the function that reports afterwards, in the job's process."""
     torch.set_num_threads(job.plan.threads)
     if job.runtime in TORCH:
         return _torch_call(job), dict
@@ -82,12 +82,12 @@ def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
     inputs = dummy_arrays(opened.contract, job.plan.size)
 
     def report() -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        summary: dict[str, Any] = {}
         if job.runtime == "openvino" or profile:
             layers = layer_times(opened.native) if profile else []
-            told["float_layers"] = float_kernels(opened.native, layers)
-            told |= {"layers": layers} if profile else {}
-        return told
+            summary["float_layers"] = float_kernels(opened.native, layers)
+            summary |= {"layers": layers} if profile else {}
+        return summary
 
     return lambda: opened(*inputs), report
 
@@ -105,7 +105,7 @@ def _torch_call(job: Job) -> Callable[[], Any]:
 
 
 def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
-    """A torch generator, exported for each runtime where it needs to be."""
+    """Return the jobs of a torch generator, exported for each runtime that needs a file."""
     module = _resolved(model, plan.origin)
     macs = count(module, dummy_inputs(infer_spec(module).contract, plan.size)).macs
     weights = plan.origin.weights
@@ -126,7 +126,7 @@ def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
 
 
 def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
-    """An exported file as it is, in every runtime that reads it and is meant for it."""
+    """Return the jobs of an exported file, as it is, in every runtime that suits it."""
     jobs = []
     for runtime in (r for r in plan.runtimes if r in RUNTIMES):
         if runtime == "onnxruntime" and Path(model).suffix.lower() == ".xml":
@@ -147,7 +147,7 @@ def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
 
 
 def ceiling_jobs(plan: Plan, folder: Path) -> list[Job]:
-    """What the machine can do in OpenVINO where nothing but wide convolutions is asked of it."""
+    """Return jobs that measure the machine's limit in OpenVINO, with wide convolutions alone."""
     net = _ceiling()
     inputs = (torch.rand(1, CEILING_CHANNELS, CEILING_SIZE, CEILING_SIZE) * 2 - 1,)
     prepared = prepare(net, inputs)
@@ -176,7 +176,7 @@ def _ceiling() -> nn.Module:
 
 
 def _offers(runtime: str, precision: str, quantized: bool) -> bool:
-    """Whether a runtime has a precision for this network."""
+    """Return whether a runtime offers a precision for this network."""
     if precision.endswith("bf16") and runtime != "openvino":
         return False
     return quantized or not precision.startswith("int8")

@@ -1,4 +1,4 @@
-"""A generator as an ONNX model in memory, its parity with torch checked."""
+"""The conversion of a generator to an ONNX model in memory, with a check of its parity."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.sessions import RUNTIMES, require
 
 OPSET = 17
-"""Enough for everything written here, and old enough for every runtime in use."""
+"""ONNX opset: new enough for every operator here, old enough for every runtime in use."""
 TRACED_SIZE = 64
-"""Height and width, in pixels, of the image that is traced and that parity is checked with."""
+"""Height and width, in pixels, of the image for tracing and for the parity check."""
 FLOAT = "float"
-"""What files of every version call a model without integers."""
+"""The name of a model without integers, in files of every version."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class ExportedContent:
     content: bytes
     """The ONNX model."""
     metadata: dict[str, Any]
-    """What both formats carry."""
+    """Metadata, the same in both formats."""
     float_layers: list[str]
-    """Layers that training quantised and that stay in float here."""
+    """Layers that training quantised but that this file computes in float."""
     parity: dict[str, Any]
-    """Runtime -> its greatest difference, and in which layer."""
+    """Runtime -> its greatest difference, and the layer with it."""
     cpus: dict[str, list[str]]
-    """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there; own is this one."""
+    """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there; `own` is this CPU."""
 
 
 def convert(
@@ -52,15 +52,15 @@ def convert(
     runtimes: Sequence[str] = RUNTIMES,
     cpus: Literal["all", "own"] = "own",
 ) -> ExportedContent:
-    """Return the ONNX model of a generator, its parity checked in the runtimes at hand.
+    """Return the ONNX model of a generator, after checking its parity in the installed runtimes.
 
     Args:
         module, quantization, opset, size: as for `export_model`.
-        provenance: goes into the file.
-        runtimes: none for no check.
+        provenance: entries for the file's metadata.
+        runtimes: where to check parity; none for no check.
         cpus: as for `export_model`.
     Raises:
-        UserError: an operator that has no counterpart; parity is missed.
+        UserError: an operator has no counterpart, or parity is missed.
     """
     require("onnx")
     from gan_slimming.export.onnx import metadata_of, onnx_model
@@ -97,21 +97,21 @@ def _parity(
     module: nn.Module, traced: Any, quantization: Any, opset: int, content: bytes, side: int,
     contract: InputContract, runtimes: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return runtime -> greatest difference, of a layer in int8, of the image in float.
+    """Return runtime -> greatest difference, of one layer in int8, of the image in float.
 
     Raises:
-        UserError: more than parity.LAYER_TOLERANCE or parity.FLOAT_TOLERANCE.
+        UserError: it exceeds parity.LAYER_TOLERANCE or parity.FLOAT_TOLERANCE.
     """
     from gan_slimming.export import parity
 
     if not runtimes:
         return {}
     if quantization != "none":
-        given = dummy_inputs(contract, side)
-        rows = parity.check_layers(module, traced, quantization, opset, given, runtimes)
-        images = parity.check_image(module, content, given, runtimes)
-        found = parity.summary(rows)
-        return {runtime: {**found.get(runtime, {}), "image": e} for runtime, e in images.items()}
+        inputs = dummy_inputs(contract, side)
+        rows = parity.check_layers(module, traced, quantization, opset, inputs, runtimes)
+        images = parity.check_image(module, content, inputs, runtimes)
+        worst = parity.summary(rows)
+        return {runtime: {**worst.get(runtime, {}), "image": e} for runtime, e in images.items()}
     step = contract.multiple_of
     sides = ((side, side), (side + step, side + step), (side + 3 * step, side + 2 * step))
     batches = [dummy_inputs(contract, pair, batch=n + 1) for n, pair in enumerate(sides)]
@@ -120,7 +120,7 @@ def _parity(
 
 
 def _macs(module: nn.Module, contract: InputContract, side: int) -> dict[str, Any]:
-    """Return the cost: per pixel, or in all where the input has no pixels."""
+    """Return the multiply-accumulates per pixel, or in total if the input has no pixels."""
     macs = count(module, dummy_inputs(contract, side)).macs
     return {"macs": macs} if contract.latent_size else {"macs_per_pixel": macs / side**2}
 
@@ -133,7 +133,7 @@ def _with_version(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fitting(size: int, contract: InputContract) -> int:
-    """Return the next side that the generator takes."""
+    """Return the smallest side of at least `size` pixels that the generator takes."""
     if size < 1:
         raise UserError(f"size must be at least 1 pixel, got {size}")
     return contract.next_side(size)

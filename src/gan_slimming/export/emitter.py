@@ -1,4 +1,4 @@
-"""The ONNX graph while it is written: nodes, constants, and the name of every traced value."""
+"""The ONNX graph under construction: its nodes, constants and names of traced values."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from gan_slimming.export.trace.tracing import expression, sides_of
 from gan_slimming.graph.nodes import value_of
 
 Quantization = Literal["qdq", "integer", "none"]
-"""float: no quantisers. qdq: quantise and dequantise in front of convolutions, which OpenVINO runs
-in int8. integer: ConvInteger and a scale per channel, or QLinearConv where the student rounds what
-the layer gives; ONNX Runtime runs both in int8."""
+"""none: no quantisers. qdq: QuantizeLinear and DequantizeLinear in front of convolutions, which
+OpenVINO runs in int8. integer: ConvInteger and a scale per channel, or QLinearConv where the
+student rounds the layer's output; ONNX Runtime runs both in int8."""
 
 
 NUMPY_KINDS = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
 ONNX_KINDS = {
     torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64, torch.bool: TensorProto.BOOL,
 }  # fmt: skip
-"""The types of numbers that a file has."""
+"""The number types of a file."""
 
 
 def kind_of(dtype: torch.dtype) -> torch.dtype:
-    """Which of them stands for one of torch's."""
+    """Return the file's number type for a torch dtype."""
     if dtype == torch.bool:
         return dtype
     return torch.float32 if dtype.is_floating_point else torch.int64
 
 
 def file_widths(traced: TracedGenerator, quantization: Quantization) -> dict[fx.Node, int]:
-    """Return values that get more channels, because the runtime takes so many at once."""
+    """Return value -> channels, for values widened to the number that the runtime takes at once."""
     if quantization == "integer":
         return widths_of(traced, OUTPUTS_AT_ONCE, on_bytes=True)
     return widths_of(traced, LANES) if quantization == "qdq" else {}
 
 
 END = 2**31 - 1
-"""Behind the end of every axis."""
+"""A slice end beyond the end of every axis."""
 
 
 class Emitter:
-    """Collects the ONNX counterpart of a traced generator.
+    """A writer of the ONNX counterpart of a traced generator.
 
     Args:
-        traced: what is written.
-        quantization: how quantised layers are written.
-        widths: channels of the values that have more in the file than in torch; None finds them.
-        opset: what the file is written for.
+        traced: the generator to write.
+        quantization: the form of quantised layers.
+        widths: channels of the values that have more in the file than in torch; None computes them.
+        opset: ONNX opset of the file.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Emitter:
         self._count = 0
 
     def emit(self, operator: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:
-        """One node with one output; an empty name in `inputs` is an input left out.
+        """Write one node with one output; an empty name in `inputs` leaves that input out.
 
         Returns:
             The name of its output.
@@ -93,20 +93,21 @@ class Emitter:
         return output
 
     def _unique(self, name: str) -> str:
-        """A name that nothing has yet: a user's layer may be called as a constant of ours is."""
+        """Return an unused name, because a user's layer may be called like one of our constants."""
         self._count += 1
         return f"{name}_{self._count}"
 
     def shuffle(self, name: str, factor: int, mode: str) -> str:
-        """Depth to space. A quantiser behind it may take the value before, and shuffle bytes."""
+        """Write a depth-to-space, and remember it: a quantiser behind may move in front of it."""
         how = {"blocksize": factor, "mode": mode}
         output = self.emit("DepthToSpace", [name], **how)
         self.shuffled[output] = (name, how)
         return output
 
     def shuffle_bytes(self, name: str, blocksize: int, mode: str, channels: int) -> str:
-        """The same of `channels` planes of codes, for ONNX Runtime: it moves them one by one in
-        DepthToSpace, but by vectors of channels where rows and columns change places. Its
+        """Write a depth-to-space of `channels` planes of codes in ONNX Runtime's fastest form.
+
+        DepthToSpace moves planes one by one there; a Transpose moves vectors of channels. The
         convolutions of bytes have the channels last anyway.
         """
         if mode != "DCR":
@@ -119,16 +120,16 @@ class Emitter:
         return self.emit("Transpose", [name], perm=[0, 3, 1, 2])
 
     def width_times(self, name: str, factor: int) -> str:
-        """The width of an image's planes times a number, as an int64 tensor of one number."""
+        """Write the width of an image times a factor, as an int64 tensor of one number."""
         width = self.emit("Gather", [self.shape_of(name), self.integers([3])])
         return self.emit("Mul", [width, self.integers([factor])])
 
     def constant(self, value: np.ndarray, name: str = "constant", use: str = "") -> str:
-        """An initialiser; equal ones of one use are stored once.
+        """Write an initialiser; equal ones of one use are stored once.
 
         Args:
-            use: the operator, where it must not share: OpenVINO computes nonsense with one weight
-                for a convolution and for a transposed one.
+            use: the operator, where sharing is wrong: OpenVINO computes nonsense if a convolution
+                and a transposed convolution share a weight.
         Returns:
             Its name.
         """
@@ -140,21 +141,21 @@ class Emitter:
         return self._known[key]
 
     def scalar(self, value: float, dtype: torch.dtype = torch.float32) -> str:
-        """A constant without axes."""
+        """Write a constant without axes."""
         return self.constant(np.array(value, NUMPY_KINDS[kind_of(dtype)]))
 
     def integers(self, values: Sequence[int]) -> str:
-        """An int64 constant of one axis, as shapes and pads are given."""
+        """Write an int64 constant with one axis, as for shapes and pads."""
         return self.constant(np.array(values, np.int64), "shape")
 
     def shape_of(self, name: str) -> str:
-        """The shape of a value, read in the file."""
+        """Write the shape of a value, computed in the file."""
         if name not in self._shapes:
             self._shapes[name] = self.emit("Shape", [name])
         return self._shapes[name]
 
     def side(self, node: object, axis: int) -> str:
-        """The length of one axis of a call's value, as an int64 tensor of one number."""
+        """Write the length of one axis of a call's value, as an int64 tensor of one number."""
         assert isinstance(node, fx.Node)
         side = sides_of(node)[axis]
         if side.fixed:
@@ -162,15 +163,15 @@ class Emitter:
         return self.emit("Gather", [self.shape_of(self.value(node)), self.integers([axis])])
 
     def size(self, number: int | SymInt) -> str:
-        """A number that is fixed or follows the input's size, as an int64 tensor of one number."""
+        """Write a fixed or size-dependent number as an int64 tensor of one number."""
         return self.integers([number]) if isinstance(number, int) else self._follow(number)
 
     def sizes(self, numbers: Sequence[int | SymInt | str]) -> str:
-        """Several of them as one tensor; names stand for themselves."""
+        """Write several numbers as one int64 tensor; strings are names of tensors."""
         if all(isinstance(number, int) for number in numbers):
             return self.integers([int(number) for number in numbers])
-        parts = [n if isinstance(n, str) else self.size(n) for n in numbers]
-        return self.emit("Concat", parts, axis=0) if len(parts) > 1 else parts[0]
+        tensors = [n if isinstance(n, str) else self.size(n) for n in numbers]
+        return self.emit("Concat", tensors, axis=0) if len(tensors) > 1 else tensors[0]
 
     def slice(self, name: str, axis: int, start: Any, end: Any, step: int = 1) -> str:
         """Write a slice of one axis; start and end are numbers, symbols, or names of tensors."""
@@ -178,7 +179,7 @@ class Emitter:
         return self.emit("Slice", [name, *ranges])
 
     def _follow(self, number: SymInt | SymFloat) -> str:
-        """A tensor of one number, computed from the sides of the inputs."""
+        """Compute a number from the sides of the inputs, as a tensor of one number."""
         for node in self.traced.sources.values():
             for axis, side in enumerate(sides_of(node)):
                 if side.symbol is not None and expression(side.symbol) not in self.numbers:
@@ -186,10 +187,10 @@ class Emitter:
         return write_number(self, expression(number))
 
     def value(self, argument: Any, dtype: torch.dtype | None = None) -> str:
-        """The name of an argument of a call: a value already written, a constant, or a number.
+        """Return the name of a call's argument: a value written before, a constant or a number.
 
         Args:
-            dtype: the type that it is wanted in; without one, numbers become float32.
+            dtype: the type to cast to; without one, numbers become float32.
         """
         if isinstance(argument, SymInt | SymFloat):
             own = torch.int64 if isinstance(argument, SymInt) else torch.float32
@@ -204,17 +205,17 @@ class Emitter:
         return name if dtype is None else self.cast(name, value_of(argument).dtype, dtype)
 
     def cast(self, name: str, source: torch.dtype, target: torch.dtype) -> str:
-        """A value in another type; the file has one type each for real and whole numbers."""
+        """Cast a value; the file has one type for real numbers and one for integers."""
         if kind_of(source) == kind_of(target):
             return name
         return self.emit("Cast", [name], to=ONNX_KINDS[kind_of(target)])
 
     def array(self, argument: Any) -> np.ndarray | None:
-        """The numbers of an argument that is a parameter or buffer; None for None."""
+        """Return the array of a parameter or buffer; None for None."""
         return None if argument is None else self.traced.tensors[argument]
 
     def needed(self, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-        """Nodes and constants that the output depends on, in order."""
+        """Return the nodes and constants that the output depends on, in order."""
         wanted, kept = {output}, []
         for node in reversed(self.nodes):
             if wanted.intersection(node.output):

@@ -1,4 +1,4 @@
-"""export: a trained generator as a file that a stock runtime executes in int8, checked first."""
+"""export: a trained generator becomes a file that a stock runtime executes in int8."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUANTIZATIONS = ("qdq", "integer", "none")
 
 
 class ExportWarning(UserWarning):
-    """A file that the likeliest runtime does not execute in int8."""
+    """A warning that the likeliest runtime runs the file, or layers of it, in float."""
 
 
 @renamed(form="quantization")
@@ -44,28 +44,28 @@ def export_model(
     arguments: Mapping[str, Any] | None = None,
     cpus: Literal["all", "own"] = "all",
 ) -> dict[str, Any]:
-    """Write a generator for a runtime, after its parity with torch has been checked.
+    """Export a generator to a file for a runtime, after checking its parity with torch.
 
     Args:
         model: as for resolve_model, or a generator itself.
-        output: the file; .onnx or .xml, whose weights go to the .bin beside it.
-        format: onnx or openvino; None goes by the file's name.
-        quantization: qdq, which OpenVINO runs in int8; integer, which ONNX Runtime does; none for
-            float. None takes qdq for a quantised generator, else none. An .onnx file in qdq that
-            was not asked for makes an ExportWarning.
-        opset: of the ONNX model.
-        size: height and width of the image that parity is checked with; the file takes any size.
+        output: .onnx, or .xml with its weights in a .bin beside it.
+        format: onnx or openvino; None takes it from the file's suffix.
+        quantization: qdq for int8 in OpenVINO; integer for int8 in ONNX Runtime; none for float.
+            None takes qdq for a quantised generator, else none; an .onnx file in qdq by default
+            gives an ExportWarning.
+        opset: ONNX opset.
+        size: height and width, in pixels, of the image for the parity check; the file takes any.
         weights, factory, arguments: as for resolve_model.
-        cpus: the kinds of CPUs that OpenVINO's int8 kernels are checked on: all that this one can
-            stand for, or its own alone.
+        cpus: kinds of CPUs to check OpenVINO's int8 kernels on: all that this CPU can imitate, or
+            its own alone.
     Returns:
-        output, format, quantization, form (its name of version 0.1, where none is float), opset,
-        size_bytes, parameters, quantized_layers, float_layers, convolutions (how many OpenVINO
-        runs, and in what), parity, cpus (kind -> layers that run in float there, because int8
+        output, format, quantization, form (its name in version 0.1; float for none), opset,
+        size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
+        of convolutions in OpenVINO), parity, cpus (kind -> layers in float there, because int8
         kernels get them wrong), seconds.
     Raises:
-        UserError: a wrong format, quantization, opset or model; an operator that has no
-            counterpart; parity is missed. Nothing is written then.
+        UserError: format, quantization, opset or model is wrong; an operator has no counterpart;
+            or parity is missed. Nothing is written then.
     """
     started = time.monotonic()
     path = Path(output)
@@ -77,21 +77,21 @@ def export_model(
         provenance = _provenance(model)
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
     runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
-    made = convert(
+    exported = convert(
         model, quantization=quantization, opset=opset, size=size, provenance=provenance,
         runtimes=runtimes, cpus=cpus,
     )  # fmt: skip
-    size_bytes = _write(path, kind, made)
+    size_bytes = _write(path, kind, exported)
     if kind == "onnx" and quantization is None:
-        _warn_of_float(path, made)
-    _warn_of_kernels(made)
+        _warn_of_float(path, exported)
+    _warn_of_kernels(exported)
     return {
         "output": str(path),
         "format": kind,
         "opset": opset,
         "size_bytes": size_bytes,
         "parameters": parameters_of(model),
-        **_told(made),
+        **_told(exported),
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -100,7 +100,7 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
     """Return the format, from the flag or the file's name.
 
     Raises:
-        UserError: the two disagree, or format or quantization do not exist or do not go together.
+        UserError: flag and name disagree; format or quantization is unknown; or they do not fit.
     """
     named = {suffix: name for name, suffix in FORMATS.items()}.get(path.suffix.lower())
     kind = format or named
@@ -119,9 +119,9 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
     return kind
 
 
-def _warn_of_float(path: Path, made: ExportedContent) -> None:
-    """An .onnx file goes to ONNX Runtime, most likely, which has no int8 for qdq."""
-    if made.metadata["form"] == "qdq":
+def _warn_of_float(path: Path, exported: ExportedContent) -> None:
+    """Warn of a qdq .onnx file: it most likely goes to ONNX Runtime, which runs it in float."""
+    if exported.metadata["form"] == "qdq":
         warnings.warn(
             f"{path} has quantization qdq: OpenVINO runs it in int8, ONNX Runtime in float; for "
             "ONNX Runtime add --quantization integer",
@@ -130,56 +130,56 @@ def _warn_of_float(path: Path, made: ExportedContent) -> None:
         )
 
 
-def _warn_of_kernels(made: ExportedContent) -> None:
-    """Name the layers that run in float on some CPUs."""
-    told = [f"{kind}: {listed(names)}" for kind, names in made.cpus.items() if names]
-    if told:
+def _warn_of_kernels(exported: ExportedContent) -> None:
+    """Warn of layers that run in float on some CPUs."""
+    faults = [f"{kind}: {listed(names)}" for kind, names in exported.cpus.items() if names]
+    if faults:
         warnings.warn(
             f"OpenVINO's int8 kernels get layers wrong on some CPUs, where they run in float ("
-            f"{'; '.join(told)}); other programs than this one have to leave them out themselves",
+            f"{'; '.join(faults)}); other programs must keep them in float themselves",
             ExportWarning,
             stacklevel=4,
         )
 
 
-def _told(made: ExportedContent) -> dict[str, Any]:
-    """Return what export tells of the content."""
-    form = made.metadata["form"]
+def _told(exported: ExportedContent) -> dict[str, Any]:
+    """Return the entries of export's report that describe the content."""
+    form = exported.metadata["form"]
     return {
         "quantization": "none" if form == FLOAT else form,
         "form": form,
-        "quantized_layers": made.metadata["quantized_layers"],
-        "float_layers": made.float_layers,
-        "convolutions": _convolutions(made),
-        "parity": made.parity,
-        "cpus": made.cpus,
+        "quantized_layers": exported.metadata["quantized_layers"],
+        "float_layers": exported.float_layers,
+        "convolutions": _convolutions(exported),
+        "parity": exported.parity,
+        "cpus": exported.cpus,
     }
 
 
-def _convolutions(made: ExportedContent) -> dict[str, int]:
-    """Return precision -> convolutions, as OpenVINO executes them; empty without OpenVINO."""
-    if made.metadata["form"] == "integer" or find_spec("openvino") is None:
+def _convolutions(exported: ExportedContent) -> dict[str, int]:
+    """Return precision -> number of convolutions in OpenVINO; empty without OpenVINO."""
+    if exported.metadata["form"] == "integer" or find_spec("openvino") is None:
         return {}
     counts: dict[str, int] = {}
-    for layer in executed_layers(start_openvino(made.content, 1)[1]):
+    for layer in executed_layers(start_openvino(exported.content, 1)[1]):
         if layer.computes:
             counts[layer.precision] = counts.get(layer.precision, 0) + 1
     return counts
 
 
-def _write(path: Path, kind: str, made: ExportedContent) -> int:
-    """Write all files or none; return size_bytes, the weights' file included."""
+def _write(path: Path, kind: str, exported: ExportedContent) -> int:
+    """Write all files or none; return their size in bytes, weights included."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
             draft = Path(folder) / path.name
             if kind == "onnx":
-                draft.write_bytes(made.content)
+                draft.write_bytes(exported.content)
                 files = [draft]
             else:
                 from gan_slimming.export.openvino import save_ir
 
-                files = save_ir(made.content, draft, made.metadata)
+                files = save_ir(exported.content, draft, exported.metadata)
             size_bytes = sum(file.stat().st_size for file in files)
             for file in reversed(files):  # the .xml last, so that it never stands alone
                 os.replace(file, path.with_name(file.name))
@@ -190,8 +190,8 @@ def _write(path: Path, kind: str, made: ExportedContent) -> int:
 
 
 def _provenance(model: str | Path) -> dict[str, Any]:
-    """Return what a saved generator says of its origin, and the name that it is exported under."""
+    """Return the name of the model's source, and the provenance in a saved generator's header."""
     file = model_file(model)
     saved = file is not None and file.suffix == ".safetensors" and ":" not in str(model)
-    held = read_header(file)["provenance"] if saved and file is not None else {}
-    return {"source": Path(str(model)).name, **held}
+    provenance = read_header(file)["provenance"] if saved and file is not None else {}
+    return {"source": Path(str(model)).name, **provenance}

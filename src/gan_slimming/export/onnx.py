@@ -1,4 +1,4 @@
-"""A finished generator as an ONNX model that any size of image goes through."""
+"""A finished generator as an ONNX model for images of any size."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from gan_slimming.graph.nodes import value_of
 from gan_slimming.runtime.sessions import KEY
 
 OPSETS = range(17, 22)
-"""Those that current ONNX Runtime and OpenVINO take."""
+"""ONNX opsets that current ONNX Runtime and OpenVINO accept."""
 _IR_VERSION = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
 def onnx_model(
     traced: TracedGenerator, quantization: Quantization, opset: int, metadata: Mapping[str, Any]
 ) -> tuple[onnx.ModelProto, list[str]]:
-    """The whole generator.
+    """Return the whole generator as a checked ONNX model.
 
     Args:
         traced: from `graph.trace`.
         quantization: qdq, integer or none.
         opset: one of OPSETS.
-        metadata: JSON for the file.
+        metadata: entries for the file, stored as JSON.
     Returns:
-        The checked model, and quantised layers that it can only compute in float.
+        The model, and quantised layers that it can only compute in float.
     Raises:
-        UserError: an operator without a counterpart, or another opset.
+        UserError: an operator has no counterpart, or the opset is another.
     """
     if opset not in OPSETS:
         raise UserError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
@@ -54,7 +54,7 @@ def onnx_model(
 def layer_model(
     traced: TracedGenerator, node: fx.Node, quantization: Quantization, opset: int
 ) -> onnx.ModelProto:
-    """One call of the generator, its padded input as the model's input."""
+    """Return one call of the generator as a model, whose input is the call's padded input."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
     tensors = {other: value for other, value in traced.tensors.items() if other is not source}
@@ -65,24 +65,24 @@ def layer_model(
         result=node,
         redundant_biases=frozenset(),
     )
-    widths = file_widths(traced, quantization)  # as it stands in the file
+    widths = file_widths(traced, quantization)  # as in the whole file
     emitter = Emitter(alone, quantization, widths, opset)
     if more := emitter.widths.get(source, 0):
         last = [0, more - value_of(source).shape[1]] + [0] * (value_of(source).dim() - 2)
         pads = emitter.integers([0] * len(last) + last)
         emitter.names[source] = emitter.emit("Pad", ["input", pads])
-    made = write_node(emitter, node)
+    output = write_node(emitter, node)
     if node in emitter.widths:
         zero, end = emitter.integers([0]), emitter.integers([value_of(node).shape[1]])
-        made = emitter.emit("Slice", [made, zero, end, emitter.integers([1])])
-    emitter.names[node] = made
+        output = emitter.emit("Slice", [output, zero, end, emitter.integers([1])])
+    emitter.names[node] = output
     return _assemble(emitter, node, opset)
 
 
 def metadata_of(
     contract: InputContract, form: str, generator: str, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What translate and benchmark need, so that the file is enough for them."""
+    """Return the metadata that make the file sufficient for translate and benchmark."""
     return {
         "format": 1,
         "form": form,
@@ -93,7 +93,7 @@ def metadata_of(
 
 
 def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:
-    """Nodes that the result depends on, as a model of dynamic batch, height and width."""
+    """Return a model of the nodes behind the result, with dynamic batch, height and width."""
     name = emitter.names[result]
     nodes, constants = emitter.needed(name)
     nodes.append(helper.make_node("Identity", [name], ["output"], name="output"))
@@ -110,7 +110,10 @@ def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:
 
 
 def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
-    """Features are fixed, everything else is free; the output's sides have names of their own."""
+    """Describe an input or output, whose features may be fixed; all other axes are free.
+
+    An output's free axes have names of their own.
+    """
     value, sides = value_of(node), sides_of(node)
     names = ("height", "width") if value.dim() == 4 else [f"axis_{n}" for n in range(2, 9)]
     free = [name + suffix for name in names[: max(0, value.dim() - 2)]]

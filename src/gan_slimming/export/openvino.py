@@ -1,4 +1,4 @@
-"""A finished generator as OpenVINO IR: FakeQuantize where the ONNX model quantises."""
+"""A finished generator as OpenVINO IR, with FakeQuantize for the ONNX model's quantisers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def save_ir(content: bytes, path: Path, metadata: Mapping[str, Any]) -> list[Pat
     """Write path (.xml) and its weights (.bin), int8 weights as int8.
 
     Args:
-        content: the ONNX model, which OpenVINO reads itself.
+        content: the ONNX model.
         path: a file .xml.
-        metadata: goes into the model's rt_info as JSON.
+        metadata: entries for the model's rt_info, stored as JSON.
     Returns:
         Both files.
     """
     converted = ov.Core().read_model(content)
     _simplify(converted)
     converted.set_rt_info(json.dumps(dict(metadata)), [KEY])
-    # Half-precision weights would move the float layers away from what was trained.
+    # Half-precision weights would change what the float layers compute.
     ov.save_model(converted, path, compress_to_fp16=False)
     return [path, path.with_suffix(".bin")]
 
 
 def _simplify(model: ov.Model) -> None:
-    """Fold what is constant, as openvino.convert_model does; it halves the .xml.
+    """Fold constants, as openvino.convert_model does; that halves the .xml.
 
     That function reports its use over the network, which an export must not.
     """

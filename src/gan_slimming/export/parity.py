@@ -1,13 +1,13 @@
-"""Does the file compute what was trained? Asked layer by layer, in every runtime offered.
+"""Parity of the exported file with the student, layer by layer, in every runtime offered.
 
 Rounding flips grow from layer to layer, so a whole int8 network says little about its layers. Each
-quantised layer is therefore run alone, on the input that the student itself inputs it, and compared
-with the fake-quantised layer. A model in float is compared as a whole.
+quantised layer is therefore run alone, on its own input in the student, and compared with the
+fake-quantised layer. A float model is compared as a whole.
 
-A value that lies between two codes to the last bits of float32 may go to either, and runtimes
-divide or multiply by the scale: such inputs, closer than TIE to a border, are moved to the code
-that torch takes, and how many there were is told. Sums that a layer rounds itself cannot be moved:
-those closer than TIE_OF_SUMS to a border are left out, and told as well.
+Float32 cannot decide on a value at the border of two codes: some runtimes divide by the scale, and
+others multiply. Inputs closer than TIE to a border are moved to torch's code, and their share is
+reported. Sums that a layer rounds itself cannot be moved. Those closer than TIE_OF_SUMS to a border
+are left out, and reported as well.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from gan_slimming.runtime.flips import nudged, only_flips
 from gan_slimming.runtime.sessions import start_onnxruntime, start_openvino
 
 LAYER_TOLERANCE = 1e-5
-"""Greatest difference of a quantised layer, relative to the range of its output."""
+"""Greatest allowed difference of a quantised layer, relative to the range of its output."""
 FLOAT_TOLERANCE = 1e-4
-"""Greatest difference of a float model's image, in its own units."""
+"""Greatest allowed difference of a float model's image, in its own units."""
 TIE = 1e-4
-"""Distance from the border of two codes, in codes, within which float32 decides nothing."""
+"""Distance from the border of two codes, in codes, within which float32 cannot decide."""
 TIE_OF_SUMS = 2e-3
 """The same for sums of products, which torch rounds at every step and integers do not."""
 Inputs = tuple[Tensor, ...]
-"""What a generator's forward takes."""
+"""The inputs of a generator's forward."""
 LAYER_KINDS = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
 START: dict[str, Callable[..., Any]] = {
     "onnxruntime": start_onnxruntime,
@@ -54,14 +54,15 @@ START: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class LayerParity:
-    """One quantised layer in one runtime.
+    """The parity of one quantised layer in one runtime.
 
     Attributes:
-        error: greatest difference, over the range of the layer's output (a tenth of its greatest
-            value at least: one that hardly varies has little of a range).
-        ties: share of inputs that lay on the border of two codes.
-        left_out: share of outputs that did, where the layer rounds them.
-        in_float: this CPU's int8 kernels get the layer wrong, and it was computed in float.
+        error: greatest difference over the range of the layer's output; the range is at least
+            a tenth of the greatest value, as a nearly constant output has hardly any.
+        ties: share of inputs on the border of two codes.
+        left_out: share of outputs on a border, where the layer rounds them.
+        in_float: whether the layer was computed in float, because this CPU's int8 kernels get it
+            wrong.
     """
 
     layer: str
@@ -77,12 +78,13 @@ def check_layers(
     given: Inputs,
     runtimes: Sequence[str],
 ) -> list[LayerParity]:  # fmt: skip
-    """Every quantised layer alone, in every runtime.
+    """Compare every quantised layer alone, in every runtime.
 
     Args:
-        module: the student; given: what it takes, a batch of one.
+        module: the student.
+        given: its inputs, a batch of one.
     Raises:
-        UserError: a layer differs by more than LAYER_TOLERANCE, by name.
+        UserError: layers differ by more than LAYER_TOLERANCE; it names the worst.
     """
     inputs = layer_inputs(module, given)
     nodes = {module_path(n): n for n in traced.nodes if _is_layer(n)}
@@ -116,20 +118,20 @@ def _check_layer(
     expected, sure = _expected(layer, values, traced.layers[path].outputs)
     content = layer_model(traced, node, quantization, opset).SerializeToString()
     extent = _range(expected)
-    read, unsure = _padded(layer, values).numpy(), 1 - float(sure.mean())
+    inputs, unsure = _padded(layer, values).numpy(), 1 - float(sure.mean())
 
-    def error_of(made: np.ndarray) -> float:
-        return float(np.abs(made - expected).max(initial=0, where=sure)) / extent
+    def error_of(result: np.ndarray) -> float:
+        return float(np.abs(result - expected).max(initial=0, where=sure)) / extent
 
     for runtime in runtimes:
         if runtime != "openvino":
-            made = START[runtime](content, 1).run(read)
-            yield LayerParity(path, runtime, error_of(made), ties, unsure)
+            result = START[runtime](content, 1).run(inputs)
+            yield LayerParity(path, runtime, error_of(result), ties, unsure)
             continue
-        error = error_of(start_openvino(content, 1, kernels="unchecked").run(read))
+        error = error_of(start_openvino(content, 1, kernels="unchecked").run(inputs))
         wrong = not error <= LAYER_TOLERANCE
         if wrong:
-            error = error_of(start_openvino(content, 1, kernels="float").run(read))
+            error = error_of(start_openvino(content, 1, kernels="float").run(inputs))
         yield LayerParity(path, runtime, error, ties, unsure, in_float=wrong)
 
 
@@ -137,29 +139,29 @@ def _check_layer(
 def _expected(
     layer: Any, values: Tensor, outputs: OutputCodes | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the student's layer makes, and where that is surely so in every runtime."""
+    """Return the output of the student's layer, and where it is certain in every runtime."""
     if outputs is None:
-        made = layer(values).numpy()
-        return made, np.ones_like(made, bool)
+        result = layer(values).numpy()
+        return result, np.ones_like(result, bool)
     sums: list[Tensor] = []
-    hook = layer.output_quantizer.register_forward_pre_hook(lambda _, given: sums.append(given[0]))
+    hook = layer.output_quantizer.register_forward_pre_hook(lambda _, args: sums.append(args[0]))
     try:
-        made = layer(values).numpy()
+        result = layer(values).numpy()
     finally:
         hook.remove()
     scale = along(torch.from_numpy(outputs.scale), 0, layer.weight.dim() - 1)
     ratio = sums[0] / scale
-    return made, ~_on_a_border(ratio, outputs, TIE_OF_SUMS).numpy()
+    return result, ~_on_a_border(ratio, outputs, TIE_OF_SUMS).numpy()
 
 
 def _range(values: np.ndarray) -> float:
-    """Greatest less least, but not less than float32 can tell beside the greatest."""
+    """Return greatest minus least, but at least a tenth of the greatest magnitude."""
     span, most = float(values.max() - values.min()), float(np.abs(values).max())
     return max(span, 0.1 * most, float(np.finfo(np.float32).tiny))
 
 
 def _padded(layer: Any, values: Tensor) -> Tensor:
-    """What the convolution itself reads: padding with anything but zeros is a step before it."""
+    """Return the convolution's own input: padding other than zeros is a step before it."""
     if getattr(layer, "padding_mode", "zeros") == "zeros":
         return values
     sides = layer._reversed_padding_repeated_twice  # as nn.Conv2d gives it to F.pad
@@ -169,7 +171,7 @@ def _padded(layer: Any, values: Tensor) -> Tensor:
 def check_float(
     module: nn.Module, content: bytes, given: Sequence[Inputs], runtimes: Sequence[str]
 ) -> dict[str, float]:
-    """The whole generator without activation quantisers, at several sizes.
+    """Compare the whole generator without activation quantisers, at several sizes.
 
     Returns:
         Runtime -> greatest difference.
@@ -191,22 +193,22 @@ def check_float(
 def check_image(
     module: nn.Module, content: bytes, given: Inputs, runtimes: Sequence[str]
 ) -> dict[str, float]:
-    """Compare the whole int8 generator, which rounding flips may move, and nothing else.
+    """Compare the whole int8 generator, in which only rounding flips may make a difference.
 
     Returns:
-        Runtime -> mean difference over the image's spread.
+        Runtime -> mean difference over the image's standard deviation.
     Raises:
-        UserError: more than flips of codes explain.
+        UserError: flips of codes do not explain the difference.
     """
     expected = module(*given).numpy()
     first, *rest = given
     moved = module(torch.from_numpy(nudged(first.numpy())), *rest).numpy()
     errors = {}
     for runtime in runtimes:
-        made = START[runtime](content, 1).run(*(x.numpy() for x in given))
-        apart = float(np.abs(made - expected).mean())
+        result = START[runtime](content, 1).run(*(x.numpy() for x in given))
+        apart = float(np.abs(result - expected).mean())
         errors[runtime] = apart / max(float(expected.std()), float(np.finfo(np.float32).tiny))
-        if not only_flips(made, expected, moved):
+        if not only_flips(result, expected, moved):
             raise UserError(
                 f"the int8 file's image is off by {errors[runtime]:.2g} of its spread in "
                 f"{runtime}; nothing is written. Take --quantization none, and please report the "
@@ -219,33 +221,33 @@ def check_image(
 def differences(
     module: nn.Module, content: bytes, given: Sequence[Inputs], runtimes: Sequence[str]
 ) -> dict[str, float]:
-    """Runtime -> greatest difference between torch's images and the runtime's."""
+    """Return runtime -> greatest difference between torch's images and the runtime's."""
     expected = [module(*inputs).numpy() for inputs in given]
     errors = {}
     for runtime in runtimes:
         run = START[runtime](content, 1)[0]
-        made = [run(*(x.numpy() for x in inputs)) for inputs in given]
-        pairs = zip(made, expected, strict=True)
+        images = [run(*(x.numpy() for x in inputs)) for inputs in given]
+        pairs = zip(images, expected, strict=True)
         errors[runtime] = max(float(np.abs(m - e).max()) for m, e in pairs)
     return errors
 
 
 def off_the_borders(values: Tensor, codes: Codes) -> tuple[Tensor, float]:
-    """Values that torch and a runtime surely round alike, and the share that was moved."""
+    """Return values that torch and every runtime round alike, and the share that was moved."""
     ratio = values / codes.scale
     border, moved = _on_a_border(ratio, codes, TIE), ratio.round() * codes.scale
     return torch.where(border, moved, values), float(border.float().mean())
 
 
 def _on_a_border(ratio: Tensor, codes: Codes | OutputCodes, near: float) -> Tensor:
-    """Whether values over their scale lie between two codes, to so many of a code."""
+    """Return where values over their scale lie within `near` codes of the border of two codes."""
     border = (ratio - ratio.floor() - 0.5).abs() < near
     return border & (ratio > codes.low - 1) & (ratio < codes.high + 1)
 
 
 @torch.no_grad()
 def layer_inputs(module: nn.Module, given: Inputs) -> dict[str, Tensor]:
-    """Quantised layer -> what the student inputs it for this input (its first call)."""
+    """Return quantised layer -> its input in the student, at its first call."""
     seen: dict[str, Tensor] = {}
     hooks = []
     for path, layer in quantized_layers(module).items():
@@ -263,7 +265,7 @@ def layer_inputs(module: nn.Module, given: Inputs) -> dict[str, Tensor]:
 
 
 def summary(rows: Sequence[LayerParity]) -> dict[str, Any]:
-    """Runtime -> its worst layer."""
+    """Return runtime -> its worst layer."""
     worst: dict[str, LayerParity] = {}
     for row in rows:
         if row.runtime not in worst or row.error > worst[row.runtime].error:

@@ -1,4 +1,4 @@
-"""Exported files in place of torch generators, and any generator in any runtime."""
+"""Placement in runtimes: exported files as torch modules, and any generator in any runtime."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gan_slimming.runtime.sessions import RUNTIMES, SUFFIXES, RuntimeModel, open
 from gan_slimming.serialization.resolve import choose_device, resolve_model
 
 INT8_QUANTIZATION = {"onnxruntime": "integer", "openvino": "qdq"}
-"""What each runtime really runs in int8."""
+"""Runtime -> the quantization that it executes in int8."""
 
 
 class ExportedGenerator(nn.Module):
-    """An exported file as a generator: tensors in, tensors out, the runtime in between.
+    """An exported file as a torch module: tensors in, tensors out, the runtime in between.
 
     Args:
         opened: from open_runtime.
-        name: what it is called.
+        name: the generator's name, for reports.
     """
 
     def __init__(self, opened: RuntimeModel, name: str) -> None:
@@ -36,24 +36,24 @@ class ExportedGenerator(nn.Module):
         self.name = name
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the contract says, to images as it says."""
+        """Return the images of a batch of inputs; the contract describes both."""
         return torch.from_numpy(self.opened(*(x.detach().cpu().numpy() for x in inputs)))
 
 
 def is_exported(model: object) -> bool:
-    """Whether MODEL is the path of an exported file."""
+    """Return whether MODEL is the path of an exported file."""
     return isinstance(model, str | Path) and Path(model).suffix.lower() in SUFFIXES
 
 
 def check_runtime(runtime: str) -> None:
-    """Raises UserError for a runtime that does not exist or is not installed."""
+    """Raise UserError for a runtime that does not exist or is not installed."""
     if runtime not in RUNTIMES:
         raise UserError(f"runtime must be {', '.join(RUNTIMES)} or torch, got {runtime!r}")
     require(runtime)
 
 
 def write_for(module: nn.Module, runtime: str, quantization: str, folder: Path) -> Path:
-    """A generator as a file for a runtime, without a check of parity, for use at once."""
+    """Export a generator for immediate use in a runtime, without checking parity."""
     check_runtime(runtime)
     path = folder / f"{runtime}-{quantization}.onnx"
     path.write_bytes(convert(module, quantization=quantization, runtimes=()).content)
@@ -64,12 +64,12 @@ def in_runtime(
     model: str | Path | nn.Module, runtime: str | None, threads: int | None = None,
     precision: str = "f32",
 ) -> ExportedGenerator:  # fmt: skip
-    """A generator, or an exported file, in a runtime: in int8 where it is quantised.
+    """Open a generator or an exported file in a runtime, in int8 where it is quantised.
 
     Args:
-        precision: of the float rest, as for open_runtime.
+        precision: of the float layers, as for open_runtime.
     Raises:
-        UserError: as open_runtime and convert; torch is asked for an exported file.
+        UserError: as for open_runtime and convert; or torch is asked to run an exported file.
     """
     if not isinstance(model, nn.Module):
         if runtime == "torch":
@@ -96,7 +96,7 @@ def place(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> tuple[GeneratorAdapter, torch.device]:
-    """Any generator where it will run, behind its border, and the device that it is fed on.
+    """Return any generator where it will run, behind its adapter, and the device for its inputs.
 
     Args:
         runtime, threads: as for in_runtime; None or torch takes `device`, but for exported files.
@@ -113,7 +113,7 @@ def place(
 
 
 def model_name(generator: nn.Module) -> str:
-    """What a generator calls itself, and the runtime that it is in."""
+    """Return a generator's own name and, if it is exported, its runtime."""
     if isinstance(generator, ExportedGenerator):
         return f"{generator.name} in {generator.opened.runtime}"
     return str(spec_of(generator))

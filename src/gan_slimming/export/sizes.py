@@ -13,7 +13,7 @@ from gan_slimming.errors import UserError
 FOLDS = ("Add", "Mul", "Max", "Min")
 DIVISIONS = ("IntTrueDiv", "FloatTrueDiv")
 ROUNDINGS = {"TruncToInt": "", "FloorToInt": "Floor", "CeilToInt": "Ceil", "RoundToInt": "Round"}
-"""How an expression becomes whole; lengths are not negative, and ONNX's Cast cuts off."""
+"""Sympy's rounding -> ONNX operator before the Cast, which truncates; lengths are not negative."""
 
 
 class Writer(Protocol):
@@ -22,7 +22,7 @@ class Writer(Protocol):
     numbers: dict[Any, str]
 
     def emit(self, operator: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:
-        """Write a node; return its result's name."""
+        """Write a node; return its output's name."""
         ...
 
     def constant(self, value: np.ndarray, name: str = "constant", use: str = "") -> str:
@@ -30,17 +30,17 @@ class Writer(Protocol):
         ...
 
     def integers(self, values: Sequence[int]) -> str:
-        """Write whole numbers as one constant; return its name."""
+        """Write integers as one constant; return its name."""
         ...
 
 
 def write_number(emitter: Writer, expression: Any) -> str:
-    """A sympy expression of the input's sides as a tensor of one int64, or float32.
+    """Write a sympy expression of the input's sides as a tensor of one int64 or float32.
 
     Returns:
         Its name.
     Raises:
-        UserError: an expression that ONNX does not compute as Python does.
+        UserError: ONNX does not compute the expression as Python does.
     """
     if expression not in emitter.numbers:
         emitter.numbers[expression] = _write(emitter, expression)
@@ -71,7 +71,10 @@ def _write(emitter: Writer, expression: Any) -> str:
 
 
 def _write_pair(emitter: Writer, kind: str, expression: Any) -> str:
-    """Operations of two numbers. Whole division goes down, as in Python; Mod has that sign."""
+    """Write an operation on two numbers.
+
+    Integer division rounds down, and Mod has the divisor's sign, as in Python.
+    """
     one, other = expression.args
     if kind == "Pow" and other.is_Integer and 0 < other <= 4:
         name = write_number(emitter, one)
@@ -98,7 +101,7 @@ def _float(emitter: Writer, expression: Any) -> str:
 
 
 def _is_short(number: Any) -> bool:
-    """Whether products of a number and a length are exact in float32."""
+    """Return whether products of a number and a length are exact in float32."""
     return float(number) * 256 % 1 == 0
 
 

@@ -1,10 +1,9 @@
-"""Does OpenVINO compute what the quantisers say, on this CPU?
+"""A check that OpenVINO computes what the quantisers say, on this CPU.
 
-The model runs in float, without int8 kernels, on an image made up for it. Then it is cut into
-pieces, each of which is fed what it read there, and all pieces run at once with int8 kernels: a
-piece starts from the very numbers of float, so a fault shows where it arises and rounding flips do
-not grow. It is cut twice, behind each layer and in front of each quantiser, because a fault may lie
-in how either is joined to what stands beside it.
+The model runs in float, without int8 kernels, on a dummy image. Then it is cut into pieces, which
+all run at once with int8 kernels. Each piece starts from its inputs in the float run, so a fault
+shows where it arises, and rounding flips do not grow. The model is cut twice, behind each layer and
+in front of each quantiser, because a fault may lie in how either joins its neighbours.
 """
 
 from __future__ import annotations
@@ -38,28 +37,28 @@ from gan_slimming.runtime.openvino_int8 import (
 )
 
 IMAGE_SIZE = 64
-"""Least height and width, in pixels, of the image that is made up."""
+"""Least height and width, in pixels, of the dummy image."""
 MIN_DIFFERENCE = 1e-3
-"""Mean difference of the whole image, over its spread; less is not looked into."""
+"""Mean difference of the whole image, over its spread; smaller ones are ignored."""
 MEAN, LARGEST = 0.02, 0.1
-"""Greatest mean difference of a piece over its values' spread, and greatest one over their range.
-A flip here and there stays far below; a lost zero point or scale is far above."""
+"""Greatest mean difference of a piece over its values' spread, and greatest single difference over
+their range. A few flips stay far below; a lost zero point or scale is far above."""
 Cut = Callable[[Any], list[Any]]
-"""A model -> the values that it is cut at."""
+"""Model -> the values to cut it at."""
 BEHIND = frozenset({"Add", "Subtract", "Multiply", "Maximum", "FakeQuantize", "Convert"})
-"""What belongs to a layer behind its operator: scales, a bias, the rounding of its sums."""
+"""Operators behind a layer's own that belong to it: scales, a bias, the rounding of its sums."""
 
 
 def check_layers(
     source: Path | bytes, settings: dict[str, Any], contract: InputContract | None,
     cuts: Sequence[Cut] | None = None,
 ) -> list[str]:  # fmt: skip
-    """Run the check: see the module. Returns the layers that come out wrong, sorted.
+    """Return the layers that int8 kernels get wrong, sorted; the module describes the check.
 
     Args:
         source, contract: as for `wrong_layers`.
         settings: of the compilation.
-        cuts: ways to cut the model to pieces; None takes both.
+        cuts: ways to cut the model into pieces; None takes both.
     """
     model = read_model(source)
     names = set(quantized_layers(model))
@@ -67,9 +66,9 @@ def check_layers(
     exact = _Exact(source, settings, made_up_inputs(model, contract))
     suspects: set[str] = set()
     for cut in CUTS if cuts is None else cuts:
-        with suppress(RuntimeError):  # what cannot even run shows as a whole
+        with suppress(RuntimeError):  # pieces that cannot even run show in the whole
             suspects |= _wrong_pieces(read_model(source), cut, exact, settings) - wrong
-    # A cut may bring out a fault that the whole does not have: float has to help the whole as well.
+    # A cut may cause a fault that the whole lacks, so float has to improve the whole as well.
     if suspects and exact.error(wrong) > 2 * exact.error(wrong | suspects) + MIN_DIFFERENCE:
         wrong |= suspects
     if wrong < names and not exact.is_near(wrong):
@@ -81,10 +80,10 @@ def check_layers(
 def _culprits(
     layers: Sequence[str], in_float: set[str], is_right: Callable[[set[str]], bool]
 ) -> set[str]:
-    """Return few layers that make a model right once they are in float, by halving.
+    """Return a few layers that correct a model once they are in float, by halving.
 
     Args:
-        layers: to choose from; all of them in float make it right.
+        layers: candidates; all of them in float correct the model.
         in_float: layers that are in float anyway.
     """
     if len(layers) < 2:
@@ -98,7 +97,7 @@ def _culprits(
 
 
 class _Exact:
-    """The model in float on the same grids, and what it makes of one input.
+    """The model in float on the same grids, with its results for one input.
 
     Attributes:
         outputs: of the model.
@@ -114,52 +113,52 @@ class _Exact:
         model.add_results([ops.result(port) for port in each.values()])
         self.given = list(given)
         self.request = compile_request(all_in_float(model), {**settings, INT8_KERNELS: False})
-        found = _infer(self.request, self.given)
-        self.outputs, values = found[:count], dict(zip(each, found[count:], strict=True))
+        results = _infer(self.request, self.given)
+        self.outputs, values = results[:count], dict(zip(each, results[count:], strict=True))
         self.cuts = {cut: [values[key] for key in map(_key_of, ports[cut])] for cut in CUTS}
         self._source, self._settings = source, settings
         self._images: dict[frozenset[str], np.ndarray | None] = {}
 
     def image(self, in_float: set[str]) -> np.ndarray | None:
-        """Return the first output with int8 kernels but for some layers; None if that fails."""
+        """Return the first output with int8 kernels, except for some layers; None if that fails."""
         chosen = frozenset(in_float)
         if chosen not in self._images:
             model = keep_in_float(read_model(self._source), chosen)
-            made = None
+            image = None
             with suppress(RuntimeError):
-                made = _infer(compile_request(model, self._settings), self.given)[0]
-            fits = made is not None and made.shape == self.outputs[0].shape
-            self._images[chosen] = made if fits else None
+                image = _infer(compile_request(model, self._settings), self.given)[0]
+            fits = image is not None and image.shape == self.outputs[0].shape
+            self._images[chosen] = image if fits else None
         return self._images[chosen]
 
     def error(self, in_float: set[str]) -> float:
-        """Return the mean difference of that image over the spread of what is right."""
-        made, expected = self.image(in_float), self.outputs[0]
-        if made is None:
+        """Return the mean difference of that image over the spread of the float one."""
+        image, expected = self.image(in_float), self.outputs[0]
+        if image is None:
             return np.inf
         tiny = float(np.finfo(np.float32).tiny)
-        return float(np.abs(made - expected).mean()) / max(float(expected.std()), tiny)
+        return float(np.abs(image - expected).mean()) / max(float(expected.std()), tiny)
 
     def is_near(self, in_float: set[str]) -> bool:
         """Return whether that image differs by no more than rounding explains."""
-        made = self.image(in_float)
-        return made is not None and only_flips(made, self.outputs[0], self._moved)
+        image = self.image(in_float)
+        return image is not None and only_flips(image, self.outputs[0], self._moved)
 
     @functools.cached_property
     def _moved(self) -> np.ndarray:
-        """The first output for an input that is changed by very little."""
+        """Return the first output for an input that is changed by very little."""
         first, *rest = self.given
         return _infer(self.request, [nudged(first), *rest])[0]
 
 
-def _infer(request: Any, given: Sequence[np.ndarray]) -> list[np.ndarray]:
-    request.infer(list(given))
+def _infer(request: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    request.infer(list(inputs))
     count = len(request.get_compiled_model().outputs)
     return [request.get_output_tensor(place).data.copy() for place in range(count)]
 
 
 def _key_of(port: Any) -> tuple[str, int]:
-    """Return what names a value within one model."""
+    """Return the name of a value within one model."""
     return port.get_node().get_friendly_name(), port.get_index()
 
 
@@ -185,13 +184,13 @@ def _end_of(op: Any, inputs: set[str], constants: set[str]) -> Any:
 
 
 def _before_quantizers(model: Any) -> list[Any]:
-    """Return what the quantisers of layers' inputs read."""
-    found = {}
+    """Return the values that the quantisers of layers' inputs read."""
+    ports = {}
     for layer in quantized_layers(model).values():
         port = layer.quantizer.input_value(0)
         if port.get_node().get_type_name() not in ("Parameter", "Constant"):
-            found.setdefault(_key_of(port), port)
-    return list(found.values())
+            ports.setdefault(_key_of(port), port)
+    return list(ports.values())
 
 
 CUTS: tuple[Cut, ...] = (_behind_layers, _before_quantizers)
@@ -201,8 +200,8 @@ def _wrong_pieces(model: Any, cut: Cut, exact: _Exact, settings: dict[str, Any])
     """Return the layers of the pieces that int8 kernels get wrong.
 
     Args:
-        model: read anew; it is cut to pieces.
-        cut: tells where.
+        model: a fresh one, which is cut in place.
+        cut: returns the places.
     """
     names, ports = set(quantized_layers(model)), cut(model)
     ends = [*(result.input_value(0) for result in model.get_results()), *ports]
@@ -213,16 +212,16 @@ def _wrong_pieces(model: Any, cut: Cut, exact: _Exact, settings: dict[str, Any])
                 reader.replace_source_output(start.output(0))
     results = [ops.result(end) for end in ends]
     pieces = openvino.Model(results, [*model.get_parameters(), *starts], "pieces")  # pyright: ignore
-    made = _infer(compile_request(pieces, settings), [*exact.given, *exact.cuts[cut]])
+    computed = _infer(compile_request(pieces, settings), [*exact.given, *exact.cuts[cut]])
     wrong: set[str] = set()
-    for port, one, other in zip(ends, made, [*exact.outputs, *exact.cuts[cut]], strict=True):
+    for port, one, other in zip(ends, computed, [*exact.outputs, *exact.cuts[cut]], strict=True):
         if not is_near(one, other):
             wrong.update(_layers_of(port))
     return wrong & names
 
 
 def _layers_of(port: Any) -> Iterator[str]:
-    """Yield all operators that a piece is made of, from its end."""
+    """Yield all operators of a piece, from its end."""
     waiting, seen = [port.get_node()], set()
     while waiting:
         op = waiting.pop()
@@ -234,7 +233,7 @@ def _layers_of(port: Any) -> Iterator[str]:
 
 
 def is_near(made: np.ndarray, expected: np.ndarray) -> bool:
-    """Return whether a piece differs by no more than a flip of codes here and there."""
+    """Return whether a piece differs by no more than a few flips of codes."""
     if made.shape != expected.shape:
         return False
     if not expected.size:
@@ -247,20 +246,20 @@ def is_near(made: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def made_up_inputs(model: Any, contract: InputContract | None) -> list[np.ndarray]:
-    """Return an image of patches and some noise, or a latent and a class, a batch of one."""
+    """Return a noisy image of patches, or a latent and a class, as a batch of one."""
     if contract is not None:
         return list(dummy_arrays(contract, contract.next_side(IMAGE_SIZE)))
-    given = []
+    inputs = []
     for port in model.inputs:
         axes = [(d.get_length() if d.is_static else 0) for d in port.get_partial_shape()]
         shape = [length or (IMAGE_SIZE if axis > 1 else 1) for axis, length in enumerate(axes)]
         real = port.get_element_type().is_real()
-        given.append(dummy_image(tuple(shape), -1, 1) if real else np.zeros(shape, np.int64))
-    return given
+        inputs.append(dummy_image(tuple(shape), -1, 1) if real else np.zeros(shape, np.int64))
+    return inputs
 
 
 if __name__ == "__main__":
-    path, told, precision, cuts = sys.argv[1:]
-    contract = InputContract(**json.loads(told)) if told else None
+    path, contract_json, precision, cuts = sys.argv[1:]
+    contract = InputContract(**json.loads(contract_json)) if contract_json else None
     settings = {"INFERENCE_PRECISION_HINT": precision}
     print(json.dumps(check_layers(Path(path), settings, contract, None if cuts == "cuts" else ())))

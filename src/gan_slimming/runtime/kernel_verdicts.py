@@ -1,4 +1,4 @@
-"""Which layers int8 kernels get wrong: asked once for each file and CPU, by another process."""
+"""Verdicts on layers that int8 kernels get wrong: one check per file and CPU, in a subprocess."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from gan_slimming.runtime.openvino_int8 import (
 )
 
 VERSION = 3
-"""Of the check; verdicts of another one are not believed."""
+"""Version of the check; verdicts of other versions are ignored."""
 
 
 def open_request(
@@ -43,11 +43,11 @@ def open_request(
     """Compile a model so that it computes what its quantisers say.
 
     Args:
-        model, source: what was read, and from where.
+        model, source: the model, and its file or content.
         settings: of the compilation.
-        contract: what the generator takes; None goes by the shapes of the model's inputs.
+        contract: the generator's inputs; None takes the shapes of the model's inputs.
     Returns:
-        An infer request, and the quantised layers that it computes in float, by path.
+        An infer request, and the paths of the quantised layers that it computes in float.
     """
     if not has_quantizers(model):
         return compile_request(model, settings), ()
@@ -63,7 +63,7 @@ def open_request(
 
 
 def paths_of(model: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the paths of layers that are given by OpenVINO's names."""
+    """Return the paths of layers with these OpenVINO names."""
     layers = quantized_layers(model)
     return tuple(layers[name].path for name in names if name in layers)
 
@@ -73,40 +73,40 @@ def wrong_layers(
 ) -> tuple[str, ...]:
     """Return the quantised layers that int8 kernels get wrong, by OpenVINO's names.
 
-    The check runs in a process of its own, which OpenVINO may crash; what cannot be checked counts
-    as wrong. The answer is kept in the cache folder for this content, CPU, precision and OpenVINO.
+    The check runs in its own process, because OpenVINO may crash it. If it cannot run, all layers
+    count as wrong. The verdict is cached for this content, CPU, precision and OpenVINO version.
 
     Args:
         source: a file's path or its content.
-        contract: what the generator takes; None goes by the shapes of the model's inputs.
-        kind: of CPU, of `kinds_of_cpu`; this one without it.
-        precision: f32 or bf16, of what is not int8.
+        contract: the generator's inputs; None takes the shapes of the model's inputs.
+        kind: of CPU, from `kinds_of_cpu`; empty for this one.
+        precision: f32 or bf16, of the float layers.
     """
     limit = kind or os.environ.get(ISA_LIMIT, "")
     file = _verdict_file(source, precision, limit)
     with suppress(OSError, ValueError, KeyError, TypeError):
         return tuple(json.loads(file.read_text())["wrong_layers"])
-    found = _in_a_process(source, contract, precision, limit)
-    if found is None:
+    layers = _in_a_process(source, contract, precision, limit)
+    if layers is None:
         return tuple(quantized_layers(read_model(source)))
-    with suppress(OSError):  # a folder that cannot be written costs the check again, no more
+    with suppress(OSError):  # a read-only folder costs no more than another check
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps({"wrong_layers": found}).encode())
-    return tuple(found)
+        write_atomically(file, json.dumps({"wrong_layers": layers}).encode())
+    return tuple(layers)
 
 
 def _in_a_process(
     source: Path | bytes, contract: InputContract | None, precision: str, limit: str
 ) -> list[str] | None:
-    """Run the check apart: without cuts where it crashes. None if that crashes, too."""
-    if not sys.executable:  # Python inside another program: nothing to start
+    """Run the check in a subprocess, without cuts if it crashes; None if that crashes, too."""
+    if not sys.executable:  # embedded Python has no executable to start
         return kernel_check.check_layers(source, {"INFERENCE_PRECISION_HINT": precision}, contract)
-    told = json.dumps(vars(contract)) if contract else ""
+    encoded = json.dumps(vars(contract)) if contract else ""
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         file = source if isinstance(source, Path) else Path(folder, "model.onnx")
         if isinstance(source, bytes):
             file.write_bytes(source)
-        command = [sys.executable, "-P", "-m", kernel_check.__name__, str(file), told, precision]
+        command = [sys.executable, "-P", "-m", kernel_check.__name__, str(file), encoded, precision]
         for cuts in ("cuts", "whole"):
             done = subprocess.run(
                 [*command, cuts],
@@ -127,7 +127,7 @@ def wrong_layers_by_kind(
 
     Args:
         content: of an ONNX file.
-        all_kinds: those of `kinds_of_cpu` too, besides this CPU, which is `own`.
+        all_kinds: check `kinds_of_cpu` as well as this CPU, which is `own`.
     """
     model = read_model(content)
     kinds = {"own": "", **{kind: kind for kind in kinds_of_cpu() if all_kinds}}
@@ -138,15 +138,15 @@ def wrong_layers_by_kind(
 
 
 def _verdict_file(source: Path | bytes, precision: str, limit: str) -> Path:
-    """Return where a verdict is kept: by content, CPU, OpenVINO, precision and this check."""
+    """Return a verdict's path, by content, CPU, OpenVINO, precision and version of the check."""
     digest = hashlib.sha256()
     if isinstance(source, bytes):
         digest.update(source)
     else:
         for file in (source, source.with_suffix(".bin")):
             digest.update(file.read_bytes() if file.is_file() else b"")
-    told = (VERSION, openvino.__version__, precision, _device_name(), cpu_flags(), limit)
-    digest.update(repr(told).encode())
+    key = (VERSION, openvino.__version__, precision, _device_name(), cpu_flags(), limit)
+    digest.update(repr(key).encode())
     return cache_folder() / "int8-kernels" / f"{digest.hexdigest()}.json"
 
 

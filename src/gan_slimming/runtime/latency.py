@@ -1,6 +1,6 @@
-"""How long a call takes: one process for each candidate, their repetitions interleaved.
+"""The latency of calls: one process per candidate, with repetitions interleaved.
 
-What else happens on the machine then falls on all candidates alike, and none warms another's cache.
+Other load on the machine then affects all candidates alike, and none warms another's cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gan_slimming.errors import UserError
 
 Call = Callable[[], Any]
 Load = Callable[[Any], tuple[Call, Callable[[], dict[str, Any]]]]
-"""Job -> (what is timed, what is asked once it is over)."""
+"""Job -> (the call to time, the function that reports afterwards)."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Latency:
 
     Attributes:
         median_ms: of all repetitions.
-        spread_ms: distance between the first and the third quartile.
-        best_ms: the fastest one, nearest to an idle machine.
+        spread_ms: interquartile range.
+        best_ms: of the fastest repetition, nearest to an idle machine.
         cpu_ms: median processor time over all threads, which other processes hardly change.
-        runs: repetitions.
+        runs: number of repetitions.
     """
 
     median_ms: float
@@ -42,7 +42,7 @@ class Latency:
 
 
 def summarise(times: Sequence[tuple[float, float]]) -> Latency:
-    """(wall, processor) seconds of each repetition, at least one."""
+    """Summarise the (wall, processor) seconds of repetitions, at least one."""
     wall = sorted(1e3 * seconds for seconds, _ in times)
     quarters = statistics.quantiles(wall, n=4, method="inclusive") if len(wall) > 1 else wall * 3
     cpu = statistics.median(1e3 * seconds for _, seconds in times)
@@ -52,16 +52,16 @@ def summarise(times: Sequence[tuple[float, float]]) -> Latency:
 def measure(
     jobs: Sequence[Any], load: Load, *, warm_up: int = 3, rounds: int = 10, repeat: int = 3
 ) -> list[tuple[Latency, dict[str, Any]]]:
-    """Each job in a process of its own, waiting while the others are timed.
+    """Time each job in its own process, which waits while others are timed.
 
     Args:
         jobs: anything that can be pickled.
         load: a function at the top of a module, called with a job in its process.
-        warm_up: calls that are not counted.
-        rounds: how often each job has its turn.
+        warm_up: first calls, which do not count.
+        rounds: turns of each job.
         repeat: calls of one turn.
     Returns:
-        For each job its latency and a report: what `load` tells, and peak_bytes.
+        For each job its latency and the report from `load`, with peak_bytes.
     Raises:
         UserError: a job cannot be loaded or run.
     """
@@ -79,9 +79,9 @@ def measure(
             _receive(ours)  # one after the other, so that none is short of memory or cores
         times: list[list[tuple[float, float]]] = [[] for _ in workers]
         for _ in range(rounds):
-            for (_, pipe), found in zip(workers, times, strict=True):
+            for (_, pipe), job_times in zip(workers, times, strict=True):
                 pipe.send(repeat)
-                found += _receive(pipe)
+                job_times += _receive(pipe)
         reports = []
         for _, pipe in workers:
             pipe.send(0)
@@ -96,7 +96,7 @@ def measure(
 
 
 def _serve(pipe: Connection, load: Load, job: Any, warm_up: int) -> None:
-    """The life of a worker: load, warm up, then time as many calls as it is asked to; 0 ends it."""
+    """Load, warm up, then time as many calls as each message asks for, until one asks for 0."""
     try:
         call, report = load(job)
         for _ in range(warm_up):
@@ -131,10 +131,10 @@ def _receive(pipe: Connection) -> Any:
 
 
 def _peak_bytes() -> int:
-    """Most memory that this process has held, libraries included."""
+    """Return the process's peak memory in bytes, libraries included."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held before it became this one
-        held = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line]
-        return 1024 * int(held[0])
+    if status.exists():  # getrusage would include the parent's memory before exec
+        kibibytes = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line]
+        return 1024 * int(kibibytes[0])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

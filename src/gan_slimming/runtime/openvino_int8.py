@@ -1,9 +1,9 @@
 """OpenVINO's int8 kernels, layer by layer: which layers there are, and how to keep one in float.
 
-A kernel may compute something else than the quantisers say: on x86 CPUs without VNNI or AMX two
-products of bytes are added in 16 bits and saturate, and OpenVINO 2026 gets some combinations of
-operators wrong on some CPUs. Each layer is checked when a file is opened (`kernel_check`). What is
-wrong is computed in float on the same grids, that layer alone.
+A kernel may compute something else than the quantisers say. On x86 CPUs without VNNI or AMX two
+products of bytes are added in 16 bits and saturate. OpenVINO 2026 gets some combinations of
+operators wrong on some CPUs. Each layer is checked when a file is opened (`kernel_check`). Only
+faulty layers are computed in float, on the same grids.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ import numpy as np
 from gan_slimming.config import PORTABLE_WEIGHT_BITS
 
 INT8_KERNELS = "LP_TRANSFORMS_MODE"
-"""OpenVINO's name for turning quantised layers into int8 ones."""
+"""OpenVINO's setting that turns quantised layers into int8 ones."""
 LAYERS = frozenset({
     "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
     "MatMul",
 })  # fmt: skip
 """OpenVINO's operators that multiply weights with values."""
 ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
-"""The environment variable that keeps OpenVINO from instructions that the CPU has."""
+"""The environment variable that keeps OpenVINO from using some of the CPU's instructions."""
 KINDS = {
     "AVX2": {"avx2"},
     "AVX2_VNNI": {"avx2", "avx_vnni"},
     "AVX512_CORE": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
     "AVX512_CORE_VNNI": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
 }
-"""Kinds of x86 CPUs whose int8 kernels differ, as the limit names them, and the flags of each."""
+"""Kinds of x86 CPUs with different int8 kernels: value of ISA_LIMIT -> the flags that it needs."""
 CODES = ":codes"
-"""Stands behind a layer's path in the name of its weight's codes, in files of ours."""
+"""Suffix of a layer's path in the name of its weight's codes, in our own files."""
 LOWEST = np.finfo(np.float32).min
 _CORES: list[Any] = []
-"""Held for good: with OpenVINO 2026.4, a signal after one is given up can end in a crash."""
+"""Cores that are never released: with OpenVINO 2026.4, a signal after a release can crash."""
 
 
 def kinds_of_cpu() -> list[str]:
-    """Return the kinds of CPUs that this one can stand for, itself left out."""
+    """Return the kinds of CPUs that this one can imitate; none if ISA_LIMIT is set."""
     if os.environ.get(ISA_LIMIT):
         return []
     flags = set(cpu_flags().split())
@@ -53,7 +53,7 @@ def kinds_of_cpu() -> list[str]:
 
 @functools.cache
 def cpu_flags() -> str:
-    """Return the CPU's flags; empty where the system does not tell."""
+    """Return the CPU's flags; empty if the system does not report them."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next((line for line in lines if line.startswith("flags")), "")
@@ -61,12 +61,12 @@ def cpu_flags() -> str:
 
 
 def read_model(source: Path | bytes) -> Any:
-    """Read a file's path or its content."""
+    """Read a model from a file's path or its content."""
     return _own_core().read_model(source)
 
 
 def compile_request(model: Any, settings: dict[str, Any]) -> Any:
-    """Compile for the CPU. Each form of a model has a core, or they would share weights."""
+    """Compile a model for the CPU, in its own core; in one core, forms of a model share weights."""
     return _own_core().compile_model(model, "CPU", settings).create_infer_request()
 
 
@@ -79,7 +79,7 @@ def _own_core() -> Any:
 
 @functools.cache
 def saturates() -> bool:
-    """Return whether int8 convolutions lose the top of large sums on this CPU, by trying one."""
+    """Return whether int8 convolutions saturate at large sums on this CPU, by running one."""
     import openvino
     from openvino import opset13 as ops
 
@@ -89,26 +89,26 @@ def saturates() -> bool:
     quantized = ops.fake_quantize(values, *limits, *limits, 256)
     weight = ops.multiply(ops.convert(ops.constant(codes), "f32"), ops.constant(np.float32(1)))
     window = [1, 1], [0, 0], [0, 0], [1, 1]
-    made = ops.convolution(quantized, weight, *window)
-    model = openvino.Model([made], [values], "saturation")  # pyright: ignore
+    output = ops.convolution(quantized, weight, *window)
+    model = openvino.Model([output], [values], "saturation")  # pyright: ignore
     request = compile_request(model, {"INFERENCE_PRECISION_HINT": "f32"})
-    made = request.infer([np.full((1, 16, 4, 4), 255, np.float32)])[0]
-    return bool(np.abs(made - 16 * 127 * 255).max() > 1)
+    output = request.infer([np.full((1, 16, 4, 4), 255, np.float32)])[0]
+    return bool(np.abs(output - 16 * 127 * 255).max() > 1)
 
 
 def has_quantizers(model: Any) -> bool:
-    """Return whether anything in a model is quantised."""
+    """Return whether a model contains a quantiser."""
     return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose input and weight are quantised.
+    """A layer with quantised input and weight.
 
     Attributes:
         op: OpenVINO's operator.
         quantizer: the FakeQuantize of its input.
-        codes: the int8 constants that its weight is made of.
+        codes: the int8 constants of its weight.
     """
 
     op: Any
@@ -117,42 +117,42 @@ class Layer:
 
     @property
     def path(self) -> str:
-        """The module path that the layer was exported from; OpenVINO's name in other files."""
+        """Return the layer's module path before the export; OpenVINO's name in other files."""
         names = [codes.get_friendly_name() for codes in self.codes]
         paths = [name.rpartition(CODES)[0] for name in names if CODES in name]
         return paths[0] if paths else self.op.get_friendly_name()
 
 
 def quantized_layers(model: Any) -> dict[str, Layer]:
-    """Return name -> quantised layer, sorted: operators have another order at each reading."""
-    constants, found = constants_of(model), {}
+    """Return name -> quantised layer, sorted, because operators come in another order each time."""
+    constants, layers = constants_of(model), {}
     for op in model.get_ops():
         if op.get_type_name() in LAYERS:
             quantizer, codes = _input_quantizer(op, constants), _codes(op, constants)
             if quantizer is not None and codes:
-                found[op.get_friendly_name()] = Layer(op, quantizer, codes)
-    return dict(sorted(found.items()))
+                layers[op.get_friendly_name()] = Layer(op, quantizer, codes)
+    return dict(sorted(layers.items()))
 
 
 def constants_of(model: Any) -> set[str]:
-    """Return the names of operators that follow from constants and shapes alone."""
-    found: set[str] = set()
+    """Return the names of operators that depend on constants and shapes alone."""
+    constants: set[str] = set()
     for op in model.get_ordered_ops():
-        given = [value.get_node().get_friendly_name() for value in op.input_values()]
+        operands = [value.get_node().get_friendly_name() for value in op.input_values()]
         fixed = op.get_type_name() in ("Constant", "ShapeOf")
-        if fixed or (given and found.issuperset(given)):
-            found.add(op.get_friendly_name())
-    return found
+        if fixed or (operands and constants.issuperset(operands)):
+            constants.add(op.get_friendly_name())
+    return constants
 
 
 def values_of(op: Any, constants: set[str]) -> list[Any]:
-    """Return the operators that one reads, constants left out."""
-    read = (value.get_node() for value in op.input_values())
-    return [other for other in read if other.get_friendly_name() not in constants]
+    """Return the operators that another one reads, constants left out."""
+    sources = (value.get_node() for value in op.input_values())
+    return [other for other in sources if other.get_friendly_name() not in constants]
 
 
 def _input_quantizer(op: Any, constants: set[str]) -> Any:
-    """Return the FakeQuantize that a layer reads through operators that only move or scale."""
+    """Return the FakeQuantize of a layer's input, behind operators that only move or scale."""
     op = op.input_value(0).get_node()
     while op.get_type_name() != "FakeQuantize":
         values = values_of(op, constants)
@@ -163,21 +163,21 @@ def _input_quantizer(op: Any, constants: set[str]) -> Any:
 
 
 def _codes(op: Any, constants: set[str]) -> list[Any]:
-    """Return the int8 constants that a layer's weight is made of."""
+    """Return the int8 constants of a layer's weight."""
     waiting = [op.input_value(1).get_node()]
     if waiting[0].get_friendly_name() not in constants:
         return []
-    found = []
+    codes = []
     while waiting:
         op = waiting.pop()
         waiting += [value.get_node() for value in op.input_values()]
         if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "i8":
-            found.append(op)
-    return found
+            codes.append(op)
+    return codes
 
 
 def wide_layers(model: Any) -> Iterator[str]:
-    """Yield layers with weights of more than PORTABLE_WEIGHT_BITS."""
+    """Yield layers whose weights have more than PORTABLE_WEIGHT_BITS."""
     most = 2 ** (PORTABLE_WEIGHT_BITS - 1)
     for name, layer in quantized_layers(model).items():
         weights = (codes.data.astype(np.int16) for codes in layer.codes)
@@ -186,11 +186,11 @@ def wide_layers(model: Any) -> Iterator[str]:
 
 
 def keep_in_float(model: Any, names: Collection[str]) -> Any:
-    """Keep some layers out of the int8 kernels, on the same grids. In place; returns the model.
+    """Keep some layers out of the int8 kernels, on the same grids; change and return the model.
 
-    A Max that changes nothing in front of the layer hides its quantiser from OpenVINO. One in front
-    of the quantiser keeps it from being folded, which goes wrong in float. The rounding of sums is
-    hidden in the same way.
+    A no-op Max in front of the layer hides its quantiser from OpenVINO. Another in front of the
+    quantiser keeps it from being folded, which goes wrong in float. The rounding of sums is hidden
+    in the same way.
     """
     layers = quantized_layers(model)
     inputs = {layer.quantizer.get_friendly_name() for layer in layers.values()}
@@ -209,7 +209,7 @@ def keep_in_float(model: Any, names: Collection[str]) -> Any:
 
 
 def all_in_float(model: Any) -> Any:
-    """Keep every quantiser from being folded, for a model without int8 kernels. In place."""
+    """Keep every quantiser from being folded, in place, for a model without int8 kernels."""
     for layer in quantized_layers(model).values():
         _widen_codes(layer)
     for op in model.get_ordered_ops():
@@ -219,7 +219,10 @@ def all_in_float(model: Any) -> Any:
 
 
 def _widen_codes(layer: Layer) -> None:
-    """Hold a weight's codes as float32. On some CPUs OpenVINO 2026 has no float product of int8."""
+    """Store a weight's codes as float32.
+
+    OpenVINO 2026 has no float product of int8 on some CPUs.
+    """
     from openvino import opset13 as ops
 
     for codes in layer.codes:
@@ -233,5 +236,5 @@ def _widen_codes(layer: Layer) -> None:
 def _insert_max(port: Any) -> None:
     from openvino import opset13 as ops
 
-    read = port.get_source_output()
-    port.replace_source_output(ops.maximum(read, LOWEST).output(0))
+    source = port.get_source_output()
+    port.replace_source_output(ops.maximum(source, LOWEST).output(0))

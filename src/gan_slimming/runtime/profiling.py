@@ -1,4 +1,4 @@
-"""What a runtime really executed: its layers, their kernels and their times."""
+"""The execution of a model in a runtime: its layers, their kernels and their times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ExecutedLayer:
-    """A layer as OpenVINO really runs it."""
+    """A layer as OpenVINO executes it."""
 
     name: str
     kind: str
@@ -25,12 +25,12 @@ class ExecutedLayer:
 
     @property
     def computes(self) -> bool:
-        """Whether it multiplies weights with images."""
+        """Return whether it multiplies weights with activations."""
         return self.kind in ("Convolution", "Deconvolution", "MatMul", "FullyConnected")
 
 
 def executed_layers(request: Any) -> list[ExecutedLayer]:
-    """The execution graph behind OpenVINO's request (`RuntimeModel.native`), in its own words."""
+    """Return the layers in the execution graph of an OpenVINO request (`RuntimeModel.native`)."""
     layers = []
     for op in request.get_compiled_model().get_runtime_model().get_ordered_ops():
         info = {key: value.astype(str) for key, value in op.get_rt_info().items()}
@@ -47,13 +47,13 @@ def executed_layers(request: Any) -> list[ExecutedLayer]:
 
 
 def layer_times(native: Any) -> list[dict[str, Any]]:
-    """What each layer of a model opened with `profile` took, worst first.
+    """Return the time of each layer of a model opened with `profile`, slowest first.
 
     Args:
-        native: `RuntimeModel.native`. OpenVINO tells of its last run; ONNX Runtime of all, of
-            which the median is taken, and tells but once.
+        native: `RuntimeModel.native`. OpenVINO reports its last run. ONNX Runtime reports the
+            median of all runs, and only once.
     Returns:
-        name, kind, kernel (for ONNX Runtime the type of number that it reads) and latency_ms.
+        name, kind, kernel (for ONNX Runtime the type of its input) and latency_ms.
     """
     rows = _openvino_times(native) if hasattr(native, "profiling_info") else _onnx_times(native)
     return sorted(rows, key=lambda row: -row["latency_ms"])
@@ -78,29 +78,29 @@ def _onnx_times(session: Any) -> list[dict[str, Any]]:
     path.unlink()
     times: dict[tuple[str, str, str], list[float]] = {}
     for event in events:
-        told = event.get("args", {})
+        args = event.get("args", {})
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            reads = next((kind for shape in told.get("input_type_shape", []) for kind in shape), "")
-            key = (event["name"].removesuffix("_kernel_time"), told.get("op_name", ""), reads)
+            reads = next((kind for shape in args.get("input_type_shape", []) for kind in shape), "")
+            key = (event["name"].removesuffix("_kernel_time"), args.get("op_name", ""), reads)
             times.setdefault(key, []).append(event["dur"] / 1e3)
     return [
-        {"name": name, "kind": kind, "kernel": reads, "latency_ms": statistics.median(found)}
-        for (name, kind, reads), found in times.items()
+        {"name": name, "kind": kind, "kernel": reads, "latency_ms": statistics.median(durations)}
+        for (name, kind, reads), durations in times.items()
     ]
 
 
 FLOAT_KINDS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "MatMul", "FusedGemm")
-"""ONNX Runtime's operators that multiply weights with images in float."""
+"""ONNX Runtime's operators that multiply weights with activations in float."""
 
 
 def float_kernels(native: Any, layers: list[dict[str, Any]]) -> list[str]:
-    """Convolutions and linear layers that did not run in int8, by name.
+    """Return the names of convolutions and linear layers that did not run in int8.
 
     Args:
         native: `RuntimeModel.native`.
         layers: from `layer_times`; only ONNX Runtime needs them.
     """
     if hasattr(native, "profiling_info"):
-        found = (layer for layer in executed_layers(native) if layer.computes)
-        return [layer.name for layer in found if not layer.int8]
+        executed = (layer for layer in executed_layers(native) if layer.computes)
+        return [layer.name for layer in executed if not layer.int8]
     return [layer["name"] for layer in layers if layer["kind"] in FLOAT_KINDS]

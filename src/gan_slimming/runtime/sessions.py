@@ -25,19 +25,19 @@ from gan_slimming.runtime.openvino_int8 import (
 RUNTIMES = ("onnxruntime", "openvino")
 SUFFIXES = (".onnx", ".xml")
 NAMED = 3
-"""Layers that a warning names."""
+"""Number of layers that a warning names."""
 KEY = "gan_slimming"
-"""The one metadata entry, in ONNX and in IR: JSON with all that a user of the file needs."""
+"""Name of the only metadata entry, in ONNX and in IR: JSON with all that a reader needs."""
 Run = Callable[..., np.ndarray]
-"""Inputs in the generator's order, to its images."""
+"""Inputs, in the generator's order -> images."""
 
 
 class KernelWarning(UserWarning):
-    """Layers that this CPU's int8 kernels get wrong, and that run in float therefore."""
+    """A warning of layers that run in float, because this CPU's int8 kernels get them wrong."""
 
 
 class Started(NamedTuple):
-    """A file in a runtime: what runs it, the runtime's own object, metadata, `float_layers`."""
+    """A file in a runtime: its function, the runtime's own object, metadata and float_layers."""
 
     run: Run
     native: Any
@@ -47,18 +47,18 @@ class Started(NamedTuple):
 
 @dataclass(frozen=True)
 class RuntimeModel:
-    """An exported generator, ready to run: call it with what the generator takes.
+    """An exported generator, ready to be called with the generator's inputs.
 
     Attributes:
         runtime: onnxruntime or openvino.
-        threads: CPU threads that it works with.
-        contract: the image that it takes and gives.
-        metadata: what export wrote into the file; empty for a file of another maker.
+        threads: CPU threads that it uses.
+        contract: of its inputs and images.
+        metadata: as export wrote it; empty for files of other tools.
         size_bytes: of the file, its weights included.
         run: the runtime's function.
-        native: the runtime's own object, to ask it about layers.
-        float_layers: quantised layers that this CPU's int8 kernels get wrong, by name; they are
-            computed in float, on the same grids.
+        native: the runtime's own object, for queries about layers.
+        float_layers: quantised layers that this CPU's int8 kernels get wrong, by name; computed in
+            float, on the same grids.
     """
 
     runtime: str
@@ -71,7 +71,7 @@ class RuntimeModel:
     float_layers: tuple[str, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """Images in the generator's own convention, to the same; or noise, and classes."""
+        """Return images for images in the generator's own convention, or for noise and classes."""
         whole = np.issubdtype
         kinds = (np.int64 if whole(x.dtype, np.integer) else np.float32 for x in inputs)
         return self.run(*map(np.ascontiguousarray, inputs, kinds))
@@ -91,10 +91,11 @@ def open_runtime(
         path: .onnx for both runtimes, .xml for OpenVINO.
         runtime: onnxruntime or openvino; None takes ONNX Runtime for .onnx, OpenVINO for .xml.
         threads: CPU threads; None takes all cores.
-        precision: f32 or bf16, of what is not int8; only OpenVINO has bf16.
-        profile: let the runtime take the time of each layer.
+        precision: f32 or bf16, of the float layers; only OpenVINO has bf16.
+        profile: record the time of each layer.
     Raises:
-        UserError: no such file or runtime, a runtime that is not installed or cannot read it.
+        UserError: file or runtime does not exist, or the runtime is not installed or cannot read
+            the file.
     """
     file = Path(path)
     runtime = _runtime_for(file, runtime, precision)
@@ -105,7 +106,7 @@ def open_runtime(
     require(runtime)
     try:
         started = start(file, threads, precision=precision, profile=profile)
-    except Exception as error:  # runtimes raise kinds of their own; the text says what is wrong
+    except Exception as error:  # runtimes raise types of their own; the text says what is wrong
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
     if started.float_layers:
@@ -124,10 +125,10 @@ def open_runtime(
 
 
 def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
-    """Return the runtime that was asked for, or that a file is for.
+    """Return the runtime that was asked for, or a file's default one.
 
     Raises:
-        UserError: no such file or runtime, weights that are missing, or the three do not fit.
+        UserError: file, runtime or weights do not exist; or file, runtime and precision do not fit.
     """
     if not file.is_file() or file.suffix.lower() not in SUFFIXES:
         what = "is no .onnx or .xml" if file.is_file() else "does not exist"
@@ -153,13 +154,13 @@ def available_cpus() -> int:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return how many layers there are, and the first of them by name."""
+    """Return the number of layers, and the first of them by name."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{len(names)} layer(s) ({', '.join(names[:NAMED])}{more})"
 
 
 def require(*packages: str) -> None:
-    """Raises UserError where one of the packages of [export] is missing."""
+    """Raise UserError if one of the packages of [export] is missing."""
     from importlib.util import find_spec
 
     for package in packages:
@@ -170,7 +171,7 @@ def require(*packages: str) -> None:
 def start_onnxruntime(
     source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
 ) -> Started:
-    """Load a file's path or its content, to run on the CPU."""
+    """Load a file's path or its content in ONNX Runtime, on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -178,7 +179,7 @@ def start_onnxruntime(
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_profiling = profile
-    if profile:  # it writes a file, which layer_times reads and removes
+    if profile:  # into a file, which layer_times reads and removes
         options.profile_file_prefix = os.path.join(tempfile.gettempdir(), "gan-slimming-profile")
     content = source if isinstance(source, bytes) else str(source)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -194,9 +195,9 @@ def start_openvino(
     source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False,
     kernels: Literal["checked", "unchecked", "float"] = "checked",
 ) -> Started:  # fmt: skip
-    """Load the same in OpenVINO.
+    """Load a file's path or its content in OpenVINO, on the CPU.
 
-    Left alone, OpenVINO computes float layers in bf16 where the CPU has it; here it is told.
+    OpenVINO's default is bf16 for float layers where the CPU has it, so the precision is set.
 
     Args:
         kernels: checked finds layers that this CPU's int8 kernels get wrong, and computes them in
@@ -213,11 +214,11 @@ def start_openvino(
         "PERFORMANCE_HINT": "LATENCY",
         "PERF_COUNT": profile,
     }
-    held = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
-    if not held and model.has_rt_info(["framework", KEY]):  # how its ONNX reader keeps metadata
-        held = model.get_rt_info(["framework", KEY]).astype(str)
-    told = json.loads(held).get("contract") if held else None
-    contract = InputContract(**told) if told else None
+    metadata = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
+    if not metadata and model.has_rt_info(["framework", KEY]):  # as its ONNX reader stores metadata
+        metadata = model.get_rt_info(["framework", KEY]).astype(str)
+    contract_fields = json.loads(metadata).get("contract") if metadata else None
+    contract = InputContract(**contract_fields) if contract_fields else None
     wrong: tuple[str, ...] = ()
     if kernels == "checked":
         from gan_slimming.runtime.kernel_verdicts import open_request
@@ -232,4 +233,4 @@ def start_openvino(
         request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
-    return Started(run, request, held, wrong)
+    return Started(run, request, metadata, wrong)

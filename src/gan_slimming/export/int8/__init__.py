@@ -1,1 +1,1 @@
-"""Quantised layers in integers, in the forms that runtimes execute."""
+"""Quantised layers as integers, in the forms that runtimes execute."""

@@ -1,8 +1,8 @@
-"""Convolutions, transposed ones and linear layers, in float or in int8.
+"""Convolutions, transposed convolutions and linear layers, in float or in int8.
 
-Quantisers stand on convolution inputs and weights, and on sums where that was trained. A quantiser
-moves in front of the pad that inputs its convolution: padding copies values, or adds zeros, whose
-code is zero, so that is exact, and the pad then moves bytes.
+Quantisers go in front of inputs and weights, and behind sums if training put them there. A
+quantiser moves in front of its convolution's pad, which then moves bytes. That is exact: padding
+copies values or adds zeros, whose code is zero.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from gan_slimming.graph.nodes import module_path, operator_name, value_of
 from gan_slimming.runtime.openvino_int8 import CODES
 
 SMALLEST = 16
-"""Height and width in pixels of the smallest image that int8 files are made for."""
+"""Height and width, in pixels, of the smallest image that int8 files are made for."""
 NEGLIGIBLE_BIAS = 1e-37
-"""A bias that changes no number."""
+"""A bias, in the layer's own units, that is too small to change an output."""
 SPELT_OUT = frozenset({
     "gelu", "mish", "square", "var", "std", "layer_norm", "rms_norm", "linalg_vector_norm",
 })  # fmt: skip
-"""Operators that are written as several, of which more than one reads the value."""
+"""Operators that become several nodes, more than one of which reads the value."""
 
 
 def convolution(emitter: Emitter, node: fx.Node) -> str:
-    """aten.conv1d, conv2d, conv3d with numbers or 'same' and 'valid' for padding."""
+    """Write aten.conv1d, conv2d or conv3d, with padding as numbers, 'same' or 'valid'."""
     values = arguments_of(node)
     dims = value_of(node).dim() - 2
     stride, dilation = (spread(values[name], dims) for name in ("stride", "dilation"))
@@ -73,7 +73,7 @@ def convolution(emitter: Emitter, node: fx.Node) -> str:
 
 
 def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
-    """aten.conv_transpose2d; where the runtime has none in int8, as convolution and shuffle."""
+    """Write aten.conv_transpose2d; as convolution and shuffle if the runtime lacks it in int8."""
     values = arguments_of(node)
     dims = value_of(node).dim() - 2
     names = ("stride", "padding", "output_padding", "dilation")
@@ -81,7 +81,7 @@ def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
     kernel = list(value_of(values["weight"]).shape[2:])
     pixel = all(side.fixed and side.first == 1 for side in sides_of(values["input"])[2:])
     if pixel and not any(padding) and not any(extra):
-        stride = kernel  # of one pixel any stride makes the same, and this one multiplies no zeros
+        stride = kernel  # any stride suits one pixel, and this one multiplies no zeros
     window = {
         "strides": stride, "dilations": dilation, "pads": padding * 2,
         "output_padding": extra, "group": values["groups"], "kernel_shape": kernel,
@@ -90,7 +90,7 @@ def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
 
 
 def linear(emitter: Emitter, node: fx.Node) -> str:
-    """aten.linear: on vectors a Gemm, on the last of more axes a product of matrices."""
+    """Write aten.linear: a Gemm for vectors, else a matrix product along the last axis."""
     values = arguments_of(node)
     if value_of(values["input"]).dim() == 2:
         return _write(emitter, node, values, "Gemm", {"transB": 1})
@@ -100,7 +100,7 @@ def linear(emitter: Emitter, node: fx.Node) -> str:
 def _write(
     emitter: Emitter, node: fx.Node, values: dict[str, Any], operator: str, window: dict[str, Any]
 ) -> str:
-    """The layer in the form that the file has."""
+    """Write a layer in the form that the file uses."""
     path = module_path(node)
     layer = emitter.traced.layers.get(path)
     if operator == "Conv":
@@ -123,44 +123,44 @@ def _in_float(
     emitter: Emitter, node: fx.Node, values: dict[str, Any], operator: str, window: dict[str, Any],
     path: str,
 ) -> str:  # fmt: skip
-    """The layer as it is; its weight and bias may be computed."""
-    parts, bias = [emitter.value(values["input"])], values["bias"]
-    parts.append(_weight(emitter, values["weight"], operator))
+    """Write a layer in float; its weight and bias may be computed."""
+    operands, bias = [emitter.value(values["input"])], values["bias"]
+    operands.append(_weight(emitter, values["weight"], operator))
     if bias is not None and node not in emitter.traced.redundant_biases:
-        held = emitter.traced.tensors.get(bias)
-        parts.append(emitter.value(bias) if held is None else emitter.constant(held, "bias"))
-    return _operator(emitter, operator, parts, path, window)
+        array = emitter.traced.tensors.get(bias)
+        operands.append(emitter.value(bias) if array is None else emitter.constant(array, "bias"))
+    return _operator(emitter, operator, operands, path, window)
 
 
 def _weight(emitter: Emitter, weight: fx.Node, operator: str) -> str:
-    """A weight in float; a matrix product reads it by inputs, where torch has it by outputs."""
-    held = emitter.traced.tensors.get(weight)
+    """Write a weight in float; transposed for a matrix product, which reads (inputs, outputs)."""
+    array = emitter.traced.tensors.get(weight)
     if operator == "MatMul":
-        if held is None:
+        if array is None:
             return emitter.emit("Transpose", [emitter.value(weight)])
-        return emitter.constant(held.T, "weight")
-    if operator == "ConvTranspose" and held is not None:
-        return emitter.constant(held, weight.name, operator)
+        return emitter.constant(array.T, "weight")
+    if operator == "ConvTranspose" and array is not None:
+        return emitter.constant(array, weight.name, operator)
     return emitter.value(weight)
 
 
 def _operator(
-    emitter: Emitter, operator: str, parts: list[str], path: str, window: dict[str, Any]
+    emitter: Emitter, operator: str, operands: list[str], path: str, window: dict[str, Any]
 ) -> str:
-    """An operator of input, weight and perhaps bias; a matrix product takes no bias."""
-    if operator != "MatMul" or len(parts) == 2:
-        return emitter.emit(operator, parts, path, **window)
-    return emitter.emit("Add", [emitter.emit(operator, parts[:2], path), parts[2]])
+    """Write an operator on input, weight and optional bias; MatMul needs an Add for its bias."""
+    if operator != "MatMul" or len(operands) == 2:
+        return emitter.emit(operator, operands, path, **window)
+    return emitter.emit("Add", [emitter.emit(operator, operands[:2], path), operands[2]])
 
 
 @dataclass(frozen=True)
 class _Kernel:
-    """A layer's integers as OpenVINO has them quickest, and what comes behind the operator.
+    """A layer's integers in OpenVINO's fastest form, and the steps behind the operator.
 
     Attributes:
         codes, scale, axis: of the weight.
-        shuffle: factor of the depth-to-space behind; 0 for none.
-        crop: rows and columns to cut off behind that.
+        shuffle: factor of the depth-to-space behind the operator; 0 for none.
+        crop: rows and columns to cut off after the shuffle.
     """
 
     operator: str
@@ -177,13 +177,13 @@ def _dequantized(
     emitter: Emitter, node: fx.Node, values: dict[str, Any], layer: QuantizedLayer,
     bias: np.ndarray | None, operator: str, window: dict[str, Any], path: str,
 ) -> str:  # fmt: skip
-    """DequantizeLinear on both inputs of a float operator; the runtime makes it int8."""
+    """Write a float operator on dequantised inputs, which the runtime turns into int8."""
     source, inputs, outputs = values["input"], layer.inputs, layer.outputs
     if layer.codes is None or layer.scale is None:
-        read = emitter.value(source) if inputs is None else _read(emitter, source, inputs)
-        parts = [read, _weight(emitter, values["weight"], operator)]
-        parts += [] if bias is None else [emitter.constant(bias, "bias")]
-        return _operator(emitter, operator, parts, path, window)
+        value = emitter.value(source) if inputs is None else _read(emitter, source, inputs)
+        operands = [value, _weight(emitter, values["weight"], operator)]
+        operands += [] if bias is None else [emitter.constant(bias, "bias")]
+        return _operator(emitter, operator, operands, path, window)
     kernel = _kernel(emitter, node, layer, bias, operator, window)
     raised = inputs is not None and inputs.signed and _can_be_raised(kernel, source)
     sums = None
@@ -195,24 +195,24 @@ def _dequantized(
         sums, bias = bias if sums is None else sums + bias, None
     if outputs is None and _is_read_again(node) and (sums is None or not sums.any()):
         sums = np.full(kernel.scale.shape, NEGLIGIBLE_BIAS, np.float32)
-    read = emitter.value(source) if inputs is None else _read(emitter, source, inputs, raised)
-    parts = [read, _dequantized_weight(emitter, kernel, path)]
-    parts += [] if sums is None else [emitter.constant(sums, "bias")]
-    made = _operator(emitter, kernel.operator, parts, path, kernel.window)
+    value = emitter.value(source) if inputs is None else _read(emitter, source, inputs, raised)
+    operands = [value, _dequantized_weight(emitter, kernel, path)]
+    operands += [] if sums is None else [emitter.constant(sums, "bias")]
+    result = _operator(emitter, kernel.operator, operands, path, kernel.window)
     if outputs is not None:
         dims = value_of(node).dim() - 2
         if _can_be_one_pixel(emitter, node, kernel):
-            made = apart(emitter, made)
-        made = rounded_sums(emitter, made, outputs.tiled(kernel.shuffle), dims)
-        made = shifted(emitter, made, bias, dims)
-    return shuffled(emitter, made, kernel.shuffle, kernel.crop)
+            result = apart(emitter, result)
+        result = rounded_sums(emitter, result, outputs.tiled(kernel.shuffle), dims)
+        result = shifted(emitter, result, bias, dims)
+    return shuffled(emitter, result, kernel.shuffle, kernel.crop)
 
 
 def _kernel(
     emitter: Emitter, node: fx.Node, layer: QuantizedLayer, bias: np.ndarray | None, operator: str,
     window: dict[str, Any],
 ) -> _Kernel:  # fmt: skip
-    """The rewrite that OpenVINO computes quickest, or in int8 at all."""
+    """Return the rewrite that OpenVINO computes fastest, or in int8 at all."""
     codes, scale = layer.codes, layer.scale
     assert codes is not None
     assert scale is not None
@@ -229,30 +229,29 @@ def _kernel(
 
 
 def _dequantized_weight(emitter: Emitter, kernel: _Kernel, path: str) -> str:
-    """Return a weight of codes; their name tells whose they are, whatever OpenVINO fuses."""
-    parts = [
+    """Write a weight as codes; their name keeps the layer's path, whatever OpenVINO fuses."""
+    operands = [
         emitter.constant(kernel.codes, f"{path}{CODES}", path),
         emitter.constant(kernel.scale, "scale"),
     ]
-    parts.append(emitter.constant(np.zeros(kernel.scale.shape, np.int8), "zero"))
-    return emitter.emit("DequantizeLinear", parts, axis=kernel.axis)
+    operands.append(emitter.constant(np.zeros(kernel.scale.shape, np.int8), "zero"))
+    return emitter.emit("DequantizeLinear", operands, axis=kernel.axis)
 
 
 def _can_be_raised(kernel: _Kernel, source: fx.Node) -> bool:
-    """Whether a layer's inputs may be so much higher that they need no zero point.
+    """Return whether a layer's inputs may be raised so far that they need no zero point.
 
     OpenVINO 2026 loses zero points behind a concatenation and a pad. Raised inputs have none, and
-    what they add to the sums goes into the bias; but zeros that are padded would have to be raised
-    as well.
+    their share of the sums goes into the bias. Padded zeros would have to be raised as well.
     """
     copied = all(pad_of(pad)[0] != "constant" for pad in pads_behind(source))
     return kernel.operator == "Conv" and copied and not any(kernel.window.get("pads", ()))
 
 
 def _can_be_one_pixel(emitter: Emitter, node: fx.Node, kernel: _Kernel) -> bool:
-    """Whether an image of SMALLEST pixels, or the least that is taken, is one pixel here.
+    """Return whether the smallest image, of SMALLEST pixels or one step, is one pixel here.
 
-    OpenVINO 2026 mixes up the scales of channels where it rounds the sums of one pixel.
+    OpenVINO 2026 mixes up the channels' scales where it rounds the sums of one pixel.
     """
     least = max(SMALLEST, emitter.traced.step)
     shrunk = least / emitter.traced.sides[0].first if emitter.traced.sides else 1.0
@@ -261,26 +260,27 @@ def _can_be_one_pixel(emitter: Emitter, node: fx.Node, kernel: _Kernel) -> bool:
 
 
 def _read(emitter: Emitter, source: fx.Node, inputs: Codes, raised: bool = False) -> str:
-    """A layer's input on its grid; what only moves values, pad or shuffle, comes behind.
+    """Write a layer's input on its grid; pads and shuffles come behind, as they only move values.
 
-    A zero point stays behind a shuffle: OpenVINO 2026 loses it there on some CPUs.
+    A quantiser with a zero point stays behind a shuffle: in front, OpenVINO 2026 loses the zero
+    point on some CPUs.
     """
     base, pads = behind_pads(emitter, source)
     name = emitter.value(base)
     moves = name in emitter.shuffled and (raised or not inputs.signed)
     name, how = emitter.shuffled[name] if moves else (name, {})
-    read = rounded(emitter, name, inputs, raised=raised)
-    read = emitter.emit("DepthToSpace", [read], **how) if moves else read
+    activations = rounded(emitter, name, inputs, raised=raised)
+    activations = emitter.emit("DepthToSpace", [activations], **how) if moves else activations
     for pad in pads:
-        read = write_pad(emitter, read, pad)
-    return read
+        activations = write_pad(emitter, activations, pad)
+    return activations
 
 
 def _is_read_again(node: fx.Node) -> bool:
-    """Whether several operators of the file read a layer's output.
+    """Return whether several operators of the file read a layer's output.
 
-    OpenVINO 2026 takes the scale of a layer without a bias behind its readers, and gets it wrong
-    where there are several, as in y - mean(y) or cat(y, relu(y)). It does not go past a bias.
+    OpenVINO 2026 moves the scale of a layer without a bias behind its readers. It gets that wrong
+    with several, as in y - mean(y) or cat(y, relu(y)). It does not move a scale past a bias.
     """
     readers = list(node.users)
     return len(readers) > 1 or any(operator_name(r).strip("_") in SPELT_OUT for r in readers)

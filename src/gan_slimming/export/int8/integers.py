@@ -1,8 +1,8 @@
-"""Layers on integers, in the forms that ONNX Runtime runs in int8.
+"""Layers in integers, in the forms that ONNX Runtime runs in int8.
 
-Its quick kernels take unsigned times signed bytes alone, and on CPUs without VNNI those add two
-products in 16 bits. Codes of up to 7 bits fit them on every CPU (`MIDDLE`); wider ones take the
-kernels for unsigned times unsigned, slower but exact.
+Its fast kernels multiply unsigned bytes by signed ones only. On CPUs without VNNI they add two
+products in 16 bits. Codes of up to 7 bits fit on every CPU (`MIDDLE`). Wider ones take the
+kernels for two unsigned operands, which are slower but exact.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from gan_slimming.export.trace.graph import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.graph.nodes import value_of
 
 MIDDLE = 64
-"""Codes of 7 bits, so much higher, are 1 to 127: two products with signed bytes fit 16 bits."""
+"""Offset of 7-bit codes to 1 .. 127, so that two products with signed bytes fit 16 bits."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer with integers for its weight and its input, and where it stands in the file."""
+    """A layer with integers for its weight and its input, and its place in the file."""
 
     emitter: Emitter
     source: Any
@@ -53,77 +53,77 @@ class _Layer:
         return int(np.abs(self.codes.astype(np.int16)).max(initial=0)) < MIDDLE
 
     def read(self, *, unsigned: bool) -> tuple[str, str]:
-        """The input's codes behind their pads, and their zero point."""
+        """Write the input's codes behind their pads; return them and their zero point."""
         emitter, (base, pads) = self.emitter, behind_pads(self.emitter, self.source)
         zero = emitter.constant(zero_point(self.inputs, unsigned=unsigned), "zero")
         name, shuffle_how = emitter.shuffled.get(emitter.value(base), (emitter.value(base), {}))
-        read = quantize(emitter, name, self.inputs, zero)
+        codes = quantize(emitter, name, self.inputs, zero)
         if shuffle_how:
             planes = value_of(base).shape[1] * shuffle_how["blocksize"] ** 2
-            read = emitter.shuffle_bytes(read, **shuffle_how, channels=planes)
+            codes = emitter.shuffle_bytes(codes, **shuffle_how, channels=planes)
         for pad in pads:
-            read = write_pad(emitter, read, pad, zero)
-        return read, zero
+            codes = write_pad(emitter, codes, pad, zero)
+        return codes, zero
 
     def weight(self, codes: np.ndarray, higher: int) -> list[str]:
-        """Codes so much higher, and their zero point."""
+        """Write codes raised by `higher`; return them and their zero point."""
         raised = (codes.astype(np.int16) + higher).astype(np.uint8 if higher else np.int8)
         middle = self.emitter.constant(np.array(higher, raised.dtype), "zero")
         return [self.emitter.constant(raised, "codes"), middle]
 
     def on_bytes(
-        self, read: str, zero: str, codes: np.ndarray, scale: np.ndarray, window: dict[str, Any]
+        self, inputs: str, zero: str, codes: np.ndarray, scale: np.ndarray, window: dict[str, Any]
     ) -> str:
-        """QLinearConv: bytes around 128 of sums that are rounded in units of 1 / scale."""
+        """Write a QLinearConv: bytes around 128, for sums rounded in units of 1 / scale."""
         weight, middle = self.weight(codes, 0 if self.narrow else 2 * MIDDLE)
-        parts = [read, self.emitter.scalar(self.inputs.scale), zero, weight]
-        parts += [self.emitter.constant(scale, "scale"), middle, self.emitter.scalar(1.0)]
-        parts.append(self.emitter.constant(np.array(128, np.uint8), "zero"))
-        return self.emitter.emit("QLinearConv", parts, self.path, **window)
+        operands = [inputs, self.emitter.scalar(self.inputs.scale), zero, weight]
+        operands += [self.emitter.constant(scale, "scale"), middle, self.emitter.scalar(1.0)]
+        operands.append(self.emitter.constant(np.array(128, np.uint8), "zero"))
+        return self.emitter.emit("QLinearConv", operands, self.path, **window)
 
     def in_float(self, sums: str, scale: np.ndarray, axis: int) -> str:
-        """Sums of products times one scale a channel."""
-        parts = [sums, self.emitter.constant(scale * np.float32(self.inputs.scale), "scale")]
-        parts.append(self.emitter.constant(np.zeros(scale.shape, np.int32), "zero"))
-        return self.emitter.emit("DequantizeLinear", parts, axis=axis)
+        """Multiply sums of products by one scale per channel."""
+        operands = [sums, self.emitter.constant(scale * np.float32(self.inputs.scale), "scale")]
+        operands.append(self.emitter.constant(np.zeros(scale.shape, np.int32), "zero"))
+        return self.emitter.emit("DequantizeLinear", operands, axis=axis)
 
 
 def integer_layer(
     emitter: Emitter, values: dict[str, Any], layer: QuantizedLayer, bias: np.ndarray | None,
     operator: str, window: dict[str, Any], path: str,
 ) -> str:  # fmt: skip
-    """A layer whose weight and input are quantised; its sums are exact."""
+    """Write a layer with quantised weight and input; its sums are exact."""
     assert layer.codes is not None
     assert layer.scale is not None
     assert layer.inputs is not None
-    parts = (values["input"], layer.codes, layer.scale, layer.inputs, bias, path)
-    held, outputs = _Layer(emitter, *parts), layer.outputs
+    fields = (values["input"], layer.codes, layer.scale, layer.inputs, bias, path)
+    quantized, outputs = _Layer(emitter, *fields), layer.outputs
     if operator in ("Gemm", "MatMul"):
-        return _matrix_product(held)
+        return _matrix_product(quantized)
     if outputs is not None and outputs.full and _fills_whole_cells(operator, window):
-        return _bytes_to_bytes(held, outputs, operator, window)
-    return _bytes_to_float(held, outputs, operator, window)
+        return _bytes_to_bytes(quantized, outputs, operator, window)
+    return _bytes_to_float(quantized, outputs, operator, window)
 
 
 def _fills_whole_cells(operator: str, window: dict[str, Any]) -> bool:
-    """Whether a transposed convolution makes stride pixels of each, and nothing beyond."""
+    """Return whether a transposed convolution makes exactly stride pixels of each input pixel."""
     return operator != "ConvTranspose" or overhangs(window) == ([0, 0], [0, 0])
 
 
 def _matrix_product(layer: _Layer) -> str:
-    read, zero = layer.read(unsigned=True)
+    inputs, zero = layer.read(unsigned=True)
     weight, middle = layer.weight(layer.codes.T, 0 if layer.narrow else 2 * MIDDLE)
-    sums = layer.emitter.emit("MatMulInteger", [read, weight, zero, middle], layer.path)
-    made = layer.in_float(sums, layer.scale, value_of(layer.source).dim() - 1)
-    return shifted(layer.emitter, made, layer.bias, 0)
+    sums = layer.emitter.emit("MatMulInteger", [inputs, weight, zero, middle], layer.path)
+    result = layer.in_float(sums, layer.scale, value_of(layer.source).dim() - 1)
+    return shifted(layer.emitter, result, layer.bias, 0)
 
 
 def _bytes_to_float(
     layer: _Layer, outputs: OutputCodes | None, operator: str, window: dict[str, Any]
 ) -> str:
-    """ConvInteger, then one scale and one shift per channel."""
+    """Write a ConvInteger, then one scale and one shift per channel."""
     emitter, codes, scale, bias = layer.emitter, layer.codes, layer.scale, layer.bias
-    read, zero = layer.read(unsigned=not layer.narrow)
+    inputs, zero = layer.read(unsigned=not layer.narrow)
     dims, factor, crop = codes.ndim - 2, 0, [0, 0]
     if operator == "ConvTranspose":
         factor, (_, crop) = window["strides"][0], overhangs(window)
@@ -132,90 +132,90 @@ def _bytes_to_float(
     if rows:
         codes, window = rows_as_channels(codes), {**window, "kernel_shape": [1, codes.shape[3]]}
     weight, middle = layer.weight(codes, MIDDLE if layer.narrow else 2 * MIDDLE)
-    sums = emitter.emit("ConvInteger", [read, weight, zero, middle], layer.path, **window)
+    sums = emitter.emit("ConvInteger", [inputs, weight, zero, middle], layer.path, **window)
     sums = _sum_of_rows(emitter, sums, rows, codes.shape[0] // rows) if rows else sums
-    made = layer.in_float(sums, scale, 1)
+    result = layer.in_float(sums, scale, 1)
     if outputs is not None:
-        made = rounded_sums(emitter, made, outputs.tiled(factor), dims)
-    return shuffled(emitter, shifted(emitter, made, bias, dims), factor, crop)
+        result = rounded_sums(emitter, result, outputs.tiled(factor), dims)
+    return shuffled(emitter, shifted(emitter, result, bias, dims), factor, crop)
 
 
 def _bytes_to_bytes(
     layer: _Layer, outputs: OutputCodes, operator: str, window: dict[str, Any]
 ) -> str:
-    """QLinearConv, whose kernels are the quickest: it copies no image and writes bytes.
+    """Write a QLinearConv, which has the fastest kernels: it copies no image and writes bytes.
 
-    It has one scale for all its output, so those of channels go into the weight's.
+    Its output has a single scale, so the channels' scales go into the weight's.
     """
     emitter, codes, scale = layer.emitter, layer.codes, layer.scale / outputs.scale
-    read, zero = layer.read(unsigned=True)
+    inputs, zero = layer.read(unsigned=True)
     if operator == "ConvTranspose":
-        made = _rows_of_cells(layer, read, zero, scale, window)
+        result = _rows_of_cells(layer, inputs, zero, scale, window)
     else:
         if reads_thin_rows(codes, window):
-            read, window = _stacked_rows(emitter, read, zero, codes, window)
+            inputs, window = _stacked_rows(emitter, inputs, zero, codes, window)
             codes = rows_as_inputs(codes, INPUTS_AT_ONCE)
-        made = layer.on_bytes(read, zero, codes, scale, window)
-    return _channels_in_float(emitter, made, outputs.scale, layer.bias)
+        result = layer.on_bytes(inputs, zero, codes, scale, window)
+    return _channels_in_float(emitter, result, outputs.scale, layer.bias)
 
 
 def _rows_of_cells(
-    layer: _Layer, read: str, zero: str, scale: np.ndarray, window: dict[str, Any]
+    layer: _Layer, inputs: str, zero: str, scale: np.ndarray, window: dict[str, Any]
 ) -> str:
-    """The convolutions of `subpixel_rows`, and their rows in turns.
+    """Write the convolutions of `subpixel_rows`, and interleave their rows.
 
-    With the channels last, as ONNX Runtime has them, the cells' columns lie side by side already.
+    ONNX Runtime has the channels last, so the columns of a cell lie side by side already.
     """
     emitter, factor = layer.emitter, window["strides"][0]
     rows, scale = [], np.tile(scale, factor)
     for codes, pads in subpixel_rows(layer.codes, factor, tuple(window["pads"][:2])):
         sides = {"pads": list(pads), "kernel_shape": list(codes.shape[2:])}
-        made = layer.on_bytes(read, zero, codes, scale, sides)
-        made = emitter.emit("Transpose", [made], perm=[0, 2, 3, 1])
-        rows.append(emitter.emit("Reshape", [made, emitter.integers([0, 0, 1, -1])]))
-    shape = emitter.sizes([0, -1, emitter.width_times(read, factor), scale.size // factor])
-    made = emitter.emit("Reshape", [emitter.emit("Concat", rows, axis=2), shape])
-    return emitter.emit("Transpose", [made], perm=[0, 3, 1, 2])
+        result = layer.on_bytes(inputs, zero, codes, scale, sides)
+        result = emitter.emit("Transpose", [result], perm=[0, 2, 3, 1])
+        rows.append(emitter.emit("Reshape", [result, emitter.integers([0, 0, 1, -1])]))
+    shape = emitter.sizes([0, -1, emitter.width_times(inputs, factor), scale.size // factor])
+    result = emitter.emit("Reshape", [emitter.emit("Concat", rows, axis=2), shape])
+    return emitter.emit("Transpose", [result], perm=[0, 3, 1, 2])
 
 
 def _channels_in_float(
     emitter: Emitter, name: str, scale: np.ndarray, bias: np.ndarray | None
 ) -> str:
-    """Bytes around 128 times one scale a channel, plus a bias.
+    """Multiply bytes around 128 by one scale per channel, and add a bias.
 
-    The bias is added to rows of pixels: ONNX Runtime takes the channels last through such an
-    addition, and multiplies them one by one there.
+    The bias is added to rows of pixels: for images ONNX Runtime would keep the channels last, and
+    multiply them one by one.
     """
-    held = [emitter.constant(scale, "scale")]
-    held.append(emitter.constant(np.full(scale.shape, 128, np.uint8), "zero"))
+    grid = [emitter.constant(scale, "scale")]
+    grid.append(emitter.constant(np.full(scale.shape, 128, np.uint8), "zero"))
     if bias is None:
-        return emitter.emit("DequantizeLinear", [name, *held], axis=1)
+        return emitter.emit("DequantizeLinear", [name, *grid], axis=1)
     rows = emitter.emit("Reshape", [name, emitter.integers([0, 0, -1])])
-    rows = emitter.emit("DequantizeLinear", [rows, *held], axis=1)
+    rows = emitter.emit("DequantizeLinear", [rows, *grid], axis=1)
     return emitter.emit("Reshape", [shifted(emitter, rows, bias, 1), emitter.shape_of(name)])
 
 
 def _stacked_rows(
     emitter: Emitter, name: str, zero: str, codes: np.ndarray, window: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """The input and the window of `rows_as_inputs`; channels that meet zeros are any."""
+    """Return the input and window of `rows_as_inputs`; any channels do where the weight is zero."""
     _, inputs, rows, width = codes.shape
     top, left, bottom, right = window.get("pads", [0] * 4)
     if top or bottom:
         pads = emitter.integers([0, 0, top, 0, 0, 0, bottom, 0])
         name = emitter.emit("Pad", [name, pads, zero])
-    parts = [emitter.slice(name, 2, row, row - rows + 1 or END) for row in range(rows)]
+    slices = [emitter.slice(name, 2, row, row - rows + 1 or END) for row in range(rows)]
     missing = -rows * inputs % INPUTS_AT_ONCE
     while missing:
         some = min(missing, inputs)
-        parts.append(parts[0] if some == inputs else emitter.slice(parts[0], 1, 0, some))
+        slices.append(slices[0] if some == inputs else emitter.slice(slices[0], 1, 0, some))
         missing -= some
-    stacked = emitter.emit("Concat", parts, axis=1)
+    stacked = emitter.emit("Concat", slices, axis=1)
     return stacked, {**window, "pads": [0, left, 0, right], "kernel_shape": [1, width]}
 
 
 def _sum_of_rows(emitter: Emitter, name: str, rows: int, outputs: int) -> str:
-    """The slices of `rows_as_channels`, each shifted to its place, added up."""
+    """Add up the slices of `rows_as_channels`, each shifted to its place."""
     axes, total = emitter.integers([1, 2]), ""
     for row in range(rows):
         starts = emitter.integers([row * outputs, row])

@@ -1,4 +1,4 @@
-"""Pads, and how a quantiser gets in front of them: then the pad moves bytes."""
+"""Pads, and the placement of quantisers in front of them, so that the pads move bytes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ONNX_MODES = {"reflect": "reflect", "replicate": "edge", "constant": "constant"}
 
 
 def write_pad(emitter: Emitter, name: str, node: fx.Node, zero: str = "") -> str:
-    """Pad the last axes of a value, as aten gives them: from the last axis backwards.
+    """Pad the last axes of a value, with aten's amounts: from the last axis backwards.
 
     Args:
-        zero: the code of 0 where codes are padded.
+        zero: the code of 0, for padding codes.
     """
     mode, fill, pads = pad_of(node)
     dims = value_of(node).dim()
@@ -30,27 +30,27 @@ def write_pad(emitter: Emitter, name: str, node: fx.Node, zero: str = "") -> str
     begin, end = [0] * dims, [0] * dims
     for place in range(len(pads) // 2):
         begin[-1 - place], end[-1 - place] = pads[2 * place], pads[2 * place + 1]
-    parts = [name, emitter.sizes(begin + end)]
+    operands = [name, emitter.sizes(begin + end)]
     if mode == "constant":
-        parts.append(zero or emitter.scalar(fill))
-    return emitter.emit("Pad", parts, mode=ONNX_MODES[mode])
+        operands.append(zero or emitter.scalar(fill))
+    return emitter.emit("Pad", operands, mode=ONNX_MODES[mode])
 
 
 def _circular(emitter: Emitter, name: str, pads: list[int], dims: int) -> str:
-    """Each end of an axis once more in front of the other; ONNX has it since opset 19 only."""
+    """Write circular padding as a concatenation, because ONNX has it only since opset 19."""
     for place in range(len(pads) // 2):
         before, behind, axis = pads[2 * place], pads[2 * place + 1], dims - 1 - place
-        parts = [name]
+        pieces = [name]
         if before:
-            parts.insert(0, emitter.slice(name, axis, -before, END))
+            pieces.insert(0, emitter.slice(name, axis, -before, END))
         if behind:
-            parts.append(emitter.slice(name, axis, 0, behind))
-        name = emitter.emit("Concat", parts, axis=axis) if len(parts) > 1 else name
+            pieces.append(emitter.slice(name, axis, 0, behind))
+        name = emitter.emit("Concat", pieces, axis=axis) if len(pieces) > 1 else name
     return name
 
 
 def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
-    """Mode, value and amounts of any of aten's padding operators."""
+    """Return mode, fill value and amounts of one of aten's padding operators."""
     values, name = arguments_of(node), operator_name(node)
     if name in ("pad", "constant_pad_nd"):
         mode, fill, pads = values.get("mode", "constant"), values["value"] or 0.0, values["pad"]
@@ -64,9 +64,9 @@ def pad_of(node: fx.Node) -> tuple[str, float, list[int]]:
 
 
 def pads_behind(source: object, given: Container[fx.Node] = ()) -> list[fx.Node]:
-    """Return the pads that a value comes from, the last one last, up to one of the values given.
+    """Return the pads in front of a value, in order of execution, back to one of the values given.
 
-    Only those that copy values or add zeros: a quantiser may stand in front of them.
+    Only pads that copy values or add zeros count: a quantiser may move in front of them.
     """
     pads: list[fx.Node] = []
     while isinstance(source, fx.Node) and source not in given and source.op == "call_function":
@@ -78,7 +78,7 @@ def pads_behind(source: object, given: Container[fx.Node] = ()) -> list[fx.Node]
 
 
 def behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Node]]:
-    """Where a quantiser may stand, and the pads between it and its layer."""
+    """Return the value that a quantiser may read, and the pads between it and its layer."""
     pads = pads_behind(source, set(emitter.traced.sources.values()))
     base = pads[0].args[0] if pads else source
     assert isinstance(base, fx.Node)
@@ -88,10 +88,10 @@ def behind_pads(emitter: Emitter, source: fx.Node) -> tuple[fx.Node, list[fx.Nod
 def without_zero_pads(
     emitter: Emitter, source: fx.Node, window: dict[str, Any]
 ) -> tuple[fx.Node, dict[str, Any]]:
-    """Take zeros that are padded right in front of a convolution into its own window.
+    """Move zero padding that directly precedes a convolution into its own window.
 
     Returns:
-        What the convolution reads then, and its window.
+        The convolution's new input and its window.
     """
     dims = len(window["pads"]) // 2
     for pad in reversed(pads_behind(source, set(emitter.traced.sources.values()))):

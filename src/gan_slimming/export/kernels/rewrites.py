@@ -1,4 +1,4 @@
-"""Exact rewrites of layers into what runtimes have in int8. Each is pure, and equal by test."""
+"""Exact rewrites of layers into operators that runtimes have in int8, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SubpixelConvolution(NamedTuple):
     Attributes:
         weight: (stride**2 * out, in, k, k); channel (row * stride + column) * out + c becomes
             channel c of the pixel (row, column) of each stride x stride cell (ONNX mode 'DCR').
-        pads: zeros in front and behind, top, left, bottom, right.
+        pads: zeros to pad at the top, left, bottom and right.
     """
 
     weight: np.ndarray
@@ -21,10 +21,10 @@ class SubpixelConvolution(NamedTuple):
 
 
 def overhang(kernel: int, stride: int, padding: int, output_padding: int) -> tuple[int, int]:
-    """Return what a transposed convolution makes beyond stride pixels of each, in one direction.
+    """Return how far a transposed convolution exceeds stride pixels per input, in one direction.
 
     Returns:
-        cells, crop: further cells of stride pixels behind the last, and pixels to cut off again.
+        cells, crop: further cells of stride pixels at the end, and pixels to cut off from them.
     """
     beyond = kernel + output_padding - stride - 2 * padding
     cells = max(0, -(-beyond // stride))
@@ -34,9 +34,9 @@ def overhang(kernel: int, stride: int, padding: int, output_padding: int) -> tup
 def subpixel_convolution(
     weight: np.ndarray, stride: int, padding: tuple[int, int]
 ) -> SubpixelConvolution:
-    """The convolution that computes all stride**2 phases of a transposed one side by side.
+    """Return the convolution that computes all stride**2 phases of a transposed one side by side.
 
-    Output row stride * q + r reads input row q + (r + padding) // stride - j with the kernel's row
+    Output row stride * q + r reads input row q + (r + padding) // stride - j, with the kernel's row
     (r + padding) % stride + stride * j, for every j that the kernel has; the same for columns.
 
     Args:
@@ -44,7 +44,7 @@ def subpixel_convolution(
         stride: the same in both directions.
         padding: of the transposed convolution.
     Returns:
-        What makes exactly stride pixels of each; `overhang` says what is missing or too much.
+        A convolution to exactly stride pixels per input; `overhang` gives the difference.
     """
     inputs, outputs, height, width = weight.shape
     rows, top, bottom = _taps(height, stride, padding[0])
@@ -62,32 +62,32 @@ def subpixel_convolution(
 def subpixel_rows(
     weight: np.ndarray, stride: int, padding: tuple[int, int]
 ) -> list[SubpixelConvolution]:
-    """The same, but one convolution for each row of the cells: of the kernel's rows that it reads.
+    """Return one convolution for each row of the cells, with only the kernel rows that it reads.
 
-    `subpixel_convolution` multiplies by zeros where a phase reads fewer of them: with a kernel of 4
-    and a stride of 2 every phase reads 2 of 3 rows.
+    `subpixel_convolution` multiplies by zeros where a phase reads fewer rows. With kernel 4 and
+    stride 2, every phase reads 2 of 3 rows.
 
     Returns:
-        For each row of the cells, in order, the weight, (stride * out, in, rows, k), whose channel
-        column * out + c becomes channel c of the pixel in that column, and the pads.
+        For each row of the cells, in order, the weight, (stride * out, in, rows, k), and the pads.
+        Channel column * out + c becomes channel c of the pixel in that column.
     """
     whole, (top, left, _, right) = subpixel_convolution(weight, stride, padding)
     rows, _, _ = _taps(weight.shape[2], stride, padding[0])
-    found = []
+    convolutions = []
     for row, part in enumerate(np.split(whole, stride)):
         places = [at for phase, at, _ in rows if phase == row]
         first, last = min([top, *places]), max([top, *places])
         pads = (top - first, left, last - top, right)
-        found.append(SubpixelConvolution(part[:, :, first : last + 1], pads))
-    return found
+        convolutions.append(SubpixelConvolution(part[:, :, first : last + 1], pads))
+    return convolutions
 
 
 def rows_as_channels(weight: np.ndarray) -> np.ndarray:
-    """A convolution of stride 1 as one whose kernel is a single row, and a sum of shifted slices.
+    """Turn a convolution of stride 1 into one with a single kernel row, and a sum of slices.
 
-    Output channel r * out + c of the new one is what row r of the kernel adds to channel c, r rows
-    further down: y[c, h] = sum over r of z[r * out + c, h + r]. A runtime that copies every pixel
-    once for each place of the kernel then copies it once for each column.
+    New output channel r * out + c is the contribution of kernel row r to channel c, r rows further
+    down: y[c, h] = sum over r of z[r * out + c, h + r]. A runtime that copies every pixel once per
+    kernel place then copies it once per kernel column.
 
     Args:
         weight: (out, in, height, width), any type of number.
@@ -99,17 +99,17 @@ def rows_as_channels(weight: np.ndarray) -> np.ndarray:
 
 
 def rows_as_inputs(weight: np.ndarray, multiple: int = 1) -> np.ndarray:
-    """A convolution of stride 1 whose kernel is a single row, on rows of the input side by side.
+    """Turn a convolution of stride 1 into one with a single kernel row, on stacked input rows.
 
-    Input channel r * in + c of the new one is channel c of the old one's, r rows further down:
-    x'[r * in + c, h] = x[c, h + r]. A runtime that multiplies one place of the kernel after the
-    other has height times fewer of them, and more to do at each.
+    New input channel r * in + c is old channel c, r rows further down:
+    x'[r * in + c, h] = x[c, h + r]. A runtime that multiplies kernel places one after the other has
+    height times fewer of them, with more products each.
 
     Args:
         weight: (out, in, height, width), any type of number.
-        multiple: the new input channels are a multiple of it; the last ones meet zeros.
+        multiple: the new number of input channels is a multiple of it; the last ones meet zeros.
     Returns:
-        (out, height * in and what is missing, 1, width)
+        (out, height * in rounded up, 1, width)
     """
     outputs, inputs, height, width = weight.shape
     rows = weight.transpose(0, 2, 1, 3).reshape(outputs, height * inputs, 1, width)
@@ -117,10 +117,10 @@ def rows_as_inputs(weight: np.ndarray, multiple: int = 1) -> np.ndarray:
 
 
 def blocks_as_channels(weight: np.ndarray, block: int) -> np.ndarray:
-    """A convolution of stride 1 as one of stride `block` that computes block**2 pixels at once.
+    """Turn a convolution of stride 1 into one of stride `block` that computes block**2 pixels.
 
-    Output channel (row * block + column) * out + c of the new one is channel c of that pixel of
-    each block (depth-to-space 'DCR'). Its kernel is the old one at every shift, zeros around it. A
+    New output channel (row * block + column) * out + c is channel c of that pixel of each block
+    (depth-to-space 'DCR'). The new kernel is the old one at every shift, with zeros around it. A
     runtime computes 16 output channels in the time of 3, and so an image's 3 in a third of it.
 
     Args:
@@ -139,7 +139,7 @@ def blocks_as_channels(weight: np.ndarray, block: int) -> np.ndarray:
 
 
 def lowered_sums(codes: np.ndarray, scale: np.ndarray, low: int, step: float) -> np.ndarray:
-    """Return what sums have to be given where inputs are raised, so that their lowest code is 0.
+    """Return the correction of sums for inputs that are raised so that their lowest code is 0.
 
     conv(x) = conv(x - low * step) + low * step * sum(weight), where no zeros are padded.
 
@@ -154,11 +154,11 @@ def lowered_sums(codes: np.ndarray, scale: np.ndarray, low: int, step: float) ->
 
 
 def _taps(kernel: int, stride: int, padding: int) -> tuple[list[tuple[int, int, int]], int, int]:
-    """One direction: (phase, place in the new kernel, in the old one), zeros before, behind."""
-    found = []
+    """Return (phase, place in the new kernel, in the old one), and zeros before and behind."""
+    taps = []
     for phase in range(stride):
         shift, first = divmod(phase + padding, stride)
-        found += [(phase, shift - j, t) for j, t in enumerate(range(first, kernel, stride))]
-    before = max(0, -min(offset for _, offset, _ in found))
-    behind = max(0, max(offset for _, offset, _ in found))
-    return [(phase, offset + before, t) for phase, offset, t in found], before, behind
+        taps += [(phase, shift - j, t) for j, t in enumerate(range(first, kernel, stride))]
+    before = max(0, -min(offset for _, offset, _ in taps))
+    behind = max(0, max(offset for _, offset, _ in taps))
+    return [(phase, offset + before, t) for phase, offset, t in taps], before, behind

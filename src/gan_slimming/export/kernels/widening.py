@@ -1,10 +1,10 @@
-"""Channels of zeros that make a slim network quicker: an exact rewrite of whole channel spaces.
+"""Zero channels that make a slim network faster: an exact rewrite of whole channel spaces.
 
-OpenVINO normalises channels in vectors of 16, and those that remain one by one: 32 channels take
-two thirds of the time of 27. ONNX Runtime's quick convolutions from bytes to bytes want multiples
-of 8. So every channel space that an instance normalisation reads is rounded up. The new channels
-are zero where a convolution writes them, and meet zero weights where one reads them; what stands
-between works on each channel alone.
+OpenVINO normalises channels in vectors of 16, and the remainder one by one: 32 channels take two
+thirds of the time of 27. ONNX Runtime's fast convolutions from bytes to bytes need multiples
+of 8. So every channel space that an instance normalisation reads is rounded up. A convolution
+writes zeros into the new channels, and its readers have zero weights for them. Operators in
+between work on each channel alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gan_slimming.export.trace.graph import QuantizedLayer, TracedGenerator, arg
 from gan_slimming.graph.nodes import module_path, operator_name, value_of
 
 LANES = 16
-"""float32 numbers in the widest vector of a CPU, which OpenVINO normalises at once."""
+"""float32 numbers in the widest CPU vector, which OpenVINO normalises at once."""
 ALONE = frozenset({
     "relu", "tanh", "sigmoid", "leaky_relu", "elu", "silu", "relu6", "hardtanh", "hardswish",
     "mish", "clone", "dropout", "pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",
@@ -31,38 +31,38 @@ READERS = frozenset({"conv2d", "conv_transpose2d"})
 
 
 def widths_of(traced: TracedGenerator, lanes: int, *, on_bytes: bool = False) -> dict[fx.Node, int]:
-    """Node -> channels that the file gives it, of every node that gets more than it has.
+    """Return node -> channels in the file, for every node that has more there than in torch.
 
     Args:
-        lanes: what the new numbers of channels are multiples of.
-        on_bytes: only where every convolution that writes them rounds its sums to 8 bits.
+        lanes: the new numbers of channels are multiples of it.
+        on_bytes: widen only where every convolution that writes them rounds its sums to 8 bits.
     """
-    found = {}
+    widths = {}
     for space in _spaces(traced):
         norms = [node for node in space if operator_name(node) == "instance_norm"]
-        divides = norms and all(arguments_of(node)["eps"] > 0 for node in norms)  # 0 by 0 else
+        divides = norms and all(arguments_of(node)["eps"] > 0 for node in norms)  # else 0 / 0
         channels = {value_of(node).shape[1] for node in space if norms}
         if len(channels) != 1 or not divides or not _is_closed(traced, space, on_bytes):
             continue
         narrow = channels.pop()
         if narrow % lanes and narrow > lanes // 2:
-            found |= dict.fromkeys(space, -(-narrow // lanes) * lanes)
-    return found
+            widths |= dict.fromkeys(space, -(-narrow // lanes) * lanes)
+    return widths
 
 
 def widened(layer: QuantizedLayer, inputs: int | None, outputs: int | None) -> QuantizedLayer:
-    """A layer with more channels of zeros, coming in or going out; None leaves them alone."""
+    """Return a layer with more zero channels on either side; None leaves a side alone."""
     if layer.codes is None or layer.scale is None:
         return layer
     codes = pad_axis(pad_axis(layer.codes, 1 - layer.axis, inputs), layer.axis, outputs)
-    made = layer.outputs
-    if made is not None:
-        made = replace(made, scale=pad_axis(made.scale, 0, outputs, 1.0))
-    return replace(layer, codes=codes, scale=pad_axis(layer.scale, 0, outputs, 1.0), outputs=made)
+    sums = layer.outputs
+    if sums is not None:
+        sums = replace(sums, scale=pad_axis(sums.scale, 0, outputs, 1.0))
+    return replace(layer, codes=codes, scale=pad_axis(layer.scale, 0, outputs, 1.0), outputs=sums)
 
 
 def pad_axis(array: np.ndarray, axis: int, length: int | None, value: float = 0) -> np.ndarray:
-    """An array made longer along one axis; None leaves it alone."""
+    """Pad the end of one axis up to a length; None leaves the array alone."""
     if length is None:
         return array
     pads = [(0, 0)] * array.ndim
@@ -71,7 +71,7 @@ def pad_axis(array: np.ndarray, axis: int, length: int | None, value: float = 0)
 
 
 def _spaces(traced: TracedGenerator) -> list[set[fx.Node]]:
-    """Values that must have the same channels, because of what stands between them."""
+    """Return the sets of values that must have equal channels, because of operators in between."""
     space: dict[fx.Node, set[fx.Node]] = {node: {node} for node in _values(traced)}
     for node in traced.nodes:
         name = operator_name(node).removesuffix("_")
@@ -88,12 +88,12 @@ def _values(traced: TracedGenerator) -> list[fx.Node]:
 
 
 def _read(traced: TracedGenerator, node: fx.Node) -> Iterator[fx.Node]:
-    """Values among a call's arguments, as often as they stand there; no parameters."""
+    """Yield the values among a call's arguments, repeats included, parameters left out."""
     return (a for a in node.args if isinstance(a, fx.Node) and a not in traced.tensors)
 
 
 def _is_closed(traced: TracedGenerator, space: set[fx.Node], on_bytes: bool) -> bool:
-    """Whether only quantised convolutions write into it and read from it."""
+    """Return whether only quantised convolutions write into a space and read from it."""
     if traced.result in space or not space.isdisjoint(traced.sources.values()):
         return False
     inner = {n for n in space if operator_name(n).removesuffix("_") in ALONE | SUMS}
@@ -104,7 +104,7 @@ def _is_closed(traced: TracedGenerator, space: set[fx.Node], on_bytes: bool) -> 
 
 
 def _writes(traced: TracedGenerator, node: fx.Node, on_bytes: bool) -> bool:
-    """Whether a node is a convolution that can be given more channels."""
+    """Return whether a node is a convolution that can get more output channels."""
     if operator_name(node) != "conv2d" or not _is_whole(traced, node):
         return False
     outputs = traced.layers[module_path(node)].outputs
@@ -112,6 +112,6 @@ def _writes(traced: TracedGenerator, node: fx.Node, on_bytes: bool) -> bool:
 
 
 def _is_whole(traced: TracedGenerator, node: fx.Node) -> bool:
-    """Whether a convolution's weights are integers, and in one group."""
+    """Return whether a convolution's weights are integers, and in one group."""
     layer = traced.layers.get(module_path(node))
     return layer is not None and layer.codes is not None and arguments_of(node)["groups"] == 1

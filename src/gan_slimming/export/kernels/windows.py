@@ -1,4 +1,4 @@
-"""What the window of a convolution allows, and its weights in the form that is rewritten."""
+"""The rewrites that a convolution's window allows, and the rewritten weights."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from gan_slimming.export.trace.tracing import sides_of
 from gan_slimming.graph.nodes import operator_name
 
 BLOCK = 2
-"""Rows and columns that a layer with few outputs computes at once."""
+"""Rows and columns of pixels that a layer with few outputs computes at once."""
 INPUTS_AT_ONCE = 4
 OUTPUTS_AT_ONCE = 8
-"""Channels whose bytes ONNX Runtime's quick kernel takes together."""
+"""Channels of bytes that ONNX Runtime's fast kernel takes together."""
 MAX_BLOCK_OUTPUTS = 4
-"""BLOCK**2 times so many still fit the 16 that the widest CPUs compute side by side."""
+"""Greatest number of outputs for blocks: BLOCK**2 times as many fit the 16 lanes of a wide CPU."""
 
 
 def spread(value: Any, dims: int) -> list[int]:
-    """One number or a list of them, as a list of `dims`."""
-    found = list(value) if isinstance(value, list | tuple) else [value]
-    return found * dims if len(found) == 1 else found
+    """Return one number, or a list of them, as a list of `dims`."""
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    return numbers * dims if len(numbers) == 1 else numbers
 
 
 def has_integers(operator: str, window: dict[str, Any]) -> bool:
-    """Whether ONNX has the operator on integers, or a rewrite to one."""
+    """Return whether ONNX has the operator on integers, or a rewrite to one."""
     if operator == "ConvTranspose":
         return is_subpixel(window)
     return operator in ("Gemm", "MatMul") or len(window["kernel_shape"]) == 2
 
 
 def is_subpixel(window: dict[str, Any]) -> bool:
-    """Whether a transposed convolution can be written as a subpixel one, perhaps cropped."""
+    """Return whether a transposed convolution can become a subpixel one, perhaps cropped."""
     strides, dilations = window["strides"], window["dilations"]
     return window["group"] == 1 and len(strides) == 2 and {*dilations} == {1} == {len({*strides})}
 
 
 def overhangs(window: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Return further cells and pixels to crop of a subpixel convolution, rows and columns each."""
+    """Return the further cells and the crop of a subpixel convolution, (rows, columns) each."""
     sides = (window[name][:2] for name in ("kernel_shape", "strides", "pads", "output_padding"))
-    found = [overhang(*side) for side in zip(*sides, strict=True)]
-    return [cells for cells, _ in found], [crop for _, crop in found]
+    pairs = [overhang(*side) for side in zip(*sides, strict=True)]
+    return [cells for cells, _ in pairs], [crop for _, crop in pairs]
 
 
 def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
-    """Rows of a kernel that ONNX Runtime had better sum itself, 0 for none.
+    """Return the number of kernel rows to sum outside the convolution, 0 for none.
 
-    It copies the image in * height * width times in front of its multiplication; where few
-    channels come out, as in the last layer, that is most of the work.
+    ONNX Runtime copies the image in * height * width times in front of its multiplication. With few
+    output channels, as in the last layer, that is most of the work.
     """
     outputs, inputs, height, width = codes.shape
     few = 8 * outputs <= inputs * width
@@ -63,10 +63,10 @@ def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
 
 
 def reads_thin_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
-    """Whether the rows of a kernel had better be input channels of a convolution of bytes.
+    """Return whether kernel rows should become input channels of a convolution of bytes.
 
-    ONNX Runtime's quick kernel multiplies one place of the kernel after the other, and has few
-    products at each where an image's channels come in. It is there for some numbers of outputs.
+    ONNX Runtime's fast kernel multiplies one kernel place after the other. With an image's few
+    channels it has few products at each. It exists for some numbers of outputs only.
     """
     outputs, inputs = codes.shape[:2]
     thin = inputs < INPUTS_AT_ONCE and outputs % OUTPUTS_AT_ONCE == 0
@@ -74,7 +74,7 @@ def reads_thin_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
 
 
 def _has_plain_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
-    """Whether a kernel has several rows, without strides, dilations and groups."""
+    """Return whether a kernel has several rows, and no strides, dilations or groups."""
     plain = {*window.get("strides", [1]), *window.get("dilations", [1]), window.get("group", 1)}
     return plain == {1} and codes.shape[2] > 1
 
@@ -82,18 +82,18 @@ def _has_plain_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
 def fits_blocks(
     traced: TracedGenerator, node: fx.Node, codes: np.ndarray, window: dict[str, Any]
 ) -> bool:
-    """Whether a last layer had better compute blocks: few outputs, and always whole blocks."""
+    """Return whether a last layer should compute blocks: few outputs, and always whole blocks."""
     plain = {*window["strides"], *window["dilations"], window["group"]} == {1}
     few = codes.ndim == 4 and codes.shape[0] <= MAX_BLOCK_OUTPUTS and min(codes.shape[2:]) > 1
-    made, given = sides_of(node)[2:], traced.sides
-    whole = len(made) == len(given) == 2 and traced.step % BLOCK == 0
-    for one, other in zip(made, given, strict=False):
+    output_sides, input_sides = sides_of(node)[2:], traced.sides
+    whole = len(output_sides) == len(input_sides) == 2 and traced.step % BLOCK == 0
+    for one, other in zip(output_sides, input_sides, strict=False):
         whole = whole and one.first % other.first == 0 and one.second % other.second == 0
     return plain and few and whole and not _feeds_layer(node)
 
 
 def _feeds_layer(node: fx.Node) -> bool:
-    """Whether what a layer gives goes into another one."""
+    """Return whether another layer reads a layer's output, directly or not."""
     waiting, seen = [*node.users], set()
     while waiting:
         user = waiting.pop()
@@ -107,7 +107,7 @@ def _feeds_layer(node: fx.Node) -> bool:
 def in_blocks(
     codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
-    """Weights, vectors and window of the convolution that computes BLOCK x BLOCK pixels at once."""
+    """Return weights, vectors and window of the convolution that computes BLOCK x BLOCK pixels."""
     spread = blocks_as_channels(codes, BLOCK)
     shape = {"strides": [BLOCK, BLOCK], "kernel_shape": list(spread.shape[2:])}
     tiled = None if bias is None else np.tile(bias, BLOCK**2)
@@ -117,7 +117,7 @@ def in_blocks(
 def subpixel(
     codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any]]:
-    """Weights, vectors and window of the convolution that stands for a transposed one.
+    """Return weights, vectors and window of the convolution that replaces a transposed one.
 
     ONNX has no transposed convolution on integers.
     """

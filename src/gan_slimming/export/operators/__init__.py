@@ -1,1 +1,1 @@
-"""The table of operators: how each is written in ONNX."""
+"""The table of operators and their ONNX counterparts."""

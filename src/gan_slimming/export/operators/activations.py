@@ -1,4 +1,4 @@
-"""Activations in ONNX that are more than one operator of the same name."""
+"""Activations in ONNX that need more than the operator of the same name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gan_slimming.graph.nodes import operator_name, value_of
 
 
 def _leaky_relu(emitter: Emitter, node: fx.Node) -> str:
-    """rrelu takes the middle of its slopes in evaluation mode."""
+    """Write leaky_relu; or rrelu with the mean of its slopes, as in evaluation mode."""
     values = arguments_of(node)
     slope = values.get("negative_slope")
     slope = (values["lower"] + values["upper"]) / 2 if slope is None else slope
@@ -30,7 +30,7 @@ def _elu(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _clip(emitter: Emitter, node: fx.Node) -> str:
-    """Between numbers a Clip, between tensors their maximum and minimum."""
+    """Write a Clip between numbers, or a maximum and a minimum with tensors."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     low, high = values.get("min", values.get("min_val")), values.get("max", values.get("max_val"))
     if isinstance(low, fx.Node) or isinstance(high, fx.Node):
@@ -60,23 +60,23 @@ def _mish(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _softplus(emitter: Emitter, node: fx.Node) -> str:
-    """log(1 + exp(beta x)) / beta."""
+    """Write log(1 + exp(beta x)) / beta."""
     beta, source = arguments_of(node)["beta"], emitter.value(node.args[0])
     if beta == 1:
         return emitter.emit("Softplus", [source])
     scale = emitter.scalar(beta)
-    made = emitter.emit("Softplus", [emitter.emit("Mul", [source, scale])])
-    return emitter.emit("Div", [made, scale])
+    result = emitter.emit("Softplus", [emitter.emit("Mul", [source, scale])])
+    return emitter.emit("Div", [result, scale])
 
 
 def _log_sigmoid(emitter: Emitter, node: fx.Node) -> str:
-    """-softplus(-x)."""
+    """Write -softplus(-x)."""
     name = emitter.emit("Neg", [emitter.value(node.args[0])])
     return emitter.emit("Neg", [emitter.emit("Softplus", [name])])
 
 
 def _shrink(emitter: Emitter, node: fx.Node) -> str:
-    """hardshrink, and softshrink, which moves what is left towards zero."""
+    """Write hardshrink; or softshrink, which also moves the other values towards zero."""
     border = float(arguments_of(node)["lambd"])
     bias = border if operator_name(node) == "softshrink" else 0.0
     return emitter.emit("Shrink", [emitter.value(node.args[0])], lambd=border, bias=bias)
@@ -95,7 +95,7 @@ def _prelu(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _gelu(emitter: Emitter, node: fx.Node) -> str:
-    """x * (1 + erf(x / sqrt 2)) / 2, or tanh(sqrt(2 / pi) (x + 0.044715 x^3)) for erf."""
+    """Write x (1 + erf(x / sqrt 2)) / 2; or with tanh(sqrt(2 / pi) (x + 0.044715 x^3)) for erf."""
     source = emitter.value(node.args[0])
     if arguments_of(node)["approximate"] == "none":
         bell = emitter.emit("Erf", [emitter.emit("Mul", [source, emitter.scalar(0.5**0.5)])])
@@ -105,8 +105,8 @@ def _gelu(emitter: Emitter, node: fx.Node) -> str:
         bent = emitter.emit("Add", [source, cube])
         bell = emitter.emit("Mul", [bent, emitter.scalar((2 / np.pi) ** 0.5)])
         bell = emitter.emit("Tanh", [bell])
-    made = emitter.emit("Mul", [source, emitter.emit("Add", [bell, emitter.scalar(1.0)])])
-    return emitter.emit("Mul", [made, emitter.scalar(0.5)])
+    result = emitter.emit("Mul", [source, emitter.emit("Add", [bell, emitter.scalar(1.0)])])
+    return emitter.emit("Mul", [result, emitter.scalar(0.5)])
 
 
 def _hardsigmoid(emitter: Emitter, node: fx.Node) -> str:

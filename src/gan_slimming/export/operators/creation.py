@@ -1,4 +1,4 @@
-"""Tensors made of numbers alone, whose shape follows the size of the input, in ONNX."""
+"""The creation of tensors from numbers in ONNX, with shapes that follow the size of the input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILLS = {"zeros": 0, "ones": 1}
 
 
 def _full(emitter: Emitter, node: fx.Node) -> str:
-    """zeros, ones and full, of a shape or of another tensor's."""
+    """Write zeros, ones or full, in a given shape or in another tensor's."""
     values, name = arguments_of(node), operator_name(node)
     kind = name.removeprefix("new_").removesuffix("_like")
     number = values.get("fill_value", FILLS.get(kind))

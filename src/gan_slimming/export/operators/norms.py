@@ -1,4 +1,4 @@
-"""Normalisations in ONNX. Scale and shift may be parameters, or computed, as a style's are."""
+"""Normalisations in ONNX; scale and shift may be parameters, or computed, as from a style."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def _instance_norm(emitter: Emitter, node: fx.Node) -> str:
     if not values["use_input_stats"]:
         return _batch_norm(emitter, node)
     scale, shift = _scale_and_shift(emitter, node, values)
-    parts = [emitter.value(values["input"]), scale, shift]
-    return emitter.emit("InstanceNormalization", parts, epsilon=values["eps"])
+    operands = [emitter.value(values["input"]), scale, shift]
+    return emitter.emit("InstanceNormalization", operands, epsilon=values["eps"])
 
 
 def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
-    """By running statistics, or by those of the very batch, where a norm keeps none."""
+    """Write a batch norm with running statistics, or with the batch's own if it keeps none."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     scale, shift = _scale_and_shift(emitter, node, values)
     if not values.get("training") and values["running_mean"] is not None:
         mean, variance = (emitter.value(values[f"running_{which}"]) for which in ("mean", "var"))
-        held = emitter.traced.tensors.get(values["weight"])
-        name = scalable(emitter, name, [] if held is None else [held])
-        parts = [name, scale, shift, mean, variance]
-        return emitter.emit("BatchNormalization", parts, epsilon=values["eps"])
+        weight = emitter.traced.tensors.get(values["weight"])
+        name = scalable(emitter, name, [] if weight is None else [weight])
+        operands = [name, scale, shift, mean, variance]
+        return emitter.emit("BatchNormalization", operands, epsilon=values["eps"])
     dims = value_of(node).dim()
     over = emitter.integers([-1, *[1] * (dims - 2)])
     scale, shift = (emitter.emit("Reshape", [vector, over]) for vector in (scale, shift))
@@ -47,16 +47,16 @@ def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _scale_and_shift(emitter: Emitter, node: fx.Node, values: dict[str, Any]) -> tuple[str, str]:
-    """Vectors of a norm; one without them gets 1 and 0."""
+    """Return the names of a norm's scale and shift; 1 and 0 if it has none."""
     side, names = sides_of(node)[1], []
     if not side.fixed:
         raise unknown(node)
     for name, plain in (("weight", 1), ("bias", 0)):
-        given = values[name]
-        if given is not None and given not in emitter.traced.tensors:
-            names.append(emitter.value(given))
+        argument = values[name]
+        if argument is not None and argument not in emitter.traced.tensors:
+            names.append(emitter.value(argument))
             continue
-        vector = emitter.array(given)
+        vector = emitter.array(argument)
         vector = np.full(side.first, plain, np.float32) if vector is None else vector
         vector = pad_axis(vector, 0, emitter.widths.get(node))
         names.append(emitter.constant(vector, "scale" if plain else "shift"))
@@ -64,7 +64,7 @@ def _scale_and_shift(emitter: Emitter, node: fx.Node, values: dict[str, Any]) ->
 
 
 def _group_norm(emitter: Emitter, node: fx.Node) -> str:
-    """Each set of channels as one channel of an instance normalisation."""
+    """Write an instance normalisation that takes each group of channels as one channel."""
     values = arguments_of(node)
     count, source = values["num_groups"], emitter.value(values["input"])
     sets = emitter.emit("Reshape", [source, emitter.integers([0, count, -1])])
@@ -79,7 +79,7 @@ def _group_norm(emitter: Emitter, node: fx.Node) -> str:
 
 
 def per_channel(emitter: Emitter, argument: Any, dims: int, name: str) -> str:
-    """A vector that broadcasts along axis 1 of a value with `dims` axes behind it."""
+    """Write a vector that broadcasts along axis 1 of a value with `dims` axes behind it."""
     shape = [-1, *[1] * dims]
     if argument in emitter.traced.tensors:
         return emitter.constant(emitter.traced.tensors[argument].reshape(shape), name)
@@ -87,7 +87,7 @@ def per_channel(emitter: Emitter, argument: Any, dims: int, name: str) -> str:
 
 
 def _layer_norm(emitter: Emitter, node: fx.Node) -> str:
-    """Over the last axes; spelt out where their lengths follow the size."""
+    """Write a norm over the last axes; as several nodes if their lengths follow the size."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     count = len(values["normalized_shape"])
     axes = list(range(-count, 0))
@@ -96,8 +96,8 @@ def _layer_norm(emitter: Emitter, node: fx.Node) -> str:
     if all(side.fixed for side in sides):
         ones = np.ones([side.first for side in sides], np.float32)
         scale = emitter.constant(ones, "scale") if weight is None else emitter.value(weight)
-        parts = [name, scale, *([] if bias is None else [emitter.value(bias)])]
-        return emitter.emit("LayerNormalization", parts, axis=-count, epsilon=values["eps"])
+        operands = [name, scale, *([] if bias is None else [emitter.value(bias)])]
+        return emitter.emit("LayerNormalization", operands, axis=-count, epsilon=values["eps"])
     apart = emitter.emit("Sub", [name, reduced(emitter, "ReduceMean", name, axes)])
     return _rooted(emitter, apart, axes, values["eps"], weight, bias)
 
@@ -112,7 +112,7 @@ def _rms_norm(emitter: Emitter, node: fx.Node) -> str:
 def _rooted(
     emitter: Emitter, name: str, axes: list[int], eps: float, weight: Any, bias: Any
 ) -> str:
-    """x / sqrt(mean of squares + eps), then scale and shift."""
+    """Write x / sqrt(mean of squares + eps), then scale and shift."""
     squares = emitter.emit("Mul", [name, name])
     spread = reduced(emitter, "ReduceMean", squares, axes)
     root = emitter.emit("Sqrt", [emitter.emit("Add", [spread, emitter.scalar(eps)])])

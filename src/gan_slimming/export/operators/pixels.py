@@ -1,4 +1,4 @@
-"""Operators that resize images, or turn pixels into channels and back, in ONNX."""
+"""Operators in ONNX that resize images, or turn pixels into channels and back."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ RESIZES: dict[str, dict[str, Any]] = {
     "trilinear": {"mode": "linear", **HALF_PIXEL},
     "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.75, **HALF_PIXEL},
 }  # fmt: skip
-"""torch's name of a way to resize -> ONNX's attributes."""
+"""Torch's resize mode -> ONNX's attributes."""
 GRID_MODES = (("bilinear", "linear"), ("nearest", "nearest"), ("bicubic", "cubic"))
-"""torch's number of a way to look between pixels -> its name before opset 20, and since."""
+"""Interpolation modes by torch's number: ONNX's name before opset 20, and since."""
 GRID_PADS = ("zeros", "border", "reflection")
 
 
 def _resize(emitter: Emitter, node: fx.Node) -> str:
-    """By factors, or to sizes."""
+    """Write a resize by factors or to sizes."""
     values, source = arguments_of(node), emitter.value(node.args[0])
     factors, kind = values.get("scale_factors"), operator_name(node).strip("_")
     how = dict(RESIZES[kind.removeprefix("upsample_")[:-2]])
@@ -62,13 +62,13 @@ def _pixel_shuffle(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _pixel_unshuffle(emitter: Emitter, node: fx.Node) -> str:
-    """SpaceToDepth has another order."""
+    """Write pixel_unshuffle as a convolution, because SpaceToDepth orders channels differently."""
     factor = arguments_of(node)["downscale_factor"]
     return picked(emitter, node, emitter.value(node.args[0]), [factor] * 2, strides=[factor] * 2)
 
 
 def _unfold(emitter: Emitter, node: fx.Node) -> str:
-    """aten.im2col: the pixels under a kernel as channels."""
+    """Write aten.im2col: the pixels under a kernel become channels."""
     values = arguments_of(node)
     window: dict[str, Any] = {
         "pads": list(values["padding"]) * 2, "strides": list(values["stride"]),
@@ -82,7 +82,7 @@ def _unfold(emitter: Emitter, node: fx.Node) -> str:
 def picked(
     emitter: Emitter, node: fx.Node, name: str, kernel: list[int], channels: int = 0, **window: Any
 ) -> str:
-    """Every channel as many, one for each place of a kernel: a convolution that picks pixels.
+    """Write a convolution that copies each channel once for each place of a kernel.
 
     Args:
         name: (batch, channels, height, width); the call's first argument if channels is 0.
@@ -98,14 +98,14 @@ def picked(
 
 
 def picks(kernel: list[int], channels: int) -> np.ndarray:
-    """(channels * places, 1, *kernel): a one at each place of the kernel in turn."""
+    """Return (channels * places, 1, *kernel): a one at each place of the kernel in turn."""
     places = int(np.prod(kernel))
     one = np.eye(places, dtype=np.float32).reshape(places, 1, *kernel)
     return np.tile(one, (channels, 1, *[1] * len(kernel)))
 
 
 def _channel_shuffle(emitter: Emitter, node: fx.Node) -> str:
-    """Channels of (sets, each) become those of (each, sets)."""
+    """Reorder channels from (groups, each) to (each, groups)."""
     name, count = emitter.value(node.args[0]), arguments_of(node)["groups"]
     side = sides_of(node)[1]
     if not side.fixed or value_of(node).dim() != 4:

@@ -1,4 +1,4 @@
-"""Pools, of windows of one size and of windows that share an image out, in ONNX."""
+"""Pools in ONNX, with windows of one size or windows that divide an image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _pool(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _adaptive_pool(emitter: Emitter, node: fx.Node) -> str:
-    """Means of windows that share the image out: matrices on its left and on its right."""
+    """Write means of windows that divide the image, as matrix products from left and right."""
     sizes, name = arguments_of(node)["output_size"], emitter.value(node.args[0])
     if list(sizes) == [1, 1]:
         return emitter.emit("GlobalAveragePool", [name])
@@ -59,7 +59,7 @@ def _adaptive_pool(emitter: Emitter, node: fx.Node) -> str:
 
 
 def window_means(length: int, count: int) -> np.ndarray:
-    """(count, length): row i is 1 / n on the n pixels from i * length // count on."""
+    """Return (count, length): row i is 1 / n on the n pixels from i * length // count on."""
     numbers, places = np.arange(count)[:, None], np.arange(length)
     starts, ends = numbers * length // count, -(-(numbers + 1) * length // count)
     inside = (places >= starts) & (places < ends)
@@ -67,7 +67,7 @@ def window_means(length: int, count: int) -> np.ndarray:
 
 
 def _means(emitter: Emitter, length: str, size: int | SymInt, axis: int) -> str:
-    """`window_means` computed in the file; transposed for the last axis."""
+    """Compute `window_means` in the file; transposed for the last axis."""
 
     def sums(operator: str, one: str, other: str) -> str:
         return emitter.emit(operator, [one, other])
@@ -87,12 +87,12 @@ def _means(emitter: Emitter, length: str, size: int | SymInt, axis: int) -> str:
 
 
 def _adaptive_max(emitter: Emitter, node: fx.Node) -> str:
-    """adaptive_max_pool2d to one pixel."""
+    """Write adaptive_max_pool2d to one pixel."""
     if list(arguments_of(node)["output_size"]) != [1, 1]:
         raise unknown(node)
-    found = emitter.emit("GlobalMaxPool", [emitter.value(node.args[0])])
-    emitter.outputs[node] = [found]
-    return found
+    largest = emitter.emit("GlobalMaxPool", [emitter.value(node.args[0])])
+    emitter.outputs[node] = [largest]
+    return largest
 
 
 POOLS: dict[str, Callable[[Emitter, fx.Node], str]] = {

@@ -1,4 +1,4 @@
-"""Products of two activations, in float: attention, einsum, convolutions of a kernel each."""
+"""Products of two activations, in float: attention, einsum, convolutions with computed kernels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from gan_slimming.graph.nodes import operator_name, value_of
 
 
 def _product(emitter: Emitter, node: fx.Node) -> str:
-    """A vector gets an axis for it: ONNX Runtime's own way with one is wrong behind a Transpose."""
+    """Write a matrix product, in which a vector gets a second axis.
+
+    ONNX Runtime's own product with a vector is wrong behind a Transpose.
+    """
     names, squeezed = [], []
     for place, operand in enumerate(node.args[:2]):
         name = emitter.value(operand)
@@ -31,7 +34,7 @@ def _product(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _attention(emitter: Emitter, node: fx.Node) -> str:
-    """softmax(q k^T scale + mask) v."""
+    """Write softmax(q k^T scale + mask) v."""
     values = arguments_of(node)
     side, mask = sides_of(values["key"])[-1], values["attn_mask"]
     if values["is_causal"] or values["enable_gqa"] or values["dropout_p"] or not side.fixed:
@@ -53,12 +56,12 @@ def _attention(emitter: Emitter, node: fx.Node) -> str:
 def _einsum(emitter: Emitter, node: fx.Node) -> str:
     equation, operands = node.args[:2]
     assert isinstance(operands, list | tuple)
-    parts = [emitter.value(operand) for operand in operands]
-    return emitter.emit("Einsum", parts, equation=str(equation).replace(" ", ""))
+    names = [emitter.value(operand) for operand in operands]
+    return emitter.emit("Einsum", names, equation=str(equation).replace(" ", ""))
 
 
 def _added_product(emitter: Emitter, node: fx.Node) -> str:
-    """addmm and baddbmm: beta * self + alpha * a b."""
+    """Write addmm or baddbmm: beta * self + alpha * a b."""
     values = arguments_of(node)
     name = emitter.emit("MatMul", [emitter.value(operand) for operand in node.args[1:3]])
     if values["alpha"] != 1:
@@ -70,7 +73,7 @@ def _added_product(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _convolution(emitter: Emitter, node: fx.Node) -> str:
-    """A convolution with as many groups as images is a product of matrices for each."""
+    """Write a convolution; one with a group per image becomes a matrix product per image."""
     transposed = operator_name(node).startswith("conv_transpose")
     if isinstance(arguments_of(node)["groups"], SymInt):
         return (_modulated_transposed if transposed else _modulated)(emitter, node)
@@ -78,10 +81,10 @@ def _convolution(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _modulated(emitter: Emitter, node: fx.Node) -> str:
-    """StyleGAN2's: images side by side as channels, and a kernel of its own for each.
+    """Write StyleGAN2's modulated convolution: images side by side as channels, with a kernel each.
 
-    The pixels under a kernel become channels, which a product of matrices mixes: ONNX has no
-    convolution of a number of groups that follows the batch.
+    The pixels under a kernel become channels, and a matrix product mixes them, because ONNX has no
+    convolution whose number of groups follows the batch.
     """
     values, window, kernel = _window(node)
     weight = sides_of(values["weight"])
@@ -91,21 +94,21 @@ def _modulated(emitter: Emitter, node: fx.Node) -> str:
     columns = picked(emitter, node, name, kernel, inputs, **window)
     rows = inputs * kernel[0] * kernel[1]
     flat = emitter.emit("Reshape", [columns, emitter.integers([0, rows, -1])])
-    parts = emitter.integers([-1, outputs, rows])
-    matrix = emitter.emit("Reshape", [emitter.value(values["weight"]), parts])
+    matrix_shape = emitter.integers([-1, outputs, rows])
+    matrix = emitter.emit("Reshape", [emitter.value(values["weight"]), matrix_shape])
     return _as_channels(emitter, node, emitter.emit("MatMul", [matrix, flat]), columns)
 
 
 def _modulated_transposed(emitter: Emitter, node: fx.Node) -> str:
-    """The same backwards: the product makes what each place of a kernel adds, which is added up."""
+    """Write a modulated transposed convolution: a matrix product, then a sum over kernel places."""
     values, window, kernel = _window(node)
     weight = sides_of(values["weight"])
     outputs = weight[1].first
     inputs = weight[0].first * outputs // sides_of(node)[1].first
     name = _side_by_side(emitter, node, inputs)
     rows = outputs * kernel[0] * kernel[1]
-    parts = emitter.integers([-1, inputs, rows])
-    matrix = emitter.emit("Reshape", [emitter.value(values["weight"]), parts])
+    matrix_shape = emitter.integers([-1, inputs, rows])
+    matrix = emitter.emit("Reshape", [emitter.value(values["weight"]), matrix_shape])
     matrix = emitter.emit("Transpose", [matrix], perm=[0, 2, 1])
     flat = emitter.emit("Reshape", [name, emitter.integers([0, inputs, -1])])
     mixed = emitter.emit("MatMul", [matrix, flat])
@@ -114,14 +117,14 @@ def _modulated_transposed(emitter: Emitter, node: fx.Node) -> str:
     mixed = emitter.emit("Reshape", [mixed, shape])
     window["output_padding"] = spread(values["output_padding"], 2)
     weights = emitter.constant(picks(kernel, outputs), "picks")
-    made = emitter.emit(
+    result = emitter.emit(
         "ConvTranspose", [mixed, weights], group=outputs, kernel_shape=kernel, **window
     )
-    return _as_channels(emitter, node, made, made)
+    return _as_channels(emitter, node, result, result)
 
 
 def _window(node: fx.Node) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
-    """Arguments, ONNX's attributes and kernel of a modulated convolution that can be written."""
+    """Return arguments, ONNX's attributes and kernel of a modulated convolution, or refuse it."""
     values = arguments_of(node)
     weight, source = sides_of(values["weight"]), sides_of(values["input"])
     fixed = all(side.fixed for side in weight[1:]) and source[0][:2] == (1, 1)
@@ -137,13 +140,13 @@ def _window(node: fx.Node) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
 
 
 def _side_by_side(emitter: Emitter, node: fx.Node, channels: int) -> str:
-    """Images again, out of the channels of one."""
+    """Turn the channels of one image into images again."""
     name = emitter.value(node.args[0])
     return emitter.emit("Reshape", [name, emitter.integers([-1, channels, 0, 0])])
 
 
 def _as_channels(emitter: Emitter, node: fx.Node, name: str, pixels: str) -> str:
-    """Images as the channels of one; `pixels` has their height and width."""
+    """Turn images into the channels of one; `pixels` has their height and width."""
     sides = emitter.emit("Gather", [emitter.shape_of(pixels), emitter.integers([2, 3])])
     shape = emitter.emit("Concat", [emitter.integers([1, -1]), sides], axis=0)
     return emitter.emit("Reshape", [name, shape])

@@ -1,4 +1,4 @@
-"""Operators that make one number of many, in ONNX: sums, means, variances, norms."""
+"""Reductions in ONNX: sums, products, means, variances, norms and extremes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EXTREMES = {"amax": "ReduceMax", "max": "ReduceMax", "amin": "ReduceMin", "min":
 
 
 def reduced(emitter: Emitter, operator: str, name: str, axes: Sequence[int], keep: int = 1) -> str:
-    """One of ONNX's reductions; its axes were an attribute before opset 18, but for sums."""
+    """Write a reduction; before opset 18 only ReduceSum takes its axes as an input."""
     if operator == "ReduceSum" or emitter.opset >= 18:
         return emitter.emit(operator, [name, emitter.integers(list(axes))], keepdims=keep)
     return emitter.emit(operator, [name], axes=list(axes), keepdims=keep)
 
 
 def axes_of(node: fx.Node) -> list[int]:
-    """The axes that a call reduces; all where it names none."""
+    """Return the axes that a call reduces; all if it names none."""
     values, rank = arguments_of(node), value_of(node.args[0]).dim()
     dims = values.get("dim")
     if dims is None or dims == []:
@@ -42,7 +42,7 @@ def _sum(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _mean(emitter: Emitter, node: fx.Node) -> str:
-    """Over pixels a global pool, over channels as many as there are."""
+    """Write a mean: over pixels a global pool, over a fixed number of channels a scaled sum."""
     axes, name, keep = axes_of(node), emitter.value(node.args[0]), _keep(node)
     sides = sides_of(node.args[0])
     if axes == [2, 3] == list(range(2, len(sides))):
@@ -55,19 +55,22 @@ def _mean(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _extreme(emitter: Emitter, node: fx.Node) -> str:
-    """Largest or smallest; of max.dim the values, which are its first result."""
+    """Write a maximum or minimum; of max.dim only the values, its first result."""
     values = arguments_of(node)
     if isinstance(values.get("other"), fx.Node):
         operator = "Max" if operator_name(node) == "max" else "Min"
         return emitter.emit(operator, [emitter.value(side) for side in node.args[:2]])
     name = emitter.value(node.args[0])
-    found = reduced(emitter, EXTREMES[operator_name(node)], name, axes_of(node), _keep(node))
-    emitter.outputs[node] = [found]
-    return found
+    result = reduced(emitter, EXTREMES[operator_name(node)], name, axes_of(node), _keep(node))
+    emitter.outputs[node] = [result]
+    return result
 
 
 def _variance(emitter: Emitter, node: fx.Node) -> str:
-    """Squares around the mean, over n - correction; var_mean and std_mean give the mean too."""
+    """Write squares around the mean over n - correction, or their root.
+
+    var_mean and std_mean have the mean as their second result.
+    """
     values, axes, kind = arguments_of(node), axes_of(node), operator_name(node)
     correction = values.get("correction", int(bool(values.get("unbiased"))))
     name = emitter.value(node.args[0])
@@ -75,18 +78,18 @@ def _variance(emitter: Emitter, node: fx.Node) -> str:
     keep = _keep(node)
     apart = emitter.emit("Sub", [name, mean])
     squares = emitter.emit("Mul", [apart, apart])
-    found = reduced(emitter, "ReduceMean", squares, axes, keep)
+    result = reduced(emitter, "ReduceMean", squares, axes, keep)
     if correction is None or correction:
-        found = emitter.emit("Mul", [found, _corrected(emitter, node, axes, correction)])
-    found = emitter.emit("Sqrt", [found]) if kind.startswith("std") else found
+        result = emitter.emit("Mul", [result, _corrected(emitter, node, axes, correction)])
+    result = emitter.emit("Sqrt", [result]) if kind.startswith("std") else result
     if kind.endswith("_mean"):
         flat = mean if keep else emitter.emit("Squeeze", [mean, emitter.integers(axes)])
-        emitter.outputs[node] = [found, flat]
-    return found
+        emitter.outputs[node] = [result, flat]
+    return result
 
 
 def _corrected(emitter: Emitter, node: fx.Node, axes: list[int], correction: Any) -> str:
-    """n / (n - correction), of n numbers."""
+    """Return n / (n - correction), for a reduction of n numbers."""
     correction = 1 if correction is None else correction
     sides = [sides_of(node.args[0])[axis] for axis in axes]
     if all(side.fixed for side in sides):
@@ -100,7 +103,7 @@ def _corrected(emitter: Emitter, node: fx.Node, axes: list[int], correction: Any
 
 
 def _vector_norm(emitter: Emitter, node: fx.Node) -> str:
-    """Square root of a sum of squares."""
+    """Write the square root of a sum of squares."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     if values["ord"] != 2:
         raise unknown(node)

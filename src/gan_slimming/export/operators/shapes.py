@@ -1,4 +1,4 @@
-"""Operators that move numbers without changing one, in ONNX: views, slices, permutations."""
+"""Operators in ONNX that move numbers without changing them: views, slices, permutations."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PIECES = frozenset({"chunk", "split", "split_with_sizes", "tensor_split", "hspli
 def reshaped(
     emitter: Emitter, name: str, source: Sequence[Side], target: Sequence[Side], node: fx.Node
 ) -> str:
-    """A value in another shape: 0 for an axis that keeps its length, -1 for one that follows.
+    """Write a value in another shape: 0 for an axis that keeps its length, -1 for an inferred one.
 
     Args:
-        source, target: sides in front and behind.
-        node: the call, for the refusal of a length that nothing tells.
+        source, target: sides before and after.
+        node: the call, for the refusal of an unknown length.
     """
     free = free_axes(source, target)
     rest = max(free, key=lambda axis: _effort(target[axis]), default=None)
@@ -45,7 +45,7 @@ def reshaped(
 
 
 def _effort(side: Side) -> int:
-    """How much there is to compute for a length."""
+    """Return the number of operations in the expression of a length."""
     return END if side.symbol is None else expression(side.symbol).count_ops()
 
 
@@ -55,7 +55,7 @@ def _reshape(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _expand(emitter: Emitter, node: fx.Node) -> str:
-    """Lengths of 1 in ONNX's Expand keep an axis as it is."""
+    """Write an Expand, with 1 for axes that keep their length."""
     source, target = sides_of(node.args[0]), sides_of(node)
     sizes = arguments_of(node)["size"]
     added = len(target) - len(source)
@@ -72,7 +72,7 @@ def _expand_as(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _repeat(emitter: Emitter, node: fx.Node) -> str:
-    """repeat and tile: a pattern side by side; axes that one of them lacks stand in front."""
+    """Write repeat or tile; missing axes go in front."""
     values, rank = arguments_of(node), value_of(node.args[0]).dim()
     times = list(values["repeats"] if "repeats" in values else values["dims"])
     name = emitter.value(node.args[0])
@@ -84,7 +84,7 @@ def _repeat(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _repeat_interleave(emitter: Emitter, node: fx.Node) -> str:
-    """Every entry of an axis so many times: the entry of index // times."""
+    """Write each entry of an axis `times` times: entry i is the old entry i // times."""
     values = arguments_of(node)
     times, axis = values["repeats"], values["dim"]
     if axis is None or not isinstance(times, int):
@@ -95,13 +95,13 @@ def _repeat_interleave(emitter: Emitter, node: fx.Node) -> str:
 
 
 def counted(emitter: Emitter, length: str) -> str:
-    """0, 1, ... up to a length, which is a tensor of one int64."""
+    """Write 0, 1, ..., length - 1; the length is a tensor of one int64."""
     ends = [emitter.constant(np.array(n, np.int64)) for n in (0, 1)]
     return emitter.emit("Range", [ends[0], emitter.emit("Squeeze", [length]), ends[1]])
 
 
 def _axes(emitter: Emitter, node: fx.Node) -> str:
-    """unsqueeze and squeeze of named axes."""
+    """Write unsqueeze or squeeze of named axes."""
     values = arguments_of(node)
     if "dim" not in values:
         raise unknown(node)
@@ -137,7 +137,7 @@ def _movedim(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _slice(emitter: Emitter, node: fx.Node) -> str:
-    """A slice; one of the whole axis is nothing."""
+    """Write a slice; one of the whole axis needs no node."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     start, end, step = values["start"] or 0, values["end"], values["step"]
     if isinstance(end, int | None):
@@ -160,13 +160,13 @@ def _select(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _index(emitter: Emitter, node: fx.Node) -> str:
-    """Entries of one axis, by a vector of their places."""
+    """Write the entries of one axis at a vector of places."""
     values = arguments_of(node)
     places, axis = values.get("index"), values.get("dim", 0)
     if "indices" in values:
-        given = [(axis, found) for axis, found in enumerate(values["indices"]) if found is not None]
-        axis, places = given[0]
-        if len(given) > 1:
+        indexed = [(axis, x) for axis, x in enumerate(values["indices"]) if x is not None]
+        axis, places = indexed[0]
+        if len(indexed) > 1:
             raise unknown(node)
     if value_of(places).dtype != torch.int64:
         raise unknown(node)
@@ -174,19 +174,19 @@ def _index(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _pieces(emitter: Emitter, node: fx.Node) -> str:
-    """What comes in pieces is cut where a piece is taken."""
+    """Return the value itself; it is cut where a piece is read."""
     first = node.args[0]
     return emitter.value(first) if isinstance(first, fx.Node) else ""
 
 
 def _piece(emitter: Emitter, node: fx.Node) -> str:
-    """One of the pieces of a chunk or split."""
+    """Write one piece of a chunk, split, unbind or meshgrid."""
     source, number = node.args[:2]
     assert isinstance(source, fx.Node)
     assert isinstance(number, int)
-    kind, parts = operator_name(source), emitter.outputs.get(source, [])
-    if number < len(parts):
-        return parts[number]
+    kind, pieces = operator_name(source), emitter.outputs.get(source, [])
+    if number < len(pieces):
+        return pieces[number]
     if kind not in PIECES:
         raise unknown(node)
     if kind == "meshgrid":
@@ -206,7 +206,7 @@ def _piece(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _ends(emitter: Emitter, source: fx.Node, axis: int, number: int) -> list[str]:
-    """Where a piece of an axis that follows the size begins and ends."""
+    """Return the start and end of a piece, along an axis that follows the size."""
     values = arguments_of(source)
     if "split_sizes" in values:
         start = sum(values["split_sizes"][:number])
@@ -223,7 +223,7 @@ def _ends(emitter: Emitter, source: fx.Node, axis: int, number: int) -> list[str
 
 
 def _grid(emitter: Emitter, source: fx.Node, number: int) -> str:
-    """One of the tensors of a meshgrid: a vector along its axis, repeated along the others."""
+    """Write one tensor of a meshgrid: a vector along its axis, repeated along the others."""
     values = arguments_of(source)
     vectors, rank = values["tensors"], len(values["tensors"])
     places = list(range(rank))
@@ -249,8 +249,8 @@ def _stack(emitter: Emitter, node: fx.Node) -> str:
     values = arguments_of(node)
     axis = values["dim"] % value_of(node).dim()
     axes = emitter.integers([axis])
-    parts = [emitter.emit("Unsqueeze", [emitter.value(p), axes]) for p in values["tensors"]]
-    return emitter.emit("Concat", parts, axis=axis)
+    operands = [emitter.emit("Unsqueeze", [emitter.value(p), axes]) for p in values["tensors"]]
+    return emitter.emit("Concat", operands, axis=axis)
 
 
 def _flip(emitter: Emitter, node: fx.Node) -> str:
@@ -262,7 +262,7 @@ def _flip(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _roll(emitter: Emitter, node: fx.Node) -> str:
-    """What is behind -shift, modulo the length, comes first."""
+    """Write a roll: the entries from -shift on, modulo the length, come first."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     if not values["dims"]:
         raise unknown(node)

@@ -1,6 +1,6 @@
-"""Operators of a torch.export graph in ONNX: a strict table; what it lacks is refused by name.
+"""A strict table of a torch.export graph's operators in ONNX; others are refused by name.
 
-Here stand arithmetic and choices; the rest has a file for each family.
+Arithmetic and choices are here; every other family has its own file.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ SAME_NAME = {
     "sign": "Sign", "reciprocal": "Reciprocal", "erf": "Erf", "selu": "Selu",
     "logical_not": "Not", "bitwise_not": "Not",
 }  # fmt: skip
-"""Operators of one argument that ONNX has as they are."""
+"""Operators of one argument that ONNX has unchanged."""
 IDENTITIES = frozenset({
     "dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias",
     "positive", "lift_fresh_copy",
 })  # fmt: skip
-"""Operators that leave every value alone in evaluation mode."""
+"""Operators that leave every value unchanged in evaluation mode."""
 ARITHMETIC = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "rsub": "Sub"}
 PAIRS = {"maximum": "Max", "minimum": "Min", "pow": "Pow"}
-"""Operators of two arguments that ONNX has as they are."""
+"""Operators of two arguments that ONNX has unchanged."""
 COMPARISONS = {
     "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal",
     "ne": "Equal",
@@ -51,10 +51,10 @@ LOGIC = {"and": "And", "or": "Or", "xor": "Xor"}
 
 
 def write_node(emitter: Emitter, node: fx.Node) -> str:
-    """The ONNX counterpart of one call.
+    """Write the ONNX counterpart of one call.
 
     Raises:
-        UserError: the table has no such operator.
+        UserError: the table lacks the operator.
     """
     name = operator_name(node).strip("_")
     if name in IDENTITIES:
@@ -78,28 +78,28 @@ def _arithmetic(emitter: Emitter, node: fx.Node, operator: str) -> str:
     rounding = values.get("rounding_mode")
     if rounding not in (None, "floor") or (rounding and not dtype.is_floating_point):
         raise unknown(node)
-    parts = [values["self"], values["other"]]
+    operands = [values["self"], values["other"]]
     if operator_name(node) == "rsub":
-        parts.reverse()
-    first, second = (emitter.value(part, dtype) for part in parts)
+        operands.reverse()
+    first, second = (emitter.value(operand, dtype) for operand in operands)
     if values.get("alpha", 1) != 1:
         second = emitter.emit("Mul", [second, emitter.scalar(values["alpha"], dtype)])
     if operator in ("Mul", "Div"):
-        held = [emitter.traced.tensors.get(part) for part in parts if isinstance(part, fx.Node)]
-        scales = [scale for scale in held if scale is not None]
+        constants = [emitter.traced.tensors.get(x) for x in operands if isinstance(x, fx.Node)]
+        scales = [scale for scale in constants if scale is not None]
         first, second = (scalable(emitter, name, scales) for name in (first, second))
     result = emitter.emit(operator, [first, second])
     return emitter.emit("Floor", [result]) if rounding else result
 
 
 def _compare(emitter: Emitter, node: fx.Node) -> str:
-    """In the type that torch would compare in."""
+    """Write a comparison, in the type in which torch compares."""
     values, name = arguments_of(node), operator_name(node)
     sides = [values["self"], values["other"]]
     samples = [value_of(s) if isinstance(s, fx.Node) else s for s in sides]
     dtype = torch.result_type(*samples)
-    found = emitter.emit(COMPARISONS[name], [emitter.value(side, dtype) for side in sides])
-    return emitter.emit("Not", [found]) if name == "ne" else found
+    result = emitter.emit(COMPARISONS[name], [emitter.value(side, dtype) for side in sides])
+    return emitter.emit("Not", [result]) if name == "ne" else result
 
 
 def _logic(emitter: Emitter, node: fx.Node) -> str:
@@ -110,19 +110,19 @@ def _logic(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _where(emitter: Emitter, node: fx.Node) -> str:
-    """where, and masked_fill, which is one."""
+    """Write where, or masked_fill as a where."""
     values, dtype = arguments_of(node), value_of(node).dtype
     if "self" not in values:
         raise unknown(node)
-    parts = [values.get("condition"), values["self"], values.get("other")]
+    operands = [values.get("condition"), values["self"], values.get("other")]
     if operator_name(node).startswith("masked_fill"):
-        parts = [values["mask"], values["value"], values["self"]]
-    choices = [emitter.value(part, dtype) for part in parts[1:]]
-    return emitter.emit("Where", [emitter.value(parts[0]), *choices])
+        operands = [values["mask"], values["value"], values["self"]]
+    choices = [emitter.value(operand, dtype) for operand in operands[1:]]
+    return emitter.emit("Where", [emitter.value(operands[0]), *choices])
 
 
 def _cast(emitter: Emitter, node: fx.Node) -> str:
-    """Another type; the file computes in float32 what torch does in other floating-point types."""
+    """Cast to another type; the file has float32 for all of torch's floating-point types."""
     return emitter.value(node.args[0], value_of(node).dtype)
 
 
@@ -134,8 +134,8 @@ def _cat(emitter: Emitter, node: fx.Node) -> str:
 
 def _embedding(emitter: Emitter, node: fx.Node) -> str:
     values = arguments_of(node)
-    parts = [emitter.value(values["weight"]), emitter.value(values["indices"])]
-    return emitter.emit("Gather", parts, axis=0)
+    operands = [emitter.value(values["weight"]), emitter.value(values["indices"])]
+    return emitter.emit("Gather", operands, axis=0)
 
 
 def _rsqrt(emitter: Emitter, node: fx.Node) -> str:
@@ -148,7 +148,7 @@ def _square(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _lerp(emitter: Emitter, node: fx.Node) -> str:
-    """start + weight * (end - start)."""
+    """Write start + weight * (end - start)."""
     values = arguments_of(node)
     start, end, weight = (emitter.value(values[name]) for name in ("self", "end", "weight"))
     way = emitter.emit("Mul", [weight, emitter.emit("Sub", [end, start])])
@@ -156,11 +156,11 @@ def _lerp(emitter: Emitter, node: fx.Node) -> str:
 
 
 def _added_term(emitter: Emitter, node: fx.Node) -> str:
-    """addcmul and addcdiv: self + value * a * b, or / b."""
+    """Write addcmul or addcdiv: self + value * a * b, or / b."""
     values = arguments_of(node)
     operator = "Mul" if operator_name(node).startswith("addcmul") else "Div"
-    parts = [emitter.value(values["tensor1"]), emitter.value(values["tensor2"])]
-    term = emitter.emit(operator, parts)
+    operands = [emitter.value(values["tensor1"]), emitter.value(values["tensor2"])]
+    term = emitter.emit(operator, operands)
     if values["value"] != 1:
         term = emitter.emit("Mul", [term, emitter.value(values["value"])])
     return emitter.emit("Add", [emitter.value(values["self"]), term])

@@ -1,1 +1,1 @@
-"""From a student to a checked graph of operators."""
+"""The trace of a student: a checked graph of operators."""

@@ -1,4 +1,4 @@
-"""A finished generator as a list of operators, with its quantised layers known by name."""
+"""A finished generator as a list of operators, with its quantised layers by name."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_p
 from gan_slimming.student.student import replace_module
 
 FULL = ((-128, 127), (0, 255))
-"""The codes of 8 bits, signed and unsigned."""
+"""The ranges of 8-bit codes, signed and unsigned."""
 
 
 @dataclass(frozen=True)
 class Codes:
-    """How a layer's input is quantised: codes in [low, high], a value is scale * code."""
+    """The quantisation of a layer's input: codes in [low, high]; a value is scale * code."""
 
     scale: float
     low: int
@@ -40,13 +40,13 @@ class Codes:
 
     @property
     def full(self) -> bool:
-        """Whether they are all that fit a byte."""
+        """Return whether the codes fill the range of a byte."""
         return (self.low, self.high) in FULL
 
 
 @dataclass(frozen=True)
 class OutputCodes:
-    """How a layer's sums are quantised: codes in [low, high], scale is (output channels,)."""
+    """The quantisation of a layer's sums: codes in [low, high]; scale is (output channels,)."""
 
     scale: np.ndarray
     low: int
@@ -57,20 +57,20 @@ class OutputCodes:
         return (self.low, self.high) in FULL
 
     def tiled(self, factor: int) -> OutputCodes:
-        """Those of a convolution that makes factor x factor pixels at once; 0 for one."""
+        """Return the codes for factor x factor pixels computed at once; 0 stands for one pixel."""
         return dataclasses.replace(self, scale=np.tile(self.scale, factor**2)) if factor else self
 
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """The integers of one layer, as training left them.
+    """The integers of one trained layer.
 
     Attributes:
         codes: the weight's shape, int8; None where the weight is in float.
         scale: (output channels,) float32; a weight is scale * code along `axis`.
         axis: the weight's axis of output channels.
-        inputs: None where the input is in float.
-        outputs: of the sums in front of the bias, None where they are in float.
+        inputs: of the input; None where it is in float.
+        outputs: of the sums, before the bias; None where they are in float.
     """
 
     codes: np.ndarray | None
@@ -82,17 +82,17 @@ class QuantizedLayer:
 
 @dataclass
 class TracedGenerator:
-    """What the exporters write out.
+    """A traced generator, as the exporters need it.
 
     Attributes:
         nodes: calls in the order of execution.
         tensors: node -> parameter, buffer or constant, quantised weights on their grid.
         layers: module path -> its integers.
-        sources: placeholders of the inputs by the names that they get in the file: input for a
-            image; z, and y for classes, for noise.
+        sources: placeholders of the inputs, by their names in the file: input for an image; z, and
+            y for classes, for noise.
         result: the node of the output.
-        redundant_biases: convolutions whose bias changes nothing.
-        step: heights and widths of the input are multiples of this many pixels.
+        redundant_biases: convolutions whose bias has no effect.
+        step: height and width of the input are multiples of this many pixels.
         sides: height and width of the input.
     """
 
@@ -107,12 +107,12 @@ class TracedGenerator:
 
 
 def is_quantized(module: nn.Module) -> bool:
-    """Whether any layer of the generator has a quantiser."""
+    """Return whether any layer of the generator has a quantiser."""
     return bool(quantized_layers(module))
 
 
 def quantized_layers(module: nn.Module) -> dict[str, Any]:
-    """Path -> layer, of those with a quantiser."""
+    """Return path -> layer, for layers with a quantiser."""
     return {
         name: layer
         for name, layer in module.named_modules(remove_duplicate=False)
@@ -122,9 +122,9 @@ def quantized_layers(module: nn.Module) -> dict[str, Any]:
 
 
 def without_quantizers(module: nn.Module) -> nn.Module:
-    """A copy of standard layers only, with quantised weights on their grid, in evaluation mode.
+    """Return a copy of standard layers, with quantised weights on their grid, in evaluation mode.
 
-    This is what the float export computes.
+    The float export computes this copy.
     """
     plain = copy.deepcopy(module).eval()
     for name, layer in list(plain.named_modules(remove_duplicate=False)):
@@ -141,10 +141,10 @@ def without_quantizers(module: nn.Module) -> nn.Module:
 
 
 def layer_integers(path: str, layer: Any) -> QuantizedLayer:
-    """The integers of a quantised layer.
+    """Return the integers of a quantised layer.
 
     Raises:
-        UserError: more than 8 bits, which no runtime's int8 holds.
+        UserError: it has more than 8 bits, for which no runtime has int8 kernels.
     """
     weights = layer.weight_quantizer
     for quantizer in (weights, layer.input_quantizer, layer.output_quantizer):
@@ -157,8 +157,8 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
     codes = scale = None
     if weights is not None:
         spread = along(weights.scale, axis, layer.weight.dim())
-        found = quantize(layer.weight.detach(), spread, *weights.codes)
-        codes, scale = found.to(torch.int8).cpu().numpy(), array_of(weights.scale)
+        integers = quantize(layer.weight.detach(), spread, *weights.codes)
+        codes, scale = integers.to(torch.int8).cpu().numpy(), array_of(weights.scale)
     reads = gives = None
     if (inputs := layer.input_quantizer) is not None:
         reads = Codes(float(inputs.scale.detach().float()), *inputs.codes)
@@ -168,7 +168,7 @@ def layer_integers(path: str, layer: Any) -> QuantizedLayer:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """A copy for numpy, float32 where it is floating point."""
+    """Copy a tensor to numpy, as float32 if it is floating point."""
     kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
     return tensor.detach().to("cpu", kind).contiguous().numpy().copy()
 
@@ -176,15 +176,16 @@ def array_of(tensor: Tensor) -> np.ndarray:
 def trace(
     module: nn.Module, contract: InputContract, size: int, *, quantized: bool
 ) -> TracedGenerator:
-    """Walk a generator once.
+    """Trace a generator.
 
     Args:
-        module: what `extract` or `load_generator_file` returns.
-        contract: what it takes.
-        size: height and width of the image that is traced; the file takes any size.
+        module: from `extract` or `load_generator_file`.
+        contract: its inputs and images.
+        size: height and width, in pixels, of the traced image; the file takes any size.
         quantized: keep the quantisers; False for float.
     Raises:
-        UserError: it cannot be traced, depends on the size, or has other than one input and output.
+        UserError: it cannot be traced, depends on the size, or does not have the contract's
+            inputs and one output.
     """
     plain = without_quantizers(module).cpu()
     step = contract.multiple_of
@@ -193,26 +194,26 @@ def trace(
     others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=2) for s in steps]
     program = trace_calls(plain, labels, others)
     nodes = list(program.graph.nodes)
-    held = _constants(program, plain)
-    given = [n for n in nodes if n.op == "placeholder" and n not in held]
+    constants = _constants(program, plain)
+    inputs = [n for n in nodes if n.op == "placeholder" and n not in constants]
     results = nodes[-1].all_input_nodes
-    if len(given) != len(labels) or len(results) != 1:
+    if len(inputs) != len(labels) or len(results) != 1:
         raise UserError(
-            f"export takes generators of {len(labels)} input(s) and one output, got {len(given)} "
+            f"export takes generators of {len(labels)} input(s) and one output, got {len(inputs)} "
             f"and {len(results)}"
         )
-    found = quantized_layers(module) if quantized else {}
-    layers = {path: layer_integers(path, layer) for path, layer in found.items()}
-    made = [n for n in calls(program.graph) if n.users and n not in held]
-    redundant = frozenset(node for node in made if _bias_is_redundant(node))
-    tensors = {node: array_of(value) for node, value in held.items()}
-    sources = dict(zip(labels, given, strict=True))
-    sides = sides_of(given[0])[2:]
-    return TracedGenerator(made, tensors, layers, sources, results[0], redundant, step, sides)
+    modules = quantized_layers(module) if quantized else {}
+    layers = {path: layer_integers(path, layer) for path, layer in modules.items()}
+    operations = [n for n in calls(program.graph) if n.users and n not in constants]
+    redundant = frozenset(node for node in operations if _bias_is_redundant(node))
+    tensors = {node: array_of(value) for node, value in constants.items()}
+    sources = dict(zip(labels, inputs, strict=True))
+    sides = sides_of(inputs[0])[2:]
+    return TracedGenerator(operations, tensors, layers, sources, results[0], redundant, step, sides)
 
 
 def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[fx.Node, Tensor]:
-    """Parameters, buffers and constants, and all that is computed from nothing else."""
+    """Return parameters, buffers and constants, and all values computed from them alone."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     names |= signature.inputs_to_lifted_tensor_constants
@@ -220,30 +221,30 @@ def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[
     state |= dict(plain.named_parameters(remove_duplicate=False))
     state |= dict(plain.named_buffers(remove_duplicate=False))
     known: dict[fx.Node, Any] = {}
-    made = set(calls(program.graph))
+    operations = set(calls(program.graph))
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in names:
             known[node] = state[names[node.name]].detach()
-        elif node in made and _is_constant(node, known):
+        elif node in operations and _is_constant(node, known):
             args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
             known[node] = node.target(*args, **kwargs)
     return {node: value for node, value in known.items() if isinstance(value, Tensor)}
 
 
 def _is_constant(node: fx.Node, known: dict[fx.Node, Any]) -> bool:
-    """Whether a call gives the same at every size, and every time."""
+    """Return whether a call has the same result at every size and every time."""
     tags = getattr(node.target, "tags", ())
     symbols = (torch.SymInt, torch.SymFloat)
-    given = pytree.tree_leaves((node.args, node.kwargs))
-    fixed = not any(isinstance(value, symbols) for value in given)
+    leaves = pytree.tree_leaves((node.args, node.kwargs))
+    fixed = not any(isinstance(value, symbols) for value in leaves)
     kept = operator_name(node).startswith(("conv", "linear"))  # its input may be quantised
     own = not kept and (not writes(node) or operator_name(node) == "detach_")
-    read = set(node.all_input_nodes)
-    return own and fixed and read <= known.keys() and Tag.nondeterministic_seeded not in tags
+    sources = set(node.all_input_nodes)
+    return own and fixed and sources <= known.keys() and Tag.nondeterministic_seeded not in tags
 
 
 def _bias_is_redundant(node: fx.Node) -> bool:
-    """Whether only instance normalisations read a convolution: they subtract its bias again."""
+    """Return whether only instance normalisations, which subtract the bias, read a convolution."""
     return operator_name(node).startswith("conv") and all(
         operator_name(user) == "instance_norm" and arguments_of(user)["use_input_stats"]
         for user in node.users
@@ -251,7 +252,7 @@ def _bias_is_redundant(node: fx.Node) -> bool:
 
 
 def arguments_of(node: fx.Node) -> dict[str, Any]:
-    """Every argument of a call by its name in the operator's schema, defaults included."""
+    """Return every argument of a call by its name in the operator's schema, defaults included."""
     schema: Any = getattr(node.target, "_schema", None)
     if schema is None:
         raise unknown(node)
@@ -267,8 +268,8 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
 
 
 def unknown(node: fx.Node) -> UserError:
-    """The refusal of an operator, by its name and place."""
+    """Return the refusal of an operator, with its name and place."""
     return refusal(
         node, "cannot be exported; write that step with operators of the table in "
-        "gan_slimming/exporters/operators.py"
+        "gan_slimming/export/operators/table.py"
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Calls that write into memory: ONNX has values alone, so none may be read in another place."""
+"""Calls that write into memory, which ONNX lacks: no other call may read that memory afterwards."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gan_slimming.graph.nodes import module_path, operator_name
 
 
 def refusal(node: fx.Node, what: str) -> UserError:
-    """A call that no file can hold, by its name and place."""
+    """Return the refusal of a call that no file can hold, with its name and place."""
     module = module_path(node) or "the generator"
     return UserError(f"operator '{operator_name(node)}' in module '{module}' {what}")
 
 
 def check_in_place(graph: fx.Graph) -> None:
-    """No write into a part of a value that is read again: ONNX has values, not memory."""
+    """Refuse a write into memory that is read again, because ONNX has values, not memory."""
     nodes = list(graph.nodes)
     for place, node in enumerate(nodes):
         if node.op != "call_function" or not writes(node):
@@ -33,14 +33,14 @@ def check_in_place(graph: fx.Graph) -> None:
 
 
 def writes(node: fx.Node) -> bool:
-    """Whether a call changes its first argument."""
+    """Return whether a call changes its first argument."""
     schema: Any = getattr(node.target, "_schema", None)
     first = next(iter(schema.arguments), None) if schema is not None else None
     return first is not None and first.alias_info is not None and first.alias_info.is_write
 
 
 def _shares(node: fx.Node) -> bool:
-    """Whether a call gives out memory of its first argument: a view, a piece, a write."""
+    """Return whether a result shares its first argument's memory: a view, a piece, a write."""
     schema: Any = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None:
         return node.op == "call_function" and operator_name(node) == "getitem"
@@ -48,7 +48,7 @@ def _shares(node: fx.Node) -> bool:
 
 
 def _family(node: fx.Node) -> Iterator[fx.Node]:
-    """All that share memory with what a call writes to, by another way than through the call."""
+    """Yield all values that share memory with a write's target, other than through the write."""
     root: Any = node.args[0]
     while _shares(root):
         root = root.args[0]

@@ -1,4 +1,4 @@
-"""torch.export of a generator, of inputs of one size or of any."""
+"""Traces of a generator by torch.export, for inputs of one size or of any."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 def export(
     module: nn.Module, shapes: Shapes, *, symbols: bool = False
 ) -> torch.export.ExportedProgram:
-    """torch.export of a generator of inputs of these shapes.
+    """Trace a generator by torch.export, with inputs of these shapes.
 
     Args:
-        symbols: for the batch, and the height and width of images.
+        symbols: take symbols for the batch, and for the height and width of images.
     """
     inputs = tuple(
         torch.zeros(shape, dtype=torch.int64 if name == "y" else None)
@@ -35,11 +35,11 @@ def export(
         with torch.no_grad(), _quiet(), _Countable():
             dims = free if symbols else None
             return torch.export.export(module, inputs, dynamic_shapes=dims, strict=False)
-    except Exception as error:  # torch.export raises many kinds; each means the same to a user
+    except Exception as error:  # torch.export raises many types; each means the same to a user
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        told = " and ".join("x".join(map(str, shape)) for shape in shapes.values())
+        sizes = " and ".join("x".join(map(str, shape)) for shape in shapes.values())
         raise UserError(
-            f"the generator cannot be traced with an input of {told} ({first}); if it takes only "
+            f"the generator cannot be traced with an input of {sizes} ({first}); if it takes only "
             "multiples of so many pixels, its InputContract must say so (multiple_of); else try "
             "another --size"
         ) from error
@@ -47,7 +47,7 @@ def export(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch logs what it cannot solve, and with a traceback what it raises anyway."""
+    """Silence torch's logs of unsolved symbols, and of errors that it raises anyway."""
     names = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
     levels = {log: log.level for log in map(logging.getLogger, names)}
     try:
@@ -60,10 +60,10 @@ def _quiet() -> Iterator[None]:
 
 
 class _Countable(TorchFunctionMode):
-    """What torch would trace in another way at another size, traced in one.
+    """A mode in which torch traces the same calls at every size.
 
     torch.linspace takes no symbol for its steps, but torch.arange does. Python's slices leave no
-    trace where they happen to take all that there is.
+    trace where they happen to cover the whole axis.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -83,18 +83,18 @@ def _linspace(start: Any, end: Any, steps: Any, **how: Any) -> Tensor:
 
 
 def _sliced(value: Tensor, index: Any) -> tuple[Tensor, tuple[Any, ...]]:
-    """The value with its slices taken, and what is left of the index."""
-    parts = list(index) if isinstance(index, tuple) else [index]
+    """Return the value with its slices taken, and the rest of the index."""
+    entries = list(index) if isinstance(index, tuple) else [index]
     kinds = (int, slice, SymInt, type(None), type(...))
-    if not all(isinstance(part, kinds) for part in parts):
-        return value, tuple(parts)
-    axis, taken = 0, sum(part is not None and part is not ... for part in parts)
-    for place, part in enumerate(parts):
-        if isinstance(part, slice) and not _is_all(part):
-            value = torch.ops.aten.slice(value, axis, part.start, part.stop, part.step or 1)
-            parts[place] = slice(None)
-        axis += value.dim() - taken if part is ... else int(part is not None)
-    return value, tuple(parts)
+    if not all(isinstance(entry, kinds) for entry in entries):
+        return value, tuple(entries)
+    axis, taken = 0, sum(entry is not None and entry is not ... for entry in entries)
+    for place, entry in enumerate(entries):
+        if isinstance(entry, slice) and not _is_all(entry):
+            value = torch.ops.aten.slice(value, axis, entry.start, entry.stop, entry.step or 1)
+            entries[place] = slice(None)
+        axis += value.dim() - taken if entry is ... else int(entry is not None)
+    return value, tuple(entries)
 
 
 def _is_all(part: Any) -> bool:

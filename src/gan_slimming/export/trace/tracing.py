@@ -1,9 +1,9 @@
-"""The calls of a generator, and which numbers among them follow the size of its input.
+"""The calls of a generator, and the numbers in them that follow the size of its input.
 
-torch.export traces the generator at two batches and sizes, far apart. Numbers that are the same in
-both are the generator's own. One that differs and has to stand in the file is looked up in a third
-trace, in which batch, height and width are symbols: it is an expression of them there, and has to
-give both numbers that were seen, or the generator is refused.
+torch.export traces the generator at two batches and sizes, far apart. Numbers that agree are the
+generator's own. A number that differs and that the file needs is looked up in a third trace, with
+symbols for batch, height and width. Its expression there has to give both numbers observed, or the
+generator is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gan_slimming.export.trace.programs import Shapes, export
 from gan_slimming.graph.nodes import operator_name
 
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
-"""Operators whose numbers are all told by the shapes in front and behind."""
+"""Operators whose numbers follow from the shapes before and after."""
 FROZEN = (
     "takes a number of the image's size that tracing froze; compute it from x.shape with +, -, "
     "*, // and math.floor, without int, round and math.sqrt"
@@ -48,39 +48,39 @@ class Side(NamedTuple):
 
 
 def sides_of(node: object) -> tuple[Side, ...]:
-    """The shape of a call's value; each axis is fixed or follows the input's size."""
+    """Return the shape of a call's value; each axis is fixed or follows the input's size."""
     assert isinstance(node, fx.Node)
     return node.meta["sides"]
 
 
 def kept(source: Sequence[Side], target: Sequence[Side], axis: int) -> bool:
-    """Whether a reshaped value has the same length there as before."""
+    """Return whether a reshaped value has the same length along an axis as before."""
     return axis < len(source) and source[axis][:2] == target[axis][:2]
 
 
 def free_axes(source: Sequence[Side], target: Sequence[Side]) -> list[int]:
-    """Axes of a reshaped value that are neither fixed nor as long as before."""
+    """Return the axes of a reshaped value that are neither fixed nor as long as before."""
     axes = range(len(target))
     return [a for a in axes if not target[a].fixed and not kept(source, target, a)]
 
 
 def expression(number: Any) -> Any:
-    """The sympy expression behind a symbol; numbers are what they are."""
+    """Return the sympy expression behind a symbol; numbers stay as they are."""
     return number.node.expr if isinstance(number, SymInt | SymFloat) else number
 
 
 def trace_calls(
     module: nn.Module, first: Shapes, others: Sequence[Shapes]
 ) -> torch.export.ExportedProgram:
-    """The generator as traced with the first shapes, symbols in place of what follows the size.
+    """Trace a generator with the first shapes, and put symbols where numbers follow the size.
 
-    Its nodes know their shapes at any size: `sides_of`.
+    `sides_of` tells the shapes of its nodes at any size.
 
     Args:
-        others: what to compare with; the first of them that the generator takes.
+        others: shapes to compare with; the first that the generator takes is used.
     Raises:
-        UserError: it cannot be traced, does something else at another size, freezes a number that
-            follows the size, or writes into a value that is read elsewhere.
+        UserError: it cannot be traced, makes other calls at another size, freezes a number of the
+            size, or writes into a value that is read elsewhere.
     """
     one = export(module, first)
     other, second = _first_taken(module, others)
@@ -92,8 +92,8 @@ def trace_calls(
         _Comparison(one.graph, other.graph, _Symbols(free.graph, first, second)).write()
     for node in _placeholders(one.graph):
         name = one.graph_signature.inputs_to_lifted_tensor_constants.get(node.name, "")
-        held, seen = one.constants.get(name), other.constants.get(name)
-        if isinstance(held, Tensor) and isinstance(seen, Tensor) and not torch.equal(held, seen):
+        value, seen = one.constants.get(name), other.constants.get(name)
+        if isinstance(value, Tensor) and isinstance(seen, Tensor) and not torch.equal(value, seen):
             raise refusal(next(iter(node.users)), FROZEN)
     return one
 
@@ -110,17 +110,17 @@ def _first_taken(
 
 
 def calls(graph: fx.Graph) -> list[fx.Node]:
-    """Calls that make tensors which are used, in order; arithmetic of sizes is left out."""
-    made = (n for n in graph.nodes if n.op == "call_function" and n.users)
-    return [n for n in made if isinstance(n.meta.get("val"), Tensor | list | tuple)]
+    """Return the calls that make tensors in use, in order; arithmetic of sizes is left out."""
+    operations = (n for n in graph.nodes if n.op == "call_function" and n.users)
+    return [n for n in operations if isinstance(n.meta.get("val"), Tensor | list | tuple)]
 
 
 class NeedsSymbols(Exception):
-    """A number that follows the size has to stand in the file."""
+    """The signal that the file needs a number that follows the size."""
 
 
 class _Symbols:
-    """The calls of the symbolic trace, and what its symbols are in the first and second one."""
+    """The calls of the symbolic trace, and its symbols' values in the first and second trace."""
 
     def __init__(self, graph: fx.Graph, first: Shapes, second: Shapes) -> None:
         self.graph = graph
@@ -133,9 +133,9 @@ class _Symbols:
                     self.pairs[expression(length)] = (pair[0], pair[1])
 
     def at(self, number: Any, place: int) -> Any:
-        """An expression in the first trace, 0, or the second, -1, or so many steps from the first.
+        """Evaluate an expression in the first trace (place 0), the second (-1), or n steps on (n).
 
-        Steps are the largest that lead from the first to the second.
+        Steps start at the first trace and are the largest that lead to the second.
         """
         whole = expression(number)
         if (whole, place) not in self._seen:
@@ -145,7 +145,7 @@ class _Symbols:
         return self._seen[whole, place]
 
     def check(self, number: Any, one: Any, other: Any) -> bool:
-        """Whether an expression has these values in the first and the second trace."""
+        """Return whether an expression has these values in the first and the second trace."""
         pairs = ((self.at(number, 0), one), (self.at(number, -1), other))
         return all(
             seen is not None and seen.is_number and abs(float(seen) - value) <= 1e-9 * abs(value)
@@ -153,31 +153,31 @@ class _Symbols:
         )
 
     def is_fixed(self, number: Any) -> bool:
-        """Whether it is the same at every size; two traces may agree by chance."""
+        """Return whether a number is the same at every size; two traces may agree by chance."""
         symbol = isinstance(number, SymInt | SymFloat)
         return not symbol or len({self.at(number, place) for place in (0, 1, 2, 3, 5, 7)}) == 1
 
 
 class _Comparison:
-    """The first trace beside the second one, and beside the symbolic one where there is one."""
+    """The first trace beside the second one, and beside the symbolic one if there is one."""
 
     def __init__(self, one: fx.Graph, other: fx.Graph, free: _Symbols | None = None) -> None:
         self.free = free
         graphs = [one, other, *([free.graph] if free else [])]
-        made = [[*_placeholders(g), *(n for n in calls(g) if not _is_whole(n))] for g in graphs]
-        self.rows = list(zip(*made, strict=False))
-        told = [_told(nodes) for nodes in made]
-        for nodes, rows in zip(self.rows, zip(*told, strict=False), strict=True):
+        columns = [[*_placeholders(g), *(n for n in calls(g) if not _is_whole(n))] for g in graphs]
+        self.rows = list(zip(*columns, strict=False))
+        signatures = [_told(nodes) for nodes in columns]
+        for nodes, rows in zip(self.rows, zip(*signatures, strict=False), strict=True):
             if len(set(rows)) > 1:
                 raise refusal(nodes[0], OTHERWISE)
-        if len({len(nodes) for nodes in made}) > 1:
+        if len({len(nodes) for nodes in columns}) > 1:
             raise refusal(self.rows[-1][0], OTHERWISE)
 
     def write(self) -> None:
         """Give every node of the first trace its sides and symbols.
 
         Raises:
-            NeedsSymbols: there is no symbolic trace, and it takes one.
+            NeedsSymbols: the symbolic trace is needed but absent.
         """
         for nodes in self.rows:
             node = nodes[0]
@@ -190,9 +190,9 @@ class _Comparison:
                 raise NeedsSymbols
 
     def shape(self, node: fx.Node, values: Sequence[Any]) -> Any:
-        """Sides of a tensor, or of each in a list of them."""
+        """Return the sides of a tensor, or of each tensor in a list."""
         if isinstance(values[0], list | tuple):
-            return [self.shape(node, parts) for parts in zip(*values, strict=False)]
+            return [self.shape(node, tensors) for tensors in zip(*values, strict=False)]
         if not isinstance(values[0], Tensor):
             return ()
         if len({value.dim() for value in values}) > 1:
@@ -206,7 +206,7 @@ class _Comparison:
         return tuple(sides)
 
     def update(self, nodes: Sequence[fx.Node]) -> None:
-        """Put symbols into a call; defaults are spelt out, as a trace leaves some out."""
+        """Put symbols into a call; defaults are spelt out, because a trace leaves some out."""
         node = nodes[0]
         schema: Any = getattr(node.target, "_schema", None)
         if schema is None:
@@ -220,13 +220,13 @@ class _Comparison:
             node.kwargs = {a.name: value for a, value in pairs if a.kwarg_only}
 
     def merge(self, node: fx.Node, arguments: Sequence[Any]) -> Any:
-        """Arguments of the first trace, symbols in place of those that follow the size."""
+        """Return the first trace's arguments, with symbols for those that follow the size."""
         first, second, *third = arguments
         if isinstance(first, list | tuple):
             if len({len(a) for a in arguments}) > 1:
                 raise refusal(node, "takes another number of values at another size")
-            parts = [self.merge(node, row) for row in zip(*arguments, strict=True)]
-            return first if all(a is b for a, b in zip(parts, first, strict=True)) else parts
+            merged = [self.merge(node, row) for row in zip(*arguments, strict=True)]
+            return first if all(a is b for a, b in zip(merged, first, strict=True)) else merged
         if isinstance(first, fx.Node):
             return first
         free = third[0] if third else None
@@ -241,7 +241,7 @@ class _Comparison:
 
 
 def _is_whole(node: fx.Node) -> bool:
-    """A slice of all that there is: with symbols it is traced, with numbers left out."""
+    """Return whether a node slices a whole axis, which only a trace with symbols contains."""
     return (
         node.op == "call_function"
         and operator_name(node) == "slice"
@@ -250,7 +250,7 @@ def _is_whole(node: fx.Node) -> bool:
 
 
 def _told(nodes: Sequence[fx.Node]) -> list[tuple[str, tuple[int, ...]]]:
-    """What each call does, and the places of the values that it reads."""
+    """Return the operator of each call, and the places of the values that it reads."""
     places = {node: place for place, node in enumerate(nodes)}
 
     def read(node: fx.Node) -> Iterator[int]:
@@ -264,7 +264,7 @@ def _told(nodes: Sequence[fx.Node]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _given(node: fx.Node, argument: Any, place: int) -> Any:
-    """What a call was given for an argument of its schema."""
+    """Return a call's value for an argument of its schema."""
     if place < len(node.args):
         return node.args[place]
     return node.kwargs.get(argument.name, argument.default_value)
