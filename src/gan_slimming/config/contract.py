@@ -46,3 +46,11 @@ class InputContract:
     def next_side(self, side: int) -> int:
         """Return the least side in pixels, not below `side`, that the generator takes."""
         return -(-max(side, self.min_size) // self.multiple_of) * self.multiple_of
+
+    def check_side(self, side: int) -> None:
+        """Raise UserError for images of a side that the generator does not take."""
+        if not self.takes(side):
+            raise UserError(
+                f"size must be a multiple of {self.multiple_of} and at least {self.min_size} for "
+                f"this generator, got {side}; take {self.next_side(side)}"
+            )

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,13 +54,6 @@ class DecodedImage:
     """(height, width) uint8, 255 for opaque; None for a file without transparency."""
     path: Path
     """The image file."""
-
-
-class CropBox(NamedTuple):
-    """The size in pixels of an image before padding, from the top left corner."""
-
-    height: int
-    width: int
 
 
 def read_image(path: str | Path) -> DecodedImage:
@@ -142,29 +134,6 @@ def write_image(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> N
         # Pillow raises ValueError if a row has too many pixels for the format.
         reason = getattr(error, "strerror", None) or one_line(error)
         raise ImageError(path, reason, "write") from error
-
-
-def pad_to_multiple(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, CropBox]:
-    """Pad (..., height, width) to multiples of `multiple` pixels, at least `minimum`.
-
-    Padding is at the bottom and the right, so that strided layers keep their grid. It reflects
-    without the border pixel, or repeats the border if the image is too small to reflect. crop_back
-    undoes it.
-    """
-    box = CropBox(height=x.shape[-2], width=x.shape[-1])
-    for dim, length in ((-2, box.height), (-1, box.width)):
-        target = -(-max(length, minimum) // multiple) * multiple
-        if target > length:
-            x = x.index_select(dim, _padding_index(length, target).to(x.device))
-    return x, box
-
-
-def crop_back(y: Tensor, box: CropBox) -> Tensor:
-    """Crop (..., height, width) to the image before pad_to_multiple."""
-    if y.shape[-2] < box.height or y.shape[-1] < box.width:
-        got = f"{y.shape[-2]}x{y.shape[-1]}"
-        raise ValueError(f"cannot crop {got} pixels to the {box.height}x{box.width} of the input")
-    return y[..., : box.height, : box.width]
 
 
 def list_images(paths: Iterable[str | Path]) -> list[Path]:
@@ -257,11 +226,3 @@ def _to_image(path: Path, rgb: Tensor, alpha: Tensor | None) -> Image.Image:
     if alpha is not None:
         pixels = torch.cat([pixels, alpha.cpu().to(torch.uint8).unsqueeze(-1)], dim=-1)
     return Image.fromarray(pixels.contiguous().numpy())
-
-
-def _padding_index(length: int, target: int) -> Tensor:
-    index = torch.arange(target)
-    last = length - 1
-    if target - length <= last:
-        return torch.where(index > last, 2 * last - index, index)
-    return index.clamp(max=last)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.data.adapter import GeneratorAdapter
-from gan_slimming.data.image_files import CropBox, crop_back, pad_to_multiple
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.padding import CropBox, crop_back, pad_to_multiple
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.images import ImageFolder, open_images
 from gan_slimming.export.placement import ExportedGenerator, is_exported, model_name, place

@@ -82,11 +82,8 @@ def set_up(
 def _decided(run: Run, contract: InputContract) -> Run:
     """Return the run with batch size and threads, once its size is seen to fit."""
     noise = contract.latent_size > 0
-    if not noise and not contract.takes(run.size):
-        raise UserError(
-            f"size must be a multiple of {contract.multiple_of} and at least {contract.min_size} "
-            f"for this generator, got {run.size}"
-        )
+    if not noise:
+        contract.check_side(run.size)
     batch_size = run.optimisation.batch(noise)
     optimisation = dataclasses.replace(run.optimisation, batch_size=batch_size)
     threads = run.threads or best_threads()

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from gan_slimming.config import Budget, Objective, Optimisation, Run
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.files import write_atomically
-from gan_slimming.data.image_files import pad_to_multiple, read_image, write_image
+from gan_slimming.data.image_files import read_image, write_image
+from gan_slimming.data.padding import run_padded
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.distances import psnr, ssim
@@ -134,8 +135,7 @@ def _compare(
     rows, figures = [], []
     for name in UNSEEN:
         rgb = read_image(photos / name).rgb[None]
-        image, box = pad_to_multiple(rgb, spec_of(teacher).contract.multiple_of)
-        made = [adapter(image)[:, :, : box.height, : box.width] for adapter in adapters]
+        made = [run_padded(adapter, rgb) for adapter in adapters]
         rows.append(Row(name, [rgb[0], made[0][0], made[1][0]]))
         figure = {"psnr": psnr(*made), "ssim": ssim(*made)}
         if lpips is not None:

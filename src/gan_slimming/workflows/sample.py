@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import GeneratorAdapter, output_side
+from gan_slimming.data.grid import as_grid
 from gan_slimming.data.image_files import SUFFIXES, write_image
 from gan_slimming.data.latents import SAMPLE, LatentSet
 from gan_slimming.errors import UserError
@@ -20,8 +20,6 @@ from gan_slimming.export.placement import model_name, place
 
 BATCH = 16
 """Number of images per run of the generator."""
-GAP = 2
-"""White space between the images of a grid, in pixels."""
 
 
 def sample(
@@ -98,18 +96,6 @@ def draw(generator: GeneratorAdapter, latents: LatentSet, device: torch.device) 
         batch = (x.to(device) for x in latents.batch(indices))
         made.append(generator(*batch).float().cpu())
     return torch.cat(made)
-
-
-def as_grid(images: Tensor) -> Tensor:
-    """Arrange images (count, 3, h, w) in rows on white: (3, height, width), nearly square."""
-    count, _, height, width = images.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    grid = images.new_ones(3, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height + GAP), i % columns * (width + GAP)
-        grid[:, top : top + height, left : left + width] = image
-    return grid
 
 
 def _noise(

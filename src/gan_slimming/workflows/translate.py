@@ -18,14 +18,12 @@ from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.destinations import Job, plan
 from gan_slimming.data.image_files import (
-    CropBox,
     DecodedImage,
     ImageError,
-    crop_back,
-    pad_to_multiple,
     read_image,
     write_image,
 )
+from gan_slimming.data.padding import is_out_of_memory, run_padded
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.video import is_video, translate_video
 from gan_slimming.errors import UserError
@@ -159,9 +157,9 @@ def _videos(
 
 def _run(generator: GeneratorAdapter, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
     try:
-        return run_padded(generator, rgb.to(device)).cpu()
+        return run_padded(generator, rgb[None].to(device))[0].cpu()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         height, width = rgb.shape[-2:]
         hint = "scale it down" + ("" if device.type == "cpu" else " or take --device cpu")
@@ -182,42 +180,6 @@ def _as_large(plane: Tensor, result: Tensor) -> Tensor:
     """Repeat pixels of (channels, height, width) up to the result's height and width."""
     scale = result.shape[-1] // plane.shape[-1]
     return plane.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
-
-
-@torch.inference_mode()
-def run_padded(generator: GeneratorAdapter, rgb: Tensor) -> Tensor:
-    """Translate a canonical image (3, height, width) of any size to (3, scale * h, scale * w).
-
-    The image is not tiled, because with instance normalisation tiles would differ from the whole.
-    """
-    contract = generator.contract
-    scale = contract.scale
-    padded, box = pad_to_multiple(rgb.unsqueeze(0), contract.multiple_of, contract.min_size)
-    went = "x".join(map(str, padded.shape[1:]))
-    try:
-        result = generator(padded)
-    except RuntimeError as error:
-        if _is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"the generator does not take {went} (channels x height x width): {reason}; if it "
-            "takes only multiples of so many pixels, its InputContract must say so (multiple_of)"
-        ) from error
-    height, width = padded.shape[-2:]
-    if result.shape != (1, 3, scale * height, scale * width):
-        came = "x".join(map(str, result.shape[1:]))
-        raise UserError(
-            f"the generator makes {came} of {went} (channels x height x width), where its "
-            f"InputContract has scale={scale} and multiple_of={contract.multiple_of}; mend these"
-        )
-    return crop_back(result, CropBox(scale * box.height, scale * box.width))[0].float()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    kinds = (torch.cuda.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "allocate memory" in text or "out of memory" in text
 
 
 def _judge(failed: Sequence[dict[str, str]], total: int) -> None:

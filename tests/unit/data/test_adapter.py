@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
-from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs, output_side, to_inputs
+from gan_slimming.data.adapter import (
+    GeneratorAdapter,
+    dummy_inputs,
+    from_contract,
+    output_side,
+    to_contract,
+    to_inputs,
+)
 from gan_slimming.data.dummy import dummy_arrays, input_shapes
 from gan_slimming.errors import UserError
 
@@ -108,3 +119,45 @@ def test_dummy_inputs_are_images_in_range_and_the_same_every_time() -> None:
     )
     assert input_shapes(CLASSES, 8, batch=3) == {"z": (3, 5), "y": (3,)}
     assert dummy_arrays(NOISE, 8)[0].std() > 0.3
+
+
+def test_default_contract_changes_nothing() -> None:
+    x = torch.rand(2, 3, 4, 5) * 2 - 1
+    assert torch.equal(to_contract(x, InputContract()), x)
+    assert torch.equal(from_contract(x, InputContract()), x)
+
+
+def test_contract_order_and_range() -> None:
+    contract = InputContract(low=0.0, high=255.0, colour_order="BGR")
+    red = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)
+    converted = to_contract(red, contract)
+    assert converted.flatten().tolist() == [127.5, 0.0, 255.0]
+    assert torch.equal(from_contract(converted, contract), red)
+
+
+@given(low=st.floats(-300, 0), extent=st.floats(0.5, 600), order=st.sampled_from(["RGB", "BGR"]))
+def test_contract_round_trip(low: float, extent: float, order: str) -> None:
+    contract = InputContract(low=low, high=low + extent, colour_order=order)
+    x = torch.linspace(-1, 1, 12, dtype=torch.float64).view(1, 3, 2, 2)
+    there = to_contract(x, contract)
+    assert there.min().item() == pytest.approx(low, abs=1e-9)
+    assert there.max().item() == pytest.approx(low + extent, abs=1e-9)
+    assert torch.allclose(from_contract(there, contract), x, atol=1e-10)
+
+
+def test_a_grey_generator_is_fed_luma_and_its_grey_image_has_three_equal_channels() -> None:
+    contract = InputContract(channels=1, low=0.0, high=255.0, colour_order="BGR")
+    colours = torch.rand(2, 3, 4, 5) * 2 - 1
+    grey = to_contract(colours, contract)
+    as_bytes = ((colours[0] + 1) * 127.5).round().permute(1, 2, 0).to(torch.uint8).numpy()
+    expected = torch.from_numpy(np.array(Image.fromarray(as_bytes).convert("L"))).float()
+    assert grey.shape == (2, 1, 4, 5)
+    assert torch.allclose(grey[0, 0], expected, atol=1.1)
+    back = from_contract(grey, contract)
+    assert back.shape == (2, 3, 4, 5)
+    assert torch.allclose(to_contract(back, contract), grey, atol=1e-3)
+
+
+def test_a_generator_that_takes_neither_colours_nor_grey_is_refused() -> None:
+    with pytest.raises(UserError, match="contract says 4"):
+        to_contract(torch.zeros(1, 3, 2, 2), InputContract(channels=4))
