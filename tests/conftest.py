@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="gan-slimming-tests-")
 
 import torch
+from tests.local_server import Server, serving
 from torch import nn
 
 from gan_slimming.models import CartoonGenerator, ResnetGenerator
@@ -63,3 +65,11 @@ def lively_cartoongan(tiny_cartoongan: CartoonGenerator) -> CartoonGenerator:
     for parameter in tiny_cartoongan.double().parameters():
         nn.init.normal_(parameter, 0.1, 0.5)
     return tiny_cartoongan
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A web server on this machine that holds one file."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as state:
+        yield state

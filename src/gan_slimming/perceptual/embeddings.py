@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan_slimming.data.download import file_sha256
 from gan_slimming.errors import UserError
 from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
 from gan_slimming.perceptual.inception import CLASSES, FEATURES, RESIZE, InceptionFeatures
 from gan_slimming.perceptual.weights import (
     check_weights,
     fetch_weights,
-    file_sha256,
     find_weights,
     load_weights,
 )

@@ -11,11 +11,12 @@ from tests.unit.perceptual.test_inception import state as inception_state_fixtur
 from tests.unit.perceptual.test_lpips import squeezenet_state
 from torch import Tensor
 
+from gan_slimming.data.download import file_sha256
 from gan_slimming.errors import UserError
 from gan_slimming.perceptual import weights
 from gan_slimming.perceptual.embeddings import embedding_at_hand, load_embedding
 from gan_slimming.perceptual.features import SqueezeNetFeatures
-from gan_slimming.perceptual.weights import SOURCES, check_weights, file_sha256
+from gan_slimming.perceptual.weights import SOURCES, check_weights
 
 CPU = torch.device("cpu")
 state = inception_state_fixture

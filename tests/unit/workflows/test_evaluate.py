@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.download import file_sha256
 from gan_slimming.data.image_files import read_image, write_image
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation import passes
@@ -28,7 +29,7 @@ from gan_slimming.metrics.distances import psnr
 from gan_slimming.metrics.verdict import scaled_and_back
 from gan_slimming.models import CartoonGenerator, build_generator, spec_of
 from gan_slimming.perceptual import weights
-from gan_slimming.perceptual.weights import Source, file_sha256
+from gan_slimming.perceptual.weights import Source
 from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.serialization.provenance import environment, fingerprint
 from gan_slimming.serialization.run_folder import RunFolder
