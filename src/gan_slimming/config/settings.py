@@ -102,6 +102,9 @@ class Objective:
     pixel_weight: float = 0.5
     """Weight of the L1 distance of pixels to the teacher at several scales, which keeps colours and
     edges in place."""
+    pixel_scales: int = 3
+    """Levels of that L1's pyramid, each half as large: 3 compare means over up to 4 pixels, 6 over
+    up to 32, which hold the hue of areas."""
     feature_distillation_weight: float = 3.0
     """Weight, at the start of recovery, of the distance between hidden channels of the student and
     the same channels of the teacher. In the first half of recovery it falls to its product with the
@@ -122,6 +125,8 @@ class Objective:
             "feature_distillation_weight",
         ):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        scales = self.pixel_scales
+        _check(scales >= 1, "objective.pixel_scales", scales, "at least 1")
         _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
         _check_choice(self, "adversarial", "objective.adversarial")
         _check_choice(self, "distill", "objective.distill")
@@ -142,6 +147,11 @@ class Optimisation:
     few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
     batch_size: int | None = None
     """Number of images per step, such as 4. Default: 2, or 16 where the generator takes noise."""
+    optimizer: Literal["muon", "adam"] = "muon"
+    """Optimiser of the weights: 'muon', orthogonalised momentum for the kernels between the first
+    and the last convolution, with Adam for the rest; or 'adam' for all, as in the paper."""
+    muon_lr: float = 0.02
+    """Muon's step as a share of each kernel's root mean square, in both stages; cosine decay."""
     lr: float = 2e-4
     """Adam's learning rate of the weights in slimming, with cosine decay."""
     recover_lr: float = 1e-3
@@ -184,7 +194,7 @@ class Optimisation:
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
         _check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size,
                "at least 1")  # fmt: skip
-        for name in ("lr", "recover_lr", "gate_lr", "discriminator_lr"):
+        for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("warmup", "weight_decay", "range_lr", "replay"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -194,6 +204,7 @@ class Optimisation:
         width = self.discriminator_width
         _check(width >= 1, "discriminator_width", width, "at least 1")
         _check_choice(self, "gate_start", "gate_start")
+        _check_choice(self, "optimizer", "optimizer")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         _check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
         multiple = self.width_multiple
@@ -258,6 +269,7 @@ class Run:
         settings = dict(record)
         optimisation = dict(settings.pop("optimisation"))
         optimisation["betas"] = tuple(optimisation["betas"])
+        optimisation.setdefault("optimizer", "adam")  # the only one of version 0.1
         objective: dict[str, Any] = settings.pop("objective")
         return cls(
             budget=Budget(**settings.pop("budget")),

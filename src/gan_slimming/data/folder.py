@@ -39,6 +39,8 @@ SMALLEST_SIDE = 8
 """Least side in pixels of a usable image."""
 HOLDOUT = 16
 """Default number of images held out of a folder; of small folders, a fifth."""
+MIN_DISTINCT = 200
+"""Least number of images that a run draws from, if the folder has so many."""
 DRAWS_PER_CROP = 4
 """Average number of draws of each crop in a run."""
 
@@ -68,6 +70,13 @@ class ImageSet:
         if downscale == 1:
             return 2
         return 2 * max(1, round(draws / (2 * DRAWS_PER_CROP * max(1, len(self)))))
+
+    def distinct(self, draws: int) -> int:
+        """Return the number of images that a run of so many draws takes.
+
+        A teacher's answer costs more than the student's step, so each serves several times.
+        """
+        return min(len(self), max(MIN_DISTINCT, draws // (2 * DRAWS_PER_CROP)))
 
     def images(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Tensor:
         """Return images (batch, 3, side, side), float32 RGB in [-1, 1], on the device of `pixels`.

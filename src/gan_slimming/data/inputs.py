@@ -31,6 +31,10 @@ class InputSet(Protocol):
         """
         ...
 
+    def distinct(self, draws: int) -> int:
+        """Return the number of inputs that a run of so many draws takes, at most len(self)."""
+        ...
+
     def __len__(self) -> int:
         """Return the number of inputs."""
         ...

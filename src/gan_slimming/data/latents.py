@@ -53,6 +53,10 @@ class LatentSet:
         """Return 1: noise is not augmented."""
         return 1
 
+    def distinct(self, draws: int) -> int:
+        """Return how many vectors a run of so many draws takes: all, as noise costs little."""
+        return self.count
+
     def __len__(self) -> int:
         return self.count
 

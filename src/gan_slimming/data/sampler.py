@@ -18,12 +18,14 @@ class Sampler:
     order depends on (count, seed) alone, so the number of draws is the whole state.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, distinct: int | None = None) -> None:
+        """Start an order; only `distinct` of the set are drawn, chosen by the seed, or all."""
         if count < 1:
             raise UserError("the set of images to draw from is empty; add images")
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
         self.count = count
+        self.distinct = count if distinct is None else max(1, min(distinct, count))
         self.batch_size = batch_size
         self.seed = seed
         self.drawn = 0
@@ -34,7 +36,7 @@ class Sampler:
     @property
     def epoch(self) -> int:
         """Return the number of completed passes over the set."""
-        return self.drawn // self.count
+        return self.drawn // self.distinct
 
     def next(self, augmentations: int = 1) -> tuple[Tensor, Tensor]:
         """Return the next batch: indices and augmentations, both (batch_size,) int64.
@@ -47,8 +49,8 @@ class Sampler:
         missing = self.batch_size
         while missing > 0:
             self._shuffle()
-            start = self.drawn % self.count
-            stop = min(start + missing, self.count)
+            start = self.drawn % self.distinct
+            stop = min(start + missing, self.distinct)
             indices.append(self._order[start:stop])
             chances.append(self._chances[start:stop])
             self.drawn += stop - start
@@ -57,13 +59,19 @@ class Sampler:
 
     def state_dict(self) -> dict[str, int]:
         """Return plain integers from which load_state_dict continues, bit for bit."""
-        return {"count": self.count, "seed": self.seed, "drawn": self.drawn}
+        return {
+            "count": self.count,
+            "distinct": self.distinct,
+            "seed": self.seed,
+            "drawn": self.drawn,
+        }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from `state`; raise UserError if the set has another size now."""
         if state["count"] != self.count:
             came = f"the run was started with {state['count']} images, now there are {self.count}"
             raise UserError(f"{came}; restore the folder, or start a new run")
+        self.distinct = state.get("distinct", self.count)  # all, in version 0.1
         self.seed = state["seed"]
         self.drawn = state["drawn"]
         self._epoch = None
@@ -74,9 +82,12 @@ class Sampler:
         self._epoch = self.epoch
         # Hashed, so that seed 0 in epoch 1 differs from seed 1 in epoch 0.
         generator = seeded(f"{self.seed}:{self._epoch}")
-        self._order = torch.randperm(self.count, generator=generator)
+        self._order = torch.randperm(self.distinct, generator=generator)
+        if self.distinct < self.count:
+            chosen = torch.randperm(self.count, generator=seeded(f"{self.seed}:distinct"))
+            self._order = chosen[self._order]
         # In double precision, the product with the number of augmentations stays below it.
-        self._chances = torch.rand(self.count, generator=generator, dtype=torch.float64)
+        self._chances = torch.rand(self.distinct, generator=generator, dtype=torch.float64)
 
 
 def seeded(name: str) -> torch.Generator:

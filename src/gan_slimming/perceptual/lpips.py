@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gan_slimming.errors import UserError
 from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
 from gan_slimming.perceptual.lpips_networks import AlexNetFeatures, DeepVgg16Features
+from gan_slimming.perceptual.unit_distance import EPSILON, unit_distance
 from gan_slimming.perceptual.weights import SOURCES, find_weights, load_weights
 
 Features = SqueezeNetFeatures | AlexNetFeatures | DeepVgg16Features
@@ -22,8 +23,6 @@ LPIPS_WEIGHTS = {
     "vgg": ("vgg16", "lpips_vgg"),
 }
 """Network -> names of its weights and of the linear layers on top (perceptual.weights)."""
-EPSILON = 1e-10
-"""Added to the length of each feature vector, as in the original."""
 
 
 class Lpips(nn.Module):
@@ -61,6 +60,9 @@ class Lpips(nn.Module):
         of_second = self.features((second + 1) / 2).values()
         distances: list[Tensor] = []
         for layer, (a, b) in enumerate(zip(of_first, of_second, strict=True)):
+            if not b.requires_grad:
+                distances.append(unit_distance(a, b, self.get_buffer(f"weight{layer}")))
+                continue
             difference = (_unit_length(a) - _unit_length(b)).square()
             weighted = difference * self.get_buffer(f"weight{layer}")
             distances.append(weighted.sum(dim=1).mean(dim=(1, 2)))

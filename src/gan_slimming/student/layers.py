@@ -28,7 +28,9 @@ from gan_slimming.quantization.fake_quant import (
     OutputQuantizer,
     WeightQuantizer,
 )
+from gan_slimming.student import few_outputs
 from gan_slimming.student.gates import LayerGate, ungated_type
+from gan_slimming.student.instance_norm import instance_norm
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -150,6 +152,8 @@ def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> 
     """Apply the layer with this weight and bias in place of its own."""
     if isinstance(layer, nn.Linear):
         return F.linear(values, weight, bias)
+    if few_outputs.pays(layer, values):
+        return few_outputs.convolve(values, weight, bias, layer.padding)
     if isinstance(layer, CONVOLUTIONS):
         return layer._conv_forward(values, weight, bias)
     function: Callable[..., Tensor] = (
@@ -168,6 +172,8 @@ def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | 
     mean, variance = layer.running_mean, layer.running_var
     batch_statistics = layer.training or mean is None
     if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
+        if mean is None:
+            return instance_norm(values, weight, bias, layer.eps)
         return F.instance_norm(
             values, mean, variance, weight, bias, batch_statistics, layer.momentum or 0.0, layer.eps
         )
@@ -200,6 +206,14 @@ def to_plain(slim: nn.Module) -> nn.Module:
     hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer", "output_quantizer")
     plain.__dict__.update({k: v for k, v in slim.__dict__.items() if k not in hidden})
     return plain
+
+
+def keep_channels_last(module: nn.Module) -> None:
+    """Give a module instance norms that keep the memory format, in place; it computes the same."""
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.InstanceNorm2d:
+                setattr(parent, name, to_slim(layer))
 
 
 # -- gates of every kind ------------------------------------------------------------------------

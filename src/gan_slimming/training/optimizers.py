@@ -9,16 +9,28 @@ import torch
 
 from gan_slimming.config import Optimisation
 from gan_slimming.student.student import Student
+from gan_slimming.training.muon import Muon, inner_kernels
 
 HAND_OVER = 0.5
 """Share of its learning rates with which slimming to a budget ends, and recovery goes on."""
 
 
-def weight_optimizer(student: Student, settings: Optimisation, lr: float) -> torch.optim.Optimizer:
-    """Return Adam on all weights, without gates and ranges."""
-    return torch.optim.Adam(
-        student.weights(), lr=lr, betas=settings.betas, weight_decay=settings.weight_decay
-    )
+def weight_optimizers(
+    student: Student, settings: Optimisation, lr: float
+) -> list[torch.optim.Optimizer]:
+    """Return the optimisers of all weights, without gates and ranges: Adam, after Muon if asked.
+
+    Args:
+        lr: Adam's rate in this stage.
+    """
+    groups = inner_kernels(student) if settings.optimizer == "muon" else []
+    taken = {id(kernel) for group in groups for kernel in group["params"]}
+    rest = [weight for weight in student.weights() if id(weight) not in taken]
+    made: list[torch.optim.Optimizer] = [Muon(groups, lr=settings.muon_lr)] if groups else []
+    if rest:
+        decay = settings.weight_decay
+        made.append(torch.optim.Adam(rest, lr=lr, betas=settings.betas, weight_decay=decay))
+    return made
 
 
 def range_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer | None:

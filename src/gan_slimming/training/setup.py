@@ -18,6 +18,7 @@ from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
+from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
 
@@ -75,6 +76,7 @@ def set_up(
         start = _start(student, contract, fabric)
         run = dataclasses.replace(run, budget=_absolute(run.budget, dense))
     prepared = _prepared(start, example, run, protect)
+    keep_channels_last(frozen)
     adapter = GeneratorAdapter(frozen, contract)
     return Setup(fabric, run, adapter, start, prepared, example, dense, side)
 

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from gan_slimming.config import Run
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
@@ -40,11 +41,12 @@ class TeacherBatches:
         fabric: Fabric,
         context: TrainingContext,
         features: FeatureDistillation,
-        batch_size: int,
-        seed: int,
+        run: Run,
     ):
         self.fabric, self.context, self.features = fabric, context, features
-        self.sampler = context.sampler(batch_size, seed)
+        batch_size = run.optimisation.batch()
+        draws = run.optimisation.steps * batch_size
+        self.sampler = context.sampler(batch_size, run.seed, draws)
         self.cache = TeacherCache()
         self._downscale = 1
 
@@ -64,7 +66,8 @@ class TeacherBatches:
             self._downscale = downscale
         inputs = self.context.inputs
         indices, chosen = self.sampler.next(augmentations)
-        batch = tuple(x.to(self.fabric.device) for x in inputs.batch(indices, chosen, downscale))
+        found = inputs.batch(indices, chosen, downscale)
+        batch = tuple(_channels_last(x.to(self.fabric.device)) for x in found)
         keys = list(zip(indices.tolist(), chosen.tolist(), strict=True))
         seeds = [(number * len(inputs) + index) * 2 + (downscale > 1) for index, number in keys]
 
@@ -78,15 +81,17 @@ class TeacherBatches:
     @torch.no_grad()
     def _answer(self, student: Student | None, batch: Inputs, seed: int) -> Answer:
         """Return the teacher's image and, with a student, its features, for one input."""
-        channels_last = tuple(
-            x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in batch
-        )
 
         def generate() -> Tensor:
             with self.fabric.autocast():
-                return self.context.teacher(*channels_last).float()
+                return self.context.teacher(*batch).float()
 
         if student is None:
             return [generate()]
         images, features = self.features.of_teacher(student, generate, [seed])
         return [images, *features]
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """Return images with channels last: convolutions, narrow ones above all, are faster so."""
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

@@ -26,11 +26,10 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
     """
     saved = time.monotonic()
     started = saved - trainer.seconds
-    total = trainer.settings.steps
     with interruptible() as stopped:
         if trainer.step == 0:
             trainer.begin()
-        while trainer.step < total:
+        while trainer.step < trainer.settings.steps:
             terms = trainer.advance()
             trainer.seconds = time.monotonic() - started
             terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
@@ -42,7 +41,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
                 saved = time.monotonic()
             if stopped():
                 raise Interrupted(
-                    f"stopped after step {trainer.step} of {total}, nothing is lost; go on with "
-                    f"gan-slimming compress --resume --output {folder}"
+                    f"stopped after step {trainer.step} of {trainer.settings.steps}, nothing is "
+                    f"lost; go on with gan-slimming compress --resume --output {folder}"
                 )
     return trainer.final()

@@ -35,7 +35,7 @@ from gan_slimming.training.optimizers import (
     gate_optimizer,
     range_optimizer,
     scale_learning_rates,
-    weight_optimizer,
+    weight_optimizers,
 )
 from gan_slimming.training.saliency import start_gates
 from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches
@@ -71,7 +71,7 @@ class Trainer:
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
         sides = (context.side // self.downscale, context.side)
         self.discriminator = discriminator_of(fabric, run, context, sides) if plays else None
-        self.batches = TeacherBatches(fabric, context, self.features, s.batch(), run.seed)
+        self.batches = TeacherBatches(fabric, context, self.features, run)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Trainer:
         slimming = self.step < self.slim_steps
         ranges = range_optimizer(self.student, s)
         self.optimizers = [
-            weight_optimizer(self.student, s, s.lr if slimming else s.recover_lr),
+            *weight_optimizers(self.student, s, s.lr if slimming else s.recover_lr),
             *([ranges] if ranges else []),
         ]
         if slimming:

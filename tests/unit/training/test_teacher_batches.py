@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import InputContract, Optimisation, Run
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.folder import ImageSet
 from gan_slimming.losses.feature_distillation import FeatureDistillation
@@ -55,7 +55,8 @@ def batches(teacher: Halves, student: Student) -> TeacherBatches:
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     features = FeatureDistillation(student, teacher, 1.0)
     teacher.shapes.clear()
-    return TeacherBatches(fabric, context, features, batch_size=2, seed=0)
+    run = Run(optimisation=Optimisation(batch_size=2))
+    return TeacherBatches(fabric, context, features, run)
 
 
 @torch.no_grad()
