@@ -1,9 +1,9 @@
-"""Draw the README's image: photos, the teacher's images and the student's, in three columns.
+"""Draw the README's image: photos, the teacher's and the student's images, in three columns.
 
     python benchmarks/before_after.py --weights Hayao_net_G_float.pth --run runs/hayao-0.05 \
         --output docs/images/hayao-0.05.jpg
 
-The photos come with scikit-image; neither generator was trained on them.
+The photos are those of scikit-image; neither generator was trained on them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def square(rgb: torch.Tensor) -> torch.Tensor:
-    """The central square of (3, height, width), as (1, 3, SIZE, SIZE)."""
+    """Return the central square of (3, height, width), as (1, 3, SIZE, SIZE)."""
     height, width = rgb.shape[1:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -1,9 +1,9 @@
-"""Which metric sees which damage, on real photos: prints the table of docs/evaluate.md.
+"""Measure the response of every metric to damaged photos: the table of docs/evaluate.md.
 
     GAN_SLIMMING_DATA=data python benchmarks/damages.py --photos 24 --set-photos 600
 
-Each photo is damaged in three strengths and compared with itself; for metrics between sets, half of
-the photos stand for the model's images and half for real ones.
+Each photo is damaged at three strengths and compared with the original. For metrics between sets,
+half of the photos serve as the model's images and half as real ones.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from gan_slimming.metrics.embedded_set import EmbeddedSet, compare_sets
 from gan_slimming.perceptual.embeddings import load_embedding
 
 Damage = Callable[[Tensor, float], Tensor]
-"""Images (batch, 3, height, width) in [-1, 1] and a strength to damaged ones."""
+"""Maps images (batch, 3, height, width) in [-1, 1] and a strength to damaged images."""
 PAIRED = ("lpips", "psnr", "ssim", "ms_ssim", "l1", "flip", "colour", "dots")
 SETS = ("frechet", "kid", "precision", "recall")
 BATCH = 16
 
 
 def noise(images: Tensor, levels: float) -> Tensor:
-    """Add Gaussian noise of a standard deviation in 8-bit levels, the same in every call."""
+    """Add Gaussian noise with a standard deviation in 8-bit levels, equal in every call."""
     generator = torch.Generator().manual_seed(0)
     return images + torch.randn(images.shape, generator=generator) * levels / 127.5
 
@@ -43,7 +43,7 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def hue(images: Tensor, degrees: float) -> Tensor:
-    """Turn colours about the grey axis of RGB (Rodrigues' rotation)."""
+    """Rotate colours about the grey axis of RGB (Rodrigues' formula)."""
     angle = math.radians(degrees)
     cosine, sine = math.cos(angle), math.sin(angle) / math.sqrt(3)
     grey = (1 - cosine) / 3
@@ -54,12 +54,12 @@ def hue(images: Tensor, degrees: float) -> Tensor:
 
 
 def brightness(images: Tensor, levels: float) -> Tensor:
-    """Add a number of 8-bit levels everywhere."""
+    """Add 8-bit levels to all values."""
     return images + levels / 127.5
 
 
 def lattice(images: Tensor, levels: float) -> Tensor:
-    """Add single dots every 4 pixels, of a root mean square in 8-bit levels."""
+    """Add one dot every 4 pixels, with a root mean square in 8-bit levels."""
     dot = torch.zeros(images.shape[-2:])
     dot[::4, ::4] = 1
     dot = dot - dot.mean()
@@ -74,7 +74,7 @@ DAMAGES: dict[str, tuple[Damage, tuple[float, float, float]]] = {
     "dots (8-bit levels)": (lattice, (1, 3, 8)),
 }
 MODES = (1, 1 / 2, 1 / 8, 1 / 32)
-"""Shares of the photos that a set of as many images repeats."""
+"""Shares of distinct photos in a set that repeats them to its full size."""
 
 
 def rounded(images: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def rounded(images: Tensor) -> Tensor:
 
 
 def load(paths: list[Path]) -> Tensor:
-    """Return photos (count, 3, 256, 256) as uint8."""
+    """Return photos (count, 3, 256, 256) uint8."""
     return torch.stack([read_image(path, 256) for path in paths])
 
 
@@ -105,7 +105,7 @@ def paired(name: str, photos: Tensor) -> dict[str, list[float]]:
 
 @torch.inference_mode()
 def embedded(photos: Tensor, apply: Callable[[Tensor], Tensor]) -> EmbeddedSet:
-    """Return the features of photos after a damage, on SqueezeNet."""
+    """Return the SqueezeNet features of damaged photos."""
     network = load_embedding("squeezenet", torch.device("cpu"), download=False)
     found = EmbeddedSet(network.dimensions, network.classes)
     for part in photos.split(BATCH):
@@ -114,7 +114,7 @@ def embedded(photos: Tensor, apply: Callable[[Tensor], Tensor]) -> EmbeddedSet:
 
 
 def between_sets(photos: Tensor) -> dict[str, dict[str, list[float]]]:
-    """Return for each metric between sets its values: undamaged first, then by strength."""
+    """Return metric -> damage -> values, undamaged first, then by strength."""
     made, real = photos[::2], photos[1::2]
     of_real = embedded(real, lambda images: images)
     plain = embedded(made, lambda images: images)
@@ -137,7 +137,7 @@ def between_sets(photos: Tensor) -> dict[str, dict[str, list[float]]]:
 
 
 def photo_paths(count: int) -> list[Path]:
-    """Return photos of the folder that GAN_SLIMMING_DATA names, spread over it."""
+    """Return `count` photos, evenly from the folder that GAN_SLIMMING_DATA names."""
     paths = sorted((Path(os.environ["GAN_SLIMMING_DATA"]) / "photos256").rglob("*.jpg"))
     paths += sorted((Path(os.environ["GAN_SLIMMING_DATA"]) / "photos256").rglob("*.JPEG"))
     step = max(1, len(paths) // count)
@@ -145,7 +145,7 @@ def photo_paths(count: int) -> list[Path]:
 
 
 def main() -> None:
-    """Print a Markdown table, and the same as JSON in the last line."""
+    """Print a Markdown table, then the same as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--set-photos", type=int, default=600)

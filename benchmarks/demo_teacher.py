@@ -1,9 +1,9 @@
-"""Make the demo's teacher: the released CartoonGAN (Hayao) brought to 15 % of its MACs, in float.
+"""Make the demo's teacher: the released CartoonGAN (Hayao), slimmed to 15 % of its MACs in float.
 
     python benchmarks/demo_teacher.py --weights Hayao_net_G_float.pth --photos photos/ \
         --output results/demo-teacher
 
-Copy the generator.safetensors that comes out to src/gan_slimming/demo/cartoon_small.safetensors.
+Copy the resulting generator.safetensors to src/gan_slimming/demo/cartoon_small.safetensors.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 
     python benchmarks/hayao.py --weights Hayao_net_G_float.pth --photos photos/ --output results/
 
-Variants, all with the same images, steps, batches and code:
+Variants, with equal images, steps, batches and code:
     joint    the default: GAN term, distillation, pruning and 8-bit training in one optimisation
     no-gan   the same without the adversarial term
-    encoder  the same with the teacher's own encoder for a distance, which needs no download
+    encoder  the same with the teacher's own encoder as distance, which needs no download
     narrow   a uniformly narrow generator of the same MACs, from random weights, the same loss
-Finished variants are kept, an interrupted one is resumed. LPIPS-squeeze is the training distance
-too, except for 'encoder'; relative L1 of normalised VGG-19 features and of their Gram matrices, the
-other judges, are not trained on. Set GAN_SLIMMING_DATA to the folder with both networks' weights.
+Finished variants are kept, and an interrupted one is resumed. LPIPS-squeeze is also the training
+distance, except for 'encoder'. The other measures are not trained on: relative L1 of normalised
+VGG-19 features and of their Gram matrices. Set GAN_SLIMMING_DATA to the folder with both networks'
+weights.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--width-multiple", type=int, default=1)
     parser.add_argument("--bits", type=int, default=8, help="0 for a float student")
     parser.add_argument("--quantize-outputs", action="store_true")
-    parser.add_argument("--student", type=Path, help="a student that is trained further, as it is")
+    parser.add_argument("--student", type=Path, help="a student to train further without slimming")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -76,7 +77,7 @@ def main() -> None:
 def run_variant(
     variant: str, teacher: nn.Module, arguments: argparse.Namespace
 ) -> dict[str, object]:
-    """Train one variant, or take it as it lies there, and measure it on the held out photos."""
+    """Train and measure one variant on the held-out photos, or return its finished result."""
     folder = arguments.output / name_of(variant, arguments)
     result = folder / "result.json"
     if result.is_file():
@@ -109,7 +110,7 @@ def run_variant(
 
 
 def name_of(variant: str, arguments: argparse.Namespace) -> str:
-    """The folder of a variant: what differs from the defaults stands in its name."""
+    """Return the folder name of a variant, with all settings that are not defaults."""
     changed = "".join(
         f"-{name}{getattr(arguments, name)}"
         for name, default in (("steps", 3000), ("width_multiple", 1), ("bits", 8), ("seed", 0))
@@ -121,7 +122,7 @@ def name_of(variant: str, arguments: argparse.Namespace) -> str:
 
 
 def settings_of(variant: str, arguments: argparse.Namespace, *, keeps_its_size: bool) -> gs.Run:
-    """The run of a variant; one that starts from a small generator has no budget."""
+    """Return the run of a variant; one that starts from a small generator has no budget."""
     return gs.Run(
         budget=gs.Budget(macs=None if keeps_its_size else arguments.macs),
         objective=VARIANTS[variant],
@@ -137,7 +138,7 @@ def settings_of(variant: str, arguments: argparse.Namespace, *, keeps_its_size: 
 
 
 def narrow_generator(teacher: nn.Module, arguments: argparse.Namespace) -> nn.Module:
-    """The widest uniformly narrow CartoonGAN whose MACs do not exceed the budget."""
+    """Return the widest uniformly narrow CartoonGAN within the budget of MACs."""
     example = (torch.zeros(1, 3, arguments.size, arguments.size),)
     limit = parse_amount("macs", arguments.macs) * count(teacher, example).macs
     torch.manual_seed(arguments.seed)
@@ -151,7 +152,7 @@ def narrow_generator(teacher: nn.Module, arguments: argparse.Namespace) -> nn.Mo
 def judge(
     teacher: nn.Module, generator: nn.Module, arguments: argparse.Namespace
 ) -> dict[str, float]:
-    """Distances to the teacher on held out photos that nobody looked at while choosing settings."""
+    """Return distances to the teacher on held-out photos that no choice of settings used."""
     lpips, features = load_lpips(), load_features("vgg19")
     adapter = GeneratorAdapter(generator, spec_of(teacher).contract)
     rows = []
@@ -171,10 +172,10 @@ def judge(
 
 @functools.cache
 def references(teacher: nn.Module, photos: Path, size: int) -> list[tuple[Tensor, Tensor]]:
-    """(photo, teacher's image) of the held out photos that are left for judging.
+    """Return (photo, teacher's image) of the held-out photos for judging.
 
-    Left out are those that quality is tracked on while training, and the 16 that runs of default
-    settings hold out: the defaults were chosen after a look at them.
+    These exclude the photos that track quality during training, and the 16 that default runs hold
+    out, because the defaults were chosen by them.
     """
     _, held = open_folder(photos, size, holdout=HOLDOUT)
     _, seen = open_folder(photos, size, holdout=TRACKED)
@@ -186,7 +187,7 @@ def references(teacher: nn.Module, photos: Path, size: int) -> list[tuple[Tensor
 
 
 def show(variant: str, step: int, total: int, terms: dict[str, float], started: float) -> None:
-    """A line now and then: benchmarks run unattended."""
+    """Print a line at some steps, because benchmarks run unattended."""
     if step % 50 == 0 or "psnr" in terms:
         figures = {k: round(v, 4) for k, v in terms.items() if k not in ("step", "seconds")}
         print(

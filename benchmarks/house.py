@@ -1,10 +1,10 @@
-"""Count what makes the source easy or hard to find one's way in, before and after a change.
+"""Count what makes the source hard to navigate, before and after a change.
 
 python benchmarks/house.py v0.1.0 HEAD
 
-Revisions of this repository, side by side: names at the top of the package, arrows between them
-(imports), circles of files, lines in workflows and cli, functions of more than 40 lines, files of
-more than 300, words in the README. Imports count wherever they stand, those for annotations too.
+It compares revisions of this repository: names at the top of the package, imports between them
+(arrows), import circles of files, lines in workflows and cli, functions of more than 40 lines,
+files of more than 300, and words in the README. Local imports and those for annotations count too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def count(revision: str) -> dict[str, int]:
-    """Return name -> count for one revision."""
+    """Return name of a count -> its value for one revision."""
     with tempfile.TemporaryDirectory(prefix="house-") as folder:
         archive = subprocess.run(
             ["git", "-C", str(ROOT), "archive", revision, "src", "README.md"],
@@ -72,7 +72,7 @@ def name_of(path: Path, package: Path) -> str:
 
 
 def imports_of(text: str, files: dict[str, Path]) -> set[str]:
-    """Return the package's modules that a text imports, anywhere in it."""
+    """Return the package's modules that a source text imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -80,12 +80,12 @@ def imports_of(text: str, files: dict[str, Path]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     modules = found & files.keys()
-    # 'from package import module' needs the package's face only where that defines the name.
+    # 'from package import module' needs the package's __init__ only if that defines the name.
     return {m for m in modules if not any(other.startswith(f"{m}.") for other in modules)}
 
 
 def arrows(imports: dict[str, set[str]]) -> set[tuple[str, str]]:
-    """Return the pairs of names at the top of which one imports the other."""
+    """Return the pairs (importer, imported) of names at the top of the package."""
     pairs = {
         (importer.split(".")[1], imported.split(".")[1])
         for importer, targets in imports.items()
@@ -96,9 +96,9 @@ def arrows(imports: dict[str, set[str]]) -> set[tuple[str, str]]:
 
 
 def circles(imports: dict[str, set[str]]) -> int:
-    """Return the number of imports that have to go so that no files import each other in a circle.
+    """Return the number of imports to remove until no files import each other in a circle.
 
-    The package's own face, which hands names on, is left out.
+    The package's own __init__, which re-exports names, is left out.
     """
     graph = {name: set(targets) - {PACKAGE} for name, targets in imports.items() if name != PACKAGE}
     removed = 0
@@ -114,7 +114,7 @@ def circles(imports: dict[str, set[str]]) -> int:
 
 
 def long_functions(text: str) -> int:
-    """Return the number of functions of more than MAX_FUNCTION lines, docstrings left out."""
+    """Return the number of functions of more than MAX_FUNCTION lines without docstring."""
     long = 0
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

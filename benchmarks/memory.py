@@ -1,9 +1,9 @@
-"""Peak memory of compress: CartoonGAN (11 M), 256x256, batch 4, three steps.
+"""Measure the peak memory of compress: CartoonGAN (11 M), 256x256, batch 4, three steps.
 
     python benchmarks/memory.py --weights Hayao.pth --photos photos/ --output runs/memory
 
-Two steps slim the dense net, where memory peaks, one recovers. The images themselves (196,608
-bytes each) and up to 2 GiB of the teacher's kept outputs come on top in a long run.
+Two steps slim the dense network, where memory peaks, and one recovers. A long run also holds its
+images (196,608 bytes each) and up to 2 GiB of cached teacher outputs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--precision", choices=["bf16-mixed", "32-true"], default="bf16-mixed",
-                        help="bf16-mixed is very slow on a CPU that does not have it")  # fmt: skip
+                        help="bf16-mixed is very slow on a CPU without bf16")  # fmt: skip
     arguments = parser.parse_args()
     settings = gs.Optimisation(steps=3, slim_share=0.6, batch_size=4, half_size_share=0.0)
     gs.compress(

@@ -1,19 +1,19 @@
-"""Our quantisers against NNCF's post-training quantisation, in OpenVINO.
+"""Compare our quantisers with NNCF's post-training quantisation, in OpenVINO.
 
     pip install nncf
     python benchmarks/nncf.py --teacher cartoongan:Hayao_net_G_float.pth --student runs/hayao \\
         --photos photos/ --output nncf.json
 
-dense    the teacher, quantised by our path (quantisers calibrated, nothing trained) and by NNCF:
-         the time of the placements, same weights, same calibration photos
-slim     the student as it was trained, quantisers and all, and NNCF's quantisation of the slim
-         float net: time, and LPIPS to the teacher on photos that training held out
+dense    the teacher, quantised by us (quantisers calibrated, nothing trained) and by NNCF, with
+         equal weights and calibration photos: latency
+slim     the student with its trained quantisers, and NNCF's quantisation of the slim float
+         network: latency, and LPIPS to the teacher on held-out photos
 
-The slim float net is --float-student, trained with `--bits none`; without it, the student's own
-weights on their grid are taken, which says so under 'slim_float'.
+The slim float network is --float-student, trained with `--bits none`. Without it, the student's own
+weights on their grid are taken, as noted under 'slim_float'.
 
-On a CPU whose int8 sums saturate, NNCF gives weights half their range, its own option for such
-CPUs ('nncf_halves_weights'): OpenVINO would get them wrong otherwise.
+On a CPU whose int8 sums saturate, NNCF halves the range of weights, its own option for such CPUs
+('nncf_halves_weights'). OpenVINO would compute wrong results otherwise.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def main() -> None:
     parser.add_argument("--float-student", nargs="*", default=[], help="one for each student")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--holdout", type=int, default=120, help="as in the student's training")
-    parser.add_argument("--count", type=int, default=60, help="held out photos that are judged")
+    parser.add_argument("--count", type=int, default=60, help="number of held-out photos to judge")
     parser.add_argument("--calibration", type=int, default=100)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    here = Path(__file__).parent  # else 'import nncf' would find this file
+    here = Path(__file__).parent  # or 'import nncf' would find this file
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here.resolve()]
     if find_spec("nncf") is None:
         raise SystemExit("nncf is not installed; pip install nncf")
@@ -81,14 +81,14 @@ def main() -> None:
 
 
 def compare(given: argparse.Namespace) -> dict[str, Any]:
-    """Every network in every form, timed in one run."""
-    lpips = load_lpips()  # first: without its weights all that comes before would be in vain
+    """Return the latency, in one run, and LPIPS of every network in every form."""
+    lpips = load_lpips()  # first, because it fails without its weights
     teacher = resolve_model(given.teacher).eval()
     contract = spec_of(teacher).contract
     training, held = open_folder(given.photos, given.size, holdout=given.holdout)
     calibration = [
         to_contract(rgb, contract) for rgb in images(training, given.calibration)
-    ]  # in the generator's own convention, as both paths take them
+    ]  # in the generator's own convention, as both take them
     judged = references(teacher, images(held, given.count))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -118,13 +118,13 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def images(chosen: Any, count: int) -> list[Tensor]:
-    """The first `count` images of a set, (1, 3, size, size), RGB in [-1, 1]."""
+    """Return the first `count` images of a set, (1, 3, size, size) RGB in [-1, 1] each."""
     still = torch.zeros(1, dtype=torch.bool)
     return [chosen.images(torch.tensor([i]), still) for i in range(min(count, len(chosen)))]
 
 
 def quantised(teacher: nn.Module, calibration: list[Tensor]) -> nn.Module:
-    """The dense teacher with our quantisers, calibrated; nothing cut, nothing trained."""
+    """Return the dense teacher with our quantisers, calibrated but neither cut nor trained."""
     prepared = gs.prepare(teacher, (calibration[0],))
     gs.calibrate(prepared, [(image,) for image in calibration[:8]])
     small = gs.extract(prepared)
@@ -135,7 +135,7 @@ def quantised(teacher: nn.Module, calibration: list[Tensor]) -> nn.Module:
 def write(
     ours: nn.Module, plain: nn.Module, calibration: list[Tensor], folder: Path
 ) -> dict[str, Path]:
-    """Form -> file: the float net, our int8, and NNCF's int8 of the float net."""
+    """Write the float network, our int8, and NNCF's int8 of the float one; return form -> file."""
     import openvino
 
     nncf: Any = import_module("nncf")
@@ -146,7 +146,7 @@ def write(
     files["ours"].write_bytes(convert(ours, quantization="qdq", runtimes=()).content)
     model = openvino.Core().read_model(files["f32"])
     inputs = nncf.Dataset([image.numpy() for image in calibration])
-    # MIXED takes signed inputs as signed, as ours are.
+    # MIXED quantises signed inputs as signed, like ours.
     made = nncf.quantize(
         model,
         inputs,
@@ -159,13 +159,13 @@ def write(
 
 
 def overflow_fix() -> Any:
-    """NNCF's option for the CPU at hand."""
+    """Return NNCF's overflow option for this CPU."""
     kinds = import_module("nncf.quantization.advanced_parameters").OverflowFix
     return kinds.ENABLE if saturates() else kinds.DISABLE
 
 
 def load(job: tuple[str, int, int]) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
-    """A file in a process of its own."""
+    """Return the run and the report of a file, for a process of its own."""
     path, threads, size = job
     opened = open_runtime(path, "openvino", threads)
     image = np.random.default_rng(0).random((1, 3, size, size), np.float32) * 2 - 1
@@ -174,7 +174,7 @@ def load(job: tuple[str, int, int]) -> tuple[Callable[[], Any], Callable[[], dic
 
 @torch.inference_mode()
 def references(teacher: nn.Module, photos: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Photos with what the dense float teacher makes of them, both RGB in [-1, 1]."""
+    """Return (photo, dense float teacher's image) pairs, RGB in [-1, 1]."""
     contract = spec_of(teacher).contract
     return [(rgb, from_contract(teacher(to_contract(rgb, contract)), contract)) for rgb in photos]
 
@@ -187,7 +187,7 @@ def mean_lpips(
     judged: list[tuple[Tensor, Tensor]],
     threads: int,
 ) -> float:
-    """LPIPS-squeeze to the teacher's images."""
+    """Return the mean LPIPS-squeeze to the teacher's images."""
     opened, total = open_runtime(file, "openvino", threads), 0.0
     for rgb, expected in judged:
         made = torch.from_numpy(opened(to_contract(rgb, contract).numpy()))

@@ -1,11 +1,12 @@
-"""What OpenVINO gets wrong in quantised networks, a minimal model each, on every kind of CPU.
+"""Show OpenVINO's faults in quantised networks: a minimal model each, on every kind of CPU.
 
     python benchmarks/openvino_faults.py
 
-Prints fault x kind of CPU: the mean difference between the model as OpenVINO compiles it and the
-same model with nothing folded and no int8 kernels, over the spread of the latter. About 0 is
-right. Kinds that this CPU can stand for are tried in turn, one process each, kept to it by
-ONEDNN_MAX_CPU_ISA; `own` is the CPU as it is. Weights have 7 bits, so that no sum saturates.
+It prints a table of fault x kind of CPU. A cell is the mean difference between the model as
+OpenVINO compiles it and the same model without folding and int8 kernels, over the standard
+deviation of the latter. About 0 is right. Each kind that this CPU can emulate runs in its own
+process, limited by ONEDNN_MAX_CPU_ISA; `own` is the CPU as it is. Weights have 7 bits, so that no
+sum saturates.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from gan_slimming.runtime.openvino_int8 import ISA_LIMIT, kinds_of_cpu
 
 LOWEST = np.float32(-3.4e38)
 RIGHT = 0.005
-"""Greatest difference that is right: codes flip where a value lies between two of them."""
+"""Largest difference that counts as right: codes flip where a value lies between two."""
 
 
 @dataclass
 class Net:
-    """Operators of a quantised network, the way ONNX's QuantizeLinear is read.
+    """The operators of a quantised network, as OpenVINO reads ONNX's QuantizeLinear.
 
     Attributes:
-        exact: keep every quantiser from being folded, by a Maximum that changes nothing, and the
-            codes of weights in float32.
-        random: makes the numbers, the same ones each time.
+        exact: whether weight codes are float32, and a Maximum without effect keeps quantisers from
+            being folded.
+        random: generator of all numbers, with a fixed seed.
     """
 
     exact: bool
@@ -48,19 +49,19 @@ class Net:
         return ops.constant(self.random.uniform(low, high, shape).astype(np.float32))
 
     def weight(self, shape: tuple[int, ...], scales: tuple[int, ...], size: float) -> Any:
-        """Make codes of 7 bits times a scale for each output channel."""
+        """Make weights from 7-bit codes and a scale for each output channel."""
         codes = self.random.integers(-63, 64, shape).astype(np.float32 if self.exact else np.int8)
         codes = ops.convert(ops.constant(codes), "f32")
         return ops.multiply(codes, self.numbers(0.5 * size, 1.5 * size, *scales))
 
     def conv(self, x: Any, inputs: int, outputs: int, kernel: int = 1, pad: int = 0) -> Any:
-        """Convolve without a bias; the spread of what comes out is that of what comes in."""
+        """Convolve without a bias; outputs have about the standard deviation of inputs."""
         size = 1 / (36 * np.sqrt(inputs * kernel**2))
         weight = self.weight((outputs, inputs, kernel, kernel), (outputs, 1, 1, 1), size)
         return ops.convolution(x, weight, [1, 1], [pad, pad], [pad, pad], [1, 1])
 
     def quantize(self, x: Any, scale: Any = 0.01, code: str = "i8") -> Any:
-        """Round to codes and scale back; a scale for each channel, or one for all."""
+        """Round to codes and scale back, with a scale for each channel or one for all."""
         scale = np.asarray(scale, np.float32)
         scale = scale.reshape(1, -1, 1, 1) if scale.ndim else scale
         codes = np.iinfo({"i8": np.int8, "u8": np.uint8}[code])
@@ -71,10 +72,10 @@ class Net:
 
 
 def negative_scales(net: Net, x: Any) -> Any:
-    """Multiply by channels' numbers, some negative, in front of a quantiser (a norm's scale).
+    """Multiply channels by numbers, some negative, before a quantiser (a norm's scale).
 
-    Wrong on every kind, where height and width are dynamic. The product is folded into the
-    quantiser with swapped limits, in float, too. Right with static shapes.
+    Wrong on every kind if height and width are dynamic. The product is folded into the quantiser
+    with swapped limits, in float as well. Right with static shapes.
     """
     return net.quantize(ops.multiply(x, net.numbers(-1, 1, 1, 8, 1, 1)))
 
@@ -85,16 +86,16 @@ def _two_values(net: Net, x: Any) -> Any:
 
 
 def concat(net: Net, x: Any) -> Any:
-    """Quantise two signed values that were joined, and convolve.
+    """Quantise the concatenation of two signed tensors, and convolve.
 
     Wrong on every kind without AMX: the zero point of unsigned codes is lost. Right with a Relu on
-    both values, and with a Maximum in front of the quantiser.
+    both tensors, or with a Maximum before the quantiser.
     """
     return net.conv(net.quantize(_two_values(net, x)), 32, 8, 3, pad=1)
 
 
 def concat_then_pad(net: Net, x: Any) -> Any:
-    """Put a Maximum in front of that quantiser, and a Pad behind it.
+    """Put a Maximum before that quantiser, and a Pad after it.
 
     Wrong on every kind without AMX. Right without the Pad.
     """
@@ -104,7 +105,7 @@ def concat_then_pad(net: Net, x: Any) -> Any:
 
 
 def concat_then_shuffle(net: Net, x: Any) -> Any:
-    """Put a Maximum in front of that quantiser, and a DepthToSpace behind it.
+    """Put a Maximum before that quantiser, and a DepthToSpace after it.
 
     Wrong on every kind without AMX. Right without the DepthToSpace.
     """
@@ -113,9 +114,9 @@ def concat_then_shuffle(net: Net, x: Any) -> Any:
 
 
 def one_pixel(net: Net, x: Any) -> Any:
-    """Round a convolution's sums by channels' scales where the image is one pixel.
+    """Quantise a convolution's sums with a scale per channel, for an image of one pixel.
 
-    Wrong with AMX, where height and width are dynamic. Right for a batch of two, for 2x2 pixels
+    Wrong with AMX if height and width are dynamic. Right for a batch of two, for 2x2 pixels
     and with static shapes.
     """
     y = net.quantize(net.conv(net.quantize(x), 8, 16), net.random.uniform(0.002, 0.02, 16))
@@ -124,9 +125,9 @@ def one_pixel(net: Net, x: Any) -> Any:
 
 
 def rounded_sums_then_negative_scales(net: Net, x: Any) -> Any:
-    """Multiply rounded sums by channels' numbers, some negative, in two residual blocks.
+    """Multiply channels of quantised sums by numbers, some negative, in two residual blocks.
 
-    Wrong on every kind, where height and width are dynamic. Right with positive numbers, with
+    Wrong on every kind if height and width are dynamic. Right with positive numbers, with
     static shapes and for a single block.
     """
     for _ in range(2):
@@ -137,19 +138,19 @@ def rounded_sums_then_negative_scales(net: Net, x: Any) -> Any:
 
 
 def read_twice(net: Net, x: Any) -> Any:
-    """Read a convolution without a bias twice.
+    """Use the output of a convolution without a bias twice.
 
-    Wrong on every kind, where height and width are dynamic: its scale is taken behind one reader.
-    Right with a bias that is not zero, and with static shapes.
+    Wrong on every kind if height and width are dynamic: its scale is moved past one of the two
+    uses. Right with a non-zero bias, or with static shapes.
     """
     y = net.conv(net.quantize(x), 8, 8)
     return ops.add(y, ops.tanh(y))
 
 
 def equal_scales_then_shuffle(net: Net, x: Any) -> Any:
-    """Round four channels by four equal scales and make one channel of them.
+    """Quantise four channels with four equal scales and make one channel of them.
 
-    Cannot be compiled on any kind: the four scales are moved behind the DepthToSpace. Right with
+    Cannot be compiled on any kind: the four scales are moved past the DepthToSpace. Right with
     one scale for all.
     """
     y = net.quantize(net.conv(net.quantize(x), 8, 4), [0.01] * 4)
@@ -158,7 +159,7 @@ def equal_scales_then_shuffle(net: Net, x: Any) -> Any:
 
 
 def transposed(net: Net, x: Any) -> Any:
-    """Transpose a convolution of one pixel with 100 signed channels (a DCGAN's first layer).
+    """Apply a transposed convolution to one pixel of 100 signed channels (DCGAN's first layer).
 
     Off by 1.5 % under AVX512_CORE. Right on every other kind.
     """
@@ -178,15 +179,15 @@ FAULTS: tuple[tuple[Callable[[Net, Any], Any], Shape, bool], ...] = (
     (equal_scales_then_shuffle, (1, 8, 16, 16), False),
     (transposed, (1, 100, 1, 1), False),
 )
-"""Builder, shape of the input, and whether the model leaves height and width open."""
+"""Builder, input shape, and whether height and width are dynamic."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--fixed", action="store_true", help="fix the height and width of all")
-    parser.add_argument("--here", action="store_true", help="this process alone, as JSON")
+    parser.add_argument("--fixed", action="store_true", help="static shapes for all models")
+    parser.add_argument("--here", action="store_true", help="this process only, as JSON")
     options = parser.parse_args()
     if options.here:
         rows = (
@@ -205,7 +206,7 @@ def main() -> None:
 
 
 def on(kind: str, fixed: bool) -> dict[str, float | str]:
-    """Return name of a fault -> `difference`, from a process that is kept to a kind of CPU."""
+    """Return name of a fault -> `difference`, from a process limited to a kind of CPU."""
     env = {name: value for name, value in os.environ.items() if name != ISA_LIMIT}
     env |= {} if kind == "own" else {ISA_LIMIT: kind}
     command = [sys.executable, __file__, "--here", *(["--fixed"] if fixed else [])]
@@ -214,7 +215,7 @@ def on(kind: str, fixed: bool) -> dict[str, float | str]:
 
 
 def difference(builder: Callable[[Net, Any], Any], shape: Shape, dynamic: bool) -> float | str:
-    """Return mean difference over spread; `no compilation` where there is none."""
+    """Return the mean difference over the standard deviation, or 'no compilation'."""
     given = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
     exact = made = np.zeros(0)
     for is_exact in (True, False):

@@ -1,12 +1,12 @@
-"""End to end: are the images of an exported student those that torch makes of it?
+"""Check end to end that an exported student makes the same images as in torch.
 
     python benchmarks/parity.py runs/hayao --photos photos/ --output parity.json
 
-At sizes that export never sees, one of them not square, each photo goes through torch with fake
-quantisers, through OpenVINO and through ONNX Runtime in int8. Told for each size and runtime: LPIPS
-between torch's image and the runtime's (mean and worst; at most 0.005 is the aim), and the share
-of 8-bit values that are more than one level apart. Beside them the same of torch in float64: so far
-apart are images of two computations that differ by float32's rounding alone.
+Each photo runs through torch with fake quantisers, and through OpenVINO and ONNX Runtime in int8.
+Sizes are ones that export never used, one of them not square. For each size and runtime it reports
+LPIPS between torch's image and the runtime's (mean and worst; the aim is at most 0.005), and the
+share of 8-bit values more than one level apart. The same figures for torch in float64 show the
+effect of float32 rounding alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gan_slimming.serialization.provenance import environment
 from gan_slimming.serialization.resolve import resolve_model
 
 SIZES = "256x256,200x328,320x320"
-"""Height x width. Export traces at 64 and a few pixels more."""
+"""Height x width in pixels. Export traces at 64 and a few pixels more."""
 AIM = 0.005
 BFLOAT16 = ("openvino", "bf16", " with bf16 for the float rest")
 EXACT = "torch in float64"
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--sizes", default=SIZES)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--generator", help="package.module:factory of a generator of your own")
-    parser.add_argument("--output", type=Path, help="a JSON file; without it stdout alone")
+    parser.add_argument("--output", type=Path, help="a JSON file, in addition to stdout")
     given = parser.parse_args()
     paths = list_images([given.photos])
     paths = paths[:: max(1, len(paths) // given.count)][: given.count]
@@ -72,7 +72,7 @@ def compare(
     model: str, paths: Sequence[Path], sizes: Sequence[tuple[int, ...]], threads: int | None,
     factory: str | None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One row for each size and runtime."""
+    """Return one row for each size and runtime."""
     module = resolve_model(model, factory=factory).eval()
     contract = spec_of(module).contract
     reference = GeneratorAdapter(module, contract)
@@ -102,7 +102,7 @@ def compare(
 
 
 def distances(made: Tensor, expected: Tensor, lpips: Lpips) -> dict[str, float]:
-    """LPIPS, share of 8-bit values more than a level apart, and the most levels."""
+    """Return LPIPS, the share of 8-bit values over a level apart, and the largest difference."""
     eight = [((x.clamp(-1, 1) + 1) * 127.5).round() for x in (made, expected)]
     apart = (eight[0] - eight[1]).abs()
     return {

@@ -1,19 +1,19 @@
-"""Compressed generators against what others published at the same cost.
+"""Compare our compressed generators with published ones of equal cost.
 
     python benchmarks/published.py --task mosaic-16 --data DATA --photos photos/ --output results/
 
 Tasks:
-    mosaic-16   the fast style-transfer net of width 32, slimmed to the MACs of the published net of
-                width 16, against that net: LPIPS to the width-32 output on photos held out
+    mosaic-16   the fast style-transfer network of width 32, slimmed to the MACs of the published
+                one of width 16, against that: LPIPS to the width-32 output on held-out photos
     mosaic-8    the same at width 8
     zebra       the published compressed CycleGAN (horse to zebra, separable convolutions), slimmed
-                to half its MACs: SqueezeNet's top-1 'zebra' on test horses, before and after. It
-                is trained on the photos and twice as many of CIFAR-10's horses, enlarged: what a
-                generator does to horses has to be shown to it on horses. With --detail each gets
-                what is fine in a photo, at a strength of up to so much: it has nothing so fine
+                to half its MACs: SqueezeNet's top-1 rate of 'zebra' on test horses, before and
+                after. Training images are the photos and twice as many enlarged CIFAR-10 horses,
+                because the student has to see horses. --detail adds a photo's fine detail to each
+                horse, up to this strength, because an enlarged image has none
 DATA holds fast_neural_style/, gancompression_horse2zebra/, horse2zebra_test/, cifar10/,
-squeezenet1_1/ and lpips_weights/. Neither test horses nor held out photos are trained on. Finished
-tasks are kept, an interrupted one is resumed.
+squeezenet1_1/ and lpips_weights/. Neither test horses nor held-out photos are trained on. Finished
+tasks are kept, and an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from gan_slimming.serialization.run_folder import RunFolder
 
 HOLDOUT = 120
 ZEBRA = 340
-"""ImageNet's class of that name."""
+"""ImageNet's class number of zebras."""
 ENLARGED = 8
-"""CIFAR-10's images are 32 pixels wide: enlarged, they have nothing finer than so many pixels."""
+"""Finest detail of enlarged CIFAR-10 images in pixels: they are 32 wide, enlarged to 256."""
 MOSAIC = "fast_neural_style/mosaic_nc32_fp16.pth"
 NARROW_MOSAIC = "fast_neural_style/mosaic_nc{}_b1_e2_1e05_1e10.model"
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--floor", type=float, default=gs.Optimisation().floor)
     share = gs.Optimisation().half_size_share
     parser.add_argument("--half-size-share", type=float, default=share)
-    told = "generator.safetensors of an earlier run, to be trained further as it is"
+    told = "generator.safetensors of an earlier run, to train further without slimming"
     parser.add_argument("--student", type=Path, help=told)
     parser.add_argument("--detail", type=float, default=0.0, help="of photos, in enlarged horses")
     parser.add_argument("--size", type=int, default=256)
@@ -86,9 +86,9 @@ def main() -> None:
 def slim(
     teacher: nn.Module, macs: float, photos: Path, folder: Path, arguments: argparse.Namespace
 ) -> tuple[gs.Compressed, dict[str, object]]:
-    """The product's own command, on its own settings but for those asked for, and a row.
+    """Run compress with default settings except those of `arguments`; return its result and a row.
 
-    One thread: two of these may run side by side.
+    It uses one thread, so that two tasks can run side by side.
     """
     student = gs.load_generator_file(arguments.student) if arguments.student else None
     run = gs.Run(
@@ -116,7 +116,7 @@ def slim(
 
 
 def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    """Ours and the published narrow net, both against the wide one, on the same held out photos."""
+    """Compare ours and the published narrow network with the wide one, on held-out photos."""
     width = arguments.task.partition("-")[2]
     teacher = gs.load_generator("fast-style", arguments.data / MOSAIC)
     peer = gs.load_generator("fast-style", arguments.data / NARROW_MOSAIC.format(width))
@@ -132,14 +132,14 @@ def mosaic(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
 
 @torch.no_grad()
 def far(generator: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """Mean LPIPS-squeeze of a generator to the teacher's images."""
+    """Return the mean LPIPS-squeeze of a generator to the teacher's images."""
     lpips, draw = load_lpips(), GeneratorAdapter(generator.eval(), spec_of(generator).contract)
     drawn = ((draw(photo).clamp(-1, 1), reference) for photo, reference in pairs)
     return sum(float(lpips(made, reference)) for made, reference in drawn) / len(pairs)
 
 
 def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    """How many test horses come out as zebras, before and after, in float and in 8 bits."""
+    """Measure the share of test horses that become zebras, by the teacher and the student."""
     weights = arguments.data / "gancompression_horse2zebra" / "latest_net_G.pth"
     teacher = gs.load_generator("cyclegan-mobile", weights)
     size = (torch.zeros(1, 3, arguments.size, arguments.size),)
@@ -159,7 +159,7 @@ def zebra(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def with_horses(folder: Path, arguments: argparse.Namespace) -> Path:
-    """A folder of the photos and twice as many of CIFAR-10's training horses; made once."""
+    """Make a folder of the photos and twice as many of CIFAR-10's training horses, once."""
     if folder.is_dir():
         return folder
     part = folder.with_suffix(".part")
@@ -183,7 +183,7 @@ def with_horses(folder: Path, arguments: argparse.Namespace) -> Path:
 
 
 def add_detail(folder: Path, arguments: argparse.Namespace) -> None:
-    """Give every horse the fine detail of a photo; of none that is held out."""
+    """Add the fine detail of a training photo to every horse."""
     chance = random.Random(arguments.seed)
     train, _ = open_folder(folder, arguments.size, holdout=HOLDOUT)
     photos = [file for file in train.paths if file.parent.name != "horses"]
@@ -200,7 +200,7 @@ def add_detail(folder: Path, arguments: argparse.Namespace) -> None:
 
 @torch.no_grad()
 def zebra_rate(images: list[Tensor], data: Path) -> float:
-    """Share of images (1, 3, 256, 256) whose most likely ImageNet class is the zebra."""
+    """Return the share of images (1, 3, 256, 256) whose top-1 ImageNet class is the zebra."""
     file = data / "squeezenet1_1" / "squeezenet1_1_imagenet.pth"
     state = torch.load(file, weights_only=True)
     features = load_features("squeezenet", file)
@@ -214,7 +214,7 @@ def zebra_rate(images: list[Tensor], data: Path) -> float:
 
 
 def show(step: int, total: int, terms: dict[str, float]) -> None:
-    """A line now and then: benchmarks run unattended."""
+    """Print a line at some steps, because benchmarks run unattended."""
     if step % 50 == 0 or "psnr" in terms:
         figures = {k: round(v, 4) for k, v in terms.items() if k != "step"}
         print(f"{step}/{total} {figures}", flush=True)

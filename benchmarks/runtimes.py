@@ -1,13 +1,13 @@
-"""What the int8 file is worth: teacher and student in every runtime, side by side, in one run.
+"""Time teacher and student in every runtime, side by side, in one run.
 
     python benchmarks/runtimes.py --threads 2 --output runtimes.json \\
         --pair cartoongan:Hayao_net_G_float.pth runs/hayao --fresh cyclegan
 
-For each pair of teacher and student: their times in torch, ONNX Runtime and OpenVINO, and how many
-times faster the student's int8 is, beside the aim. Read the ratios; the milliseconds belong to the
-machine. Nothing else should run meanwhile. A --fresh pair has random weights, for a network whose
-trained ones are not at hand: its student is cut to --macs at random gates and calibrated, never
-trained. Time does not depend on weights; images would.
+For each pair it reports latencies in torch, ONNX Runtime and OpenVINO, and the speed-ups of the
+student's int8 with their aims. Compare the ratios; the milliseconds depend on the machine. Nothing
+else should run at the same time. A --fresh pair has random weights, for a network without trained
+ones: its student is cut to --macs at random gates and calibrated, but not trained. Latency does not
+depend on weights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RATIOS: tuple[tuple[Key, Key, float], ...] = (
     (("student", "openvino", "f32"), STUDENT, 2.5),
     (("student", "onnxruntime", "f32"), ("student", "onnxruntime", "int8"), 1.8),
 )
-"""Slow, fast, and how many times faster it is meant to be."""
+"""Slow, fast, and the aim of their ratio."""
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
-    parser.add_argument("--layers", action="store_true", help="and the time of each layer")
+    parser.add_argument("--layers", action="store_true", help="add the time of each layer")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     versions = {name: version(name) for name in (*RUNTIMES, "torch")}
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def fresh_pair(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, str]:
-    """A registered generator with random weights and its student at the budget, saved."""
+    """Save a registered generator with random weights and its student at the budget."""
     torch.manual_seed(0)
     teacher = build_generator(name).eval()
     weights, student = folder / f"{name}.safetensors", folder / f"{name}-student.safetensors"
@@ -92,7 +92,7 @@ def fresh_pair(name: str, folder: Path, given: argparse.Namespace) -> tuple[str,
 
 
 def measure_pair(teacher: str, student: str, given: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured of one teacher and its student, and what follows from it."""
+    """Return the measurements of one teacher and its student, and their ratios."""
     report = benchmark(
         [teacher, student],
         size=given.size,

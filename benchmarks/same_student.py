@@ -1,8 +1,8 @@
-"""Does a revision of this package train the very student that the working tree trains?
+"""Check that a revision of this package trains the same student as the working tree.
 
 python benchmarks/same_student.py --revision v0.1.0
 
-Both run the same short compression in processes of their own, on made-up photos: slimming to a
+Both run the same short compression in separate processes, on synthetic photos: slimming to a
 budget, a cut, recovery, 8 bits. The tensors of the two files are compared bit for bit.
 """
 
@@ -31,14 +31,14 @@ GENERATORS = {
 
 
 def main() -> None:
-    """Compare all generators; exit with 1 where one differs."""
+    """Compare all generators; exit with 1 if one differs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
         "--revision", required=True, help="a commit, tag or branch of this repository"
     )
-    parser.add_argument("--steps", type=int, default=60, help="generator steps; 60")
+    parser.add_argument("--steps", type=int, default=60, help="generator steps (default: 60)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="same-student-") as folder:
         place = Path(folder)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def same(name: str, place: Path, steps: int) -> bool:
-    """Train one generator's student with both versions; return whether all tensors agree."""
+    """Train a generator's student with both versions; return whether all tensors are equal."""
     torch.manual_seed(0)
     teacher = build_generator(name, **GENERATORS[name])
     save_file(teacher.state_dict(), place / f"{name}.safetensors")
@@ -82,7 +82,7 @@ def train(name: str, place: Path, steps: int, source: Path, output: Path) -> Pat
 
 
 def checkout(revision: str, folder: Path) -> None:
-    """Put the files of a revision into a folder of their own."""
+    """Extract the source of a revision into a new folder."""
     folder.mkdir()
     archive = subprocess.run(
         ["git", "-C", str(ROOT), "archive", revision, "src"], capture_output=True, check=True
@@ -91,7 +91,7 @@ def checkout(revision: str, folder: Path) -> None:
 
 
 def make_photos(folder: Path) -> None:
-    """Write eight made-up photos, each rolled and dimmed differently."""
+    """Write eight synthetic photos, each shifted and dimmed differently."""
     folder.mkdir()
     image = torch.from_numpy(dummy_image((1, 3, 256, 256), 0, 255))[0]
     for number in range(8):

@@ -1,7 +1,7 @@
-"""GAN Slimming on a toy, with the package's own pieces: python examples/method.py
+"""Run GAN Slimming on a toy, with the package's own parts: python examples/method.py.
 
-The student starts as the teacher's copy, learns under the one objective while a budget shrinks its
-gates, is cut, recovers, and ends as a plain module that computes exactly what was trained.
+The student starts as a copy of the teacher and learns under one objective while a budget shrinks
+its gates. Then it is cut, recovers, and ends as a plain module that computes exactly the same.
 """
 
 import torch
@@ -21,7 +21,7 @@ OBJECTIVE = gs.Objective(distill="l1", adversarial_weight=0.01)
 
 
 def make_teacher(width: int = 16) -> nn.Module:
-    """Colours through two layers of `width` channels, of which every other hardly matters."""
+    """Return a recolouring network whose every other channel hardly matters."""
     net = nn.Sequential(
         *(nn.Conv2d(3, width, 3, padding=1), nn.InstanceNorm2d(width, affine=True), nn.ReLU()),
         *(nn.Conv2d(width, width, 3, padding=1), nn.InstanceNorm2d(width, affine=True)),
@@ -33,7 +33,7 @@ def make_teacher(width: int = 16) -> nn.Module:
 
 
 def images(count: int) -> Tensor:
-    """(count, 3, SIZE, SIZE) RGB in [-1, 1]: smooth random colours."""
+    """Return smooth random colours (count, 3, SIZE, SIZE), RGB in [-1, 1]."""
     return nn.functional.interpolate(torch.rand(count, 3, 4, 4) * 2 - 1, SIZE, mode="bilinear")
 
 
@@ -55,11 +55,11 @@ def main() -> None:
         slimming = step <= SLIM
         of_student = [of_weights, *([of_gates] if slimming else [])]
         play(student, teacher, of_student, discriminator, of_discriminator)
-        if slimming:  # the sparsity: the smallest rho that keeps the cost on its way down
+        if slimming:  # the sparsity term: the smallest rho that keeps the cost on schedule
             threshold = budget.threshold_step(student, step)
         if step == SLIM // 2:
             print(f"halfway, rho = {threshold / 0.1:.4f}: {alive(student)}")
-        if step == SLIM:  # channels whose gates are zero are cut out, optimiser state and all
+        if step == SLIM:  # cut out channels whose gates are zero, in the optimiser's state too
             print(f"budget reached: {alive(student)}, {error(student, teacher):.4f} away")
             gs.cut(student, student.alive(), [of_weights])
     share = macs_left(student.graph, {}) / dense
@@ -71,7 +71,7 @@ def main() -> None:
 def play(
     student: gs.Student, teacher: nn.Module, of_student: list, discriminator: nn.Module, other: Adam
 ) -> None:
-    """One step of either player: distillation and the GAN game."""
+    """Take one step of student and discriminator: distillation and the GAN game."""
     photos = images(4)
     real, fake = teacher(photos), student(photos)
     student_objective(OBJECTIVE, fake, real, multiscale_l1, discriminator).total.backward()
@@ -85,13 +85,13 @@ def play(
 
 @torch.no_grad()
 def error(one: nn.Module, other: nn.Module) -> float:
-    """Mean absolute difference of two generators on new images, in [0, 2]."""
+    """Return the mean absolute difference of two generators on new images, in [0, 2]."""
     photos = images(8)
     return float((one(photos) - other(photos)).abs().mean())
 
 
 def alive(student: gs.Student) -> str:
-    """How many channels of each group are alive."""
+    """Return the number of channels alive in each group, as text."""
     return ", ".join(f"{int(m.sum())} of {len(m)}" for m in student.alive().values()) + " channels"
 
 

@@ -1,8 +1,8 @@
-"""Your own generator, here a small U-Net, made small.
+"""Compress your own generator, here a small U-Net.
 
     python examples/own_generator.py PHOTOS OUTPUT
 
-Any nn.Module from images (or noise) to images will do; `contract` says what it takes. The same
+Any nn.Module from images (or noise) to images will do; `contract` describes its inputs. The same
 from a shell: gan-slimming compress --generator own_generator:UNet --weights FILE --data PHOTOS ...
 """
 

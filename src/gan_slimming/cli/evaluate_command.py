@@ -1,4 +1,4 @@
-"""The command that judges models: evaluate."""
+"""The command evaluate, which compares models with their teacher and with real images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluate(
     threads: int | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Judge models: how near to their teacher, to real images, and to their task.
+    """Compare models with their teacher, with real images, or on a task.
 
     For example:
         gan-slimming evaluate runs/hayao --data photos/
@@ -46,38 +46,43 @@ def evaluate(
 
     Args:
         models: Run folders, saved generators, NAME:WEIGHTS, package.module:factory, exported .onnx
-            and .xml files, and folders of images that another model made of --data, under the same
-            names.
-        data: Folder of input images, or a video; generators of noise need none.
-        teacher: What models are compared with, a MODEL or a folder of its images. Without it, what
-            a run folder was trained from.
-        targets: Folder of real images of the outputs' kind, for FID, KID, precision and recall.
-        metrics: Of lpips, lpips_alex, lpips_vgg, dists, psnr, ssim, ms_ssim, l1, flip, colour,
-            dots, flicker, fid, kid, precision, recall, inception_score, frechet_squeezenet,
-            kid_squeezenet, precision_squeezenet, recall_squeezenet, class_rate and mean_iou,
-            between commas. Without it, all usual ones that what is given allows.
-        target_class: Class, such as zebra or 340, that SqueezeNet should take images for; --class
-            for short. class_rate is the share that it does.
-        class_labels: File of class names, one a line; found beside SqueezeNet's weights without it.
-        segmenter: Segmentation network as package.module:factory[:WEIGHTS], for mean_iou.
-        labels: Folder of label maps, named like --data, for mean_iou.
-        inception: File of FID's network, pt_inception-2015-12-05-6726825d.pth; without it looked
-            for, and fetched if fid or the like is asked for.
-        size: Pixels a side to which the central square of each input is resized first; without it
-            each keeps its size.
-        count: Images of a generator of noise.
-        seed: Seed of the noise, and of what is drawn for intervals.
-        split: all, or held for those images of --data that a run folder's training never saw.
-        layers: Also the cost of each layer.
-        latency: Also the time of one image.
-        output: File for the table, .md, .csv or .json.
-        overwrite: Replace that file.
-        no_cache: Do not keep features of image files for the next time.
-        workers: Threads that decode images.
-        batch_size: Most images at once.
+            or .xml files, or folders of images. Such a folder holds another model's outputs for
+            --data, under the same names.
+        data: Folder of input images, or a video. Generators of noise need none.
+        teacher: The original model to compare with, as a MODEL or a folder of its images. By
+            default, the teacher that a run folder was trained from.
+        targets: Folder of real images of what the model should generate, such as zebras/, for
+            FID, KID, precision and recall.
+        metrics: Names between commas, such as lpips,psnr,fid. With a teacher: lpips, lpips_alex,
+            lpips_vgg and dists (perceptual), psnr (in dB), ssim, ms_ssim and l1 (pixels), flip
+            (visible difference), colour (of areas), dots (added dot patterns), flicker (of video).
+            With --targets: fid, kid, precision, recall, and frechet_squeezenet, kid_squeezenet,
+            precision_squeezenet, recall_squeezenet (on SqueezeNet). With neither: inception_score
+            (clear and varied classes). On a task: class_rate (share of --class) and mean_iou
+            (overlap with --labels). By default, all usual ones that have a reference.
+        target_class: Class that images should show, by name or ImageNet number, such as zebra or
+            340; --class for short. class_rate is the share of images that SqueezeNet recognises.
+        class_labels: File of class names, one per line. By default, the one beside SqueezeNet's
+            weights.
+        segmenter: Segmentation network for mean_iou, as package.module:factory[:WEIGHTS].
+        labels: Folder of label maps for mean_iou, named like the images of --data.
+        inception: Weights of FID's network, pt_inception-2015-12-05-6726825d.pth. By default they
+            are searched for, and downloaded if --metrics names a metric that needs them.
+        size: Side in pixels, such as 256, to which the central square of each input is resized.
+            By default, each input keeps its size.
+        count: Number of images from a generator of noise.
+        seed: Random seed of noise and intervals.
+        split: all, or held for only those images of --data that the run's training held out.
+        layers: Add the cost of each layer.
+        latency: Add the time of one image in milliseconds.
+        output: File for the results, such as table.md; .md, .csv or .json.
+        overwrite: Replace an existing output file.
+        no_cache: Neither use nor keep cached features of image files.
+        workers: Number of threads that decode images.
+        batch_size: Largest number of images in a batch; lower it if memory runs out.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino, as for translate.
-        threads: CPU threads of onnxruntime and openvino; all cores without it.
+        threads: CPU threads of onnxruntime and openvino. By default, all cores.
     """
     from gan_slimming.workflows.evaluate import evaluate as run
     from gan_slimming.workflows.evaluate import print_table

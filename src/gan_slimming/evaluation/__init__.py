@@ -1,1 +1,1 @@
-"""Judging images: where they come from, what is measured on them, and how results are told."""
+"""Evaluation of images: their sources, the metrics measured on them, and the results."""

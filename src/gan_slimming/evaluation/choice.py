@@ -1,4 +1,4 @@
-"""What can be judged with what is given: which metrics, on which items."""
+"""The choice of metrics and items for an evaluation, from the arguments given."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from gan_slimming.serialization.run_folder import RunFolder
 
 DIMENSIONS = {"inception": FEATURES, "squeezenet": 512}
 COUNT = 10_000
-"""Images of a generator of noise, where nothing else is asked for."""
+"""Default number of images from a generator of noise."""
 
 
 class EvaluationWarning(UserWarning):
-    """Something was left out, or a figure means less than it seems to."""
+    """A warning that something was left out, or that a figure means less than it seems to."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What models are judged with."""
+    """The data, references and settings of an evaluation."""
 
     data: Path | None = None
     """Folder of inputs, or a video."""
     targets: ImageFolder | None = None
-    """Real images of the outputs' kind."""
+    """Real images from the generator's target domain."""
     labels: ImageFolder | None = None
-    """Label maps, with the inputs' names."""
+    """Label maps, named like the inputs."""
     teacher: Subject | None = None
-    """For all models."""
+    """The teacher of all models; None for the one of each run folder."""
     tasks: TaskNetworks = field(default_factory=TaskNetworks)
     size: int | None = None
     count: int | None = None
     seed: int = 0
     split: str = "all"
-    """all, or held: only images that the run folder's training never saw."""
+    """'all', or 'held': only the images that the run folder's training held out."""
 
 
 def kind_of(metric: Metric) -> str:
-    """Return frechet, kid, precision, recall or inception_score of a metric between sets."""
+    """Return the kind of a set metric: frechet, kid, precision, recall or inception_score."""
     return "frechet" if metric.name == "fid" else metric.name.removesuffix("_squeezenet")
 
 
 def choose_metrics(
     names: Sequence[str] | None, given: Given, teachers: Sequence[Subject | None]
 ) -> list[Metric]:
-    """Return the metrics that are asked for, or all usual ones that what is given allows.
+    """Return the requested metrics, or all default ones that `given` allows.
 
     Raises:
-        UserError: a metric is unknown or lacks what it compares with; there is nothing to measure.
+        UserError: a metric is unknown or has no reference; there is nothing to measure.
     """
     if names:
         chosen = find_metrics(names)
@@ -81,7 +81,7 @@ def choose_metrics(
     ]
     chosen = [m for m in usual if missing_for(m, given.tasks.inception is not None) is None]
     if left := [f"{m.name} ({missing_for(m)})" for m in usual if m not in chosen]:
-        _warn(f"left out, for want of what is not on this machine: {', '.join(left)}")
+        _warn(f"left out, because what they need is not on this machine: {', '.join(left)}")
     if not chosen:
         raise UserError(
             "there is nothing to compare with: give --teacher MODEL, --targets FOLDER of real "
@@ -91,7 +91,7 @@ def choose_metrics(
 
 
 def _lacking(metric: Metric, given: Given, teachers: Sequence[Subject | None]) -> str | None:
-    """What a metric compares with and is not there, with the way to give it."""
+    """Return the missing reference of a metric and the flag that gives it, or None."""
     if metric.needs in ("teacher", "frames") and not any(teachers):
         return "a teacher to compare with; give --teacher MODEL or a folder of its images"
     if metric.needs == "targets" and given.targets is None:
@@ -106,10 +106,10 @@ def _lacking(metric: Metric, given: Given, teachers: Sequence[Subject | None]) -
 def check_counts(
     metrics: Sequence[Metric], images: int, targets: int | None, asked: bool
 ) -> list[Metric]:
-    """Return the metrics for which there are images enough; warn where there are few.
+    """Return the metrics for which there are enough images; warn if there are few.
 
     Raises:
-        UserError: a metric that was asked for would mean nothing.
+        UserError: a requested metric would be meaningless.
     """
     kept, weak = [], []
     for metric in metrics:
@@ -130,14 +130,14 @@ def check_counts(
             weak.append(f"{metric.name} {effect} below {advised:,}")
         kept.append(metric)
     if weak:
-        _warn(f"there are few images: {', '.join(weak)}; compare only with figures of as many")
+        _warn(f"there are few images: {', '.join(weak)}; compare only with figures of equally many")
     return kept
 
 
 def choose_items(
     subjects: Sequence[Subject], teachers: Sequence[Subject | None], given: Given
 ) -> Items:
-    """Return what all models make images of.
+    """Return the inputs of all models.
 
     Raises:
         UserError: inputs are missing, of the wrong kind, or fewer than two.
@@ -201,12 +201,12 @@ def _frames(video: Path) -> Items:
 def _photos(folder: ImageFolder, label: str, size: int | None) -> Items:
     if len(folder.paths) < 2:
         raise UserError(f"{label}: at least 2 images are needed, got {len(folder.paths)}")
-    _ = folder.by_name  # refuses names that are not clear
+    _ = folder.by_name  # refuses ambiguous names
     return Items(folder.names, label, folder=folder, paths=folder.paths, size=size)
 
 
 def _held(folder: ImageFolder, subjects: Sequence[Subject]) -> ImageFolder:
-    """What the first run folder among the models held out of its training."""
+    """Return the images that the first run folder among the models held out of training."""
     runs = [subject.run for subject in subjects if subject.run is not None]
     if not runs:
         raise UserError("--split held needs a run folder, which says what it was not trained on")
@@ -221,7 +221,7 @@ def _held(folder: ImageFolder, subjects: Sequence[Subject]) -> ImageFolder:
 
 
 def warn_of_training_images(subjects: Sequence[Subject], given: Given) -> None:
-    """Warn where a model was trained on the very folder that it is judged on."""
+    """Warn if a model was trained on the same folder that it is judged on."""
     if given.data is None or given.split == "held":
         return
     for subject in subjects:
@@ -231,7 +231,7 @@ def warn_of_training_images(subjects: Sequence[Subject], given: Given) -> None:
         if trained and Path(trained) == given.data.resolve():
             _warn(
                 f"{subject.name} was trained on images of {given.data}; take --split held to judge "
-                "it on those that it never saw"
+                "it on those that training held out"
             )
 
 

@@ -1,4 +1,4 @@
-"""All models of one evaluation side by side: opened, measured on the same items, told."""
+"""The models of one evaluation: opened, measured on the same items, and reported."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from gan_slimming.metrics.verdict import verdict
 from gan_slimming.serialization.resolve import choose_device
 
 Advance = Callable[[int], None]
-"""Called with the number of images that were dealt with."""
+"""Called with the number of images just processed."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """How the work is done; no figure depends on it."""
+    """Settings of speed and memory; no figure depends on them."""
 
     workers: int = 2
     """Decoding threads."""
     batch_size: int = 32
-    """Most images at once."""
+    """Largest number of images in a batch."""
     cache: bool = True
-    """Whether features of image files are kept for the next time."""
+    """Whether to keep the features of image files for later evaluations."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Everything that is judged, and what it is judged by."""
+    """The models of an evaluation, their metrics and their inputs."""
 
     contestants: list[Contestant]
     metrics: list[Metric]
@@ -66,15 +66,15 @@ class Contest:
 
     @property
     def steps(self) -> int:
-        """Return how many images are looked at: items, and files for each feature network."""
+        """Return the number of images to process: items, and files for each feature network."""
         files = [*self._files(self.contestants), self._real()]
         return len(self.items) + len(self.tools.embeddings) * sum(map(len, files))
 
     def measure(self, work: Work, advance: Advance) -> Measured:
-        """Do all the work.
+        """Run all models, measure their images and return what the figures are made of.
 
         Raises:
-            UserError: a folder changed meanwhile; an image has no partner; a generator fails.
+            UserError: a folder changed during the pass; an image has no partner; a generator fails.
         """
         skipped = judge(
             self.items, self.contestants, workers=work.workers, batch_size=work.batch_size,
@@ -92,7 +92,7 @@ class Contest:
         return self.given.targets.paths if self.given.targets is not None else ()
 
     def _files(self, contestants: Sequence[Contestant]) -> list[tuple[Path, ...]]:
-        """The images of each folder that is judged."""
+        """Return the images of each judged folder."""
         return [
             partners(self.items.names, c.subject.folder, self.items.label)
             for c in contestants
@@ -100,7 +100,7 @@ class Contest:
         ]
 
     def _embed(self, network: str, work: Work, advance: Advance) -> EmbeddedSet:
-        """Features of real images, which are returned, and of folders that are judged."""
+        """Add the features of judged folders to their scores; return those of the real images."""
         seed = self.given.seed
         real = self.contestants[0].scores.empty_set(network, seed)
         jobs = [(self._real(), real)]
@@ -124,7 +124,7 @@ class Contest:
             folder.check_unchanged()
 
     def told(self, layers: bool = False) -> list[dict[str, Any]]:
-        """Return name, teacher, verdict and costs of each model, layer by layer if asked."""
+        """Return name, teacher, verdict and costs of each model, layer by layer if `layers`."""
         return [
             {
                 "model": contestant.subject.name,
@@ -150,19 +150,19 @@ def open_contest(
     given: Given,
     origin: Origin,
 ) -> Contest:
-    """Open all models and what they are judged by.
+    """Open all models, metrics and inputs.
 
     Args:
-        models: MODELs, folders of images and generators.
-        metrics: their names; None for all usual ones that are at hand.
-        given: what they are compared with.
+        models: MODELs, folders of images, or generators.
+        metrics: their names; None for all available default ones.
+        given: the data and references.
         origin: how models are loaded.
     Raises:
-        UserError: anything that is missing or does not fit, before any work is done.
+        UserError: something is missing or does not fit; raised before any work is done.
     """
     if not models:
         raise UserError("name at least one MODEL")
-    subjects = _told_apart([open_subject(model, origin) for model in models])
+    subjects = _distinct_names([open_subject(model, origin) for model in models])
     teachers = _teachers(subjects, given, origin)
     chosen = choose_metrics(metrics, given, teachers)
     items = choose_items(subjects, teachers, given)
@@ -177,8 +177,8 @@ def open_contest(
     return Contest(contestants, chosen, items, given, tools)
 
 
-def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
-    """The same, with a number behind names that come again."""
+def _distinct_names(subjects: Sequence[Subject]) -> list[Subject]:
+    """Return the subjects with a number appended to repeated names."""
     seen: dict[str, int] = {}
     found = []
     for subject in subjects:
@@ -189,7 +189,7 @@ def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list[Subject | None]:
-    """Each model's teacher: the one that is given, its run's, or the only one that was found."""
+    """Return each model's teacher: the given one, its run's, or the only one found."""
     if given.teacher is not None:
         return [given.teacher for _ in subjects]
     known: dict[str, Subject] = {}
@@ -214,7 +214,7 @@ def _scores(
     items: Items,
     given: Given,
 ) -> Scores:
-    """An empty account of a model; features of folders are read from their files instead."""
+    """Return empty scores of a model; the features of a folder come from its files."""
     own = [m for m in metrics if teacher is not None or m.needs not in ("teacher", "frames")]
     maps = ()
     if given.labels is not None and tools.segment is not None:

@@ -1,4 +1,4 @@
-"""What a model costs: multiply-accumulates, parameters, bytes, memory, and time where asked."""
+"""The costs of a model: multiply-accumulates, parameters, bytes, memory and latency."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ UNKNOWN: dict[str, Any] = dict.fromkeys(
 
 
 def costs_of(subject: Subject, items: Items, layers: bool = False) -> dict[str, Any]:
-    """Return what one image costs, of the size of the first item.
+    """Return the costs of one image of the first item's size.
 
     Args:
-        subject: a model; a folder of images costs nothing that could be known.
-        items: what it is judged on.
-        layers: also layer by layer.
+        subject: a model; the costs of a folder of images are unknown.
+        items: the inputs.
+        layers: whether to add the costs of each layer.
     Returns:
         size ([height, width] of the input, or null for noise), macs, paper_convention_macs,
         parameters, size_bytes, peak_activation_bytes (of a batch of one in float32), and layers.
@@ -60,7 +60,7 @@ def costs_of(subject: Subject, items: Items, layers: bool = False) -> dict[str, 
 
 
 def _exported(inner: ExportedGenerator, size: list[int] | None) -> dict[str, Any]:
-    """What an exported file says of itself."""
+    """Return the costs that an exported file states in its metadata."""
     told, opened = inner.opened.metadata, inner.opened
     per_pixel = told.get("macs_per_pixel", 0)
     pixels = size[0] * size[1] if size else 0
@@ -69,14 +69,14 @@ def _exported(inner: ExportedGenerator, size: list[int] | None) -> dict[str, Any
 
 
 def _first_size(items: Items, contract: InputContract) -> list[int]:
-    """Height and width of the first input, as the generator gets it."""
+    """Return the height and width of the first input, padded as the generator receives it."""
     if items.size is not None:
         sides = [items.size, items.size]
     elif items.video is not None:
         sides = list(next(iter(read_frames(items.video))).shape[-2:])
     else:
         with Image.open(items.paths[0]) as image:
-            turned = image.getexif().get(0x0112, 1) > 4  # EXIF orientations that lie on a side
+            turned = image.getexif().get(0x0112, 1) > 4  # rotated by 90 or 270 degrees
             sides = list(image.size) if turned else list(image.size)[::-1]
     return [contract.next_side(side) for side in sides]
 
@@ -104,11 +104,11 @@ def _layers(complexity: Complexity, example: Tensor) -> list[dict[str, Any]]:
 
 
 def latencies(subjects: Sequence[Subject], items: Items, origin: Origin) -> list[dict[str, Any]]:
-    """Return latency_ms and spread_ms of each model, timed in turns, each in its own process.
+    """Return latency_ms and latency_spread_ms of each model, timed in turns in separate processes.
 
-    Models are run as `benchmark` runs them: in torch, or an exported file in its runtime; batch
-    one, square images as wide as the first item is high. Folders of images, and generators that
-    were not named by a file, have none.
+    Models run as in `benchmark`: in torch, or an exported file in its runtime, with a batch of one.
+    Inputs are square, with the height of the first item as their side. Folders of images and
+    generators without a file have no latency.
     """
     rows: list[dict[str, Any]] = [{"latency_ms": None, "latency_spread_ms": None} for _ in subjects]
     jobs: list[tuple[int, Job]] = []
@@ -127,7 +127,7 @@ def latencies(subjects: Sequence[Subject], items: Items, origin: Origin) -> list
 
 
 def _job(subject: Subject, items: Items, origin: Origin, threads: int) -> Job:
-    """What is timed of a model, in its own process."""
+    """Return the latency job of a model."""
     assert subject.generator is not None
     contract, inner = subject.generator.contract, subject.generator.generator
     size = 0 if contract.latent_size else _first_size(items, contract)[0]

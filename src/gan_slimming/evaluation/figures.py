@@ -1,4 +1,4 @@
-"""From what was gathered to figures with intervals, each with its protocol."""
+"""The figures of an evaluation, each with its interval and protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gan_slimming.metrics.tasks import CLASSIFIER_SIDE, mean_iou
 
 @dataclass(frozen=True)
 class Measured:
-    """What all models were judged on."""
+    """The inputs and references that all models share."""
 
     items: Items
     given: Given
@@ -29,12 +29,12 @@ class Measured:
     real: dict[str, EmbeddedSet]
     """Features of real images, by network."""
     images: int
-    """Items that could be read."""
+    """Number of readable items."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """(name, reason) of the others."""
+    """(name, reason) of the unreadable items."""
 
     def protocol(self) -> dict[str, Any]:
-        """Return how the items were made: what another evaluation must do to get the same."""
+        """Return the settings that another evaluation needs to reproduce the figures."""
         size = self.items.size
         resize = "none" if size is None else f"central square to {size}x{size}, Lanczos"
         return {
@@ -50,7 +50,7 @@ class Measured:
 def rows_of(
     contestant: Contestant, metrics: Sequence[Metric], measured: Measured
 ) -> list[dict[str, Any]]:
-    """Return a model's rows, in the order of the metrics; without a teacher some are left out."""
+    """Return a model's rows in the order of the metrics, without those that lack a teacher."""
     rows = []
     for metric in metrics:
         if metric.needs in ("targets", "nothing"):
@@ -61,7 +61,7 @@ def rows_of(
 
 
 def _image_row(contestant: Contestant, metric: Metric, measured: Measured) -> dict[str, Any]:
-    """A metric that has a value for each image."""
+    """Return the row of a metric with a value for each image."""
     values = contestant.scores.values(metric.name)
     statistic = mean_iou if metric.name == "mean_iou" else _only
     seed = measured.given.seed
@@ -91,7 +91,7 @@ def _only(means: np.ndarray) -> float:
 
 
 def _set_row(contestant: Contestant, metric: Metric, measured: Measured) -> dict[str, Any]:
-    """A metric of all images together."""
+    """Return the row of a metric of all images together."""
     assert metric.network is not None
     embedding = measured.tools.embeddings[metric.network]
     real = measured.real[metric.network] if metric.needs == "targets" else None

@@ -1,4 +1,4 @@
-"""Features of image files, computed once and kept: the cached way to an EmbeddedSet."""
+"""Features of image files, computed once and cached."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gan_slimming.metrics.feature_cache import FeatureCache, FeatureKey
 from gan_slimming.perceptual.embeddings import Embedding
 
 CHUNK = 64
-"""Images whose features lie in one entry of the cache."""
+"""Images in one entry of the cache."""
 BATCH = 16
-"""Images that the network sees at once."""
+"""Images in one batch of the feature network."""
 Tensors = dict[str, Tensor]
 
 
@@ -32,20 +32,20 @@ def embed_files(
     workers: int = 2,
     on_images: Callable[[int], None] = lambda _: None,
 ) -> list[tuple[str, str]]:
-    """Add the features of image files to a set, from the cache where it has them.
+    """Add the features of image files to a set, from the cache if it has them.
 
-    An entry is looked up, and made, by the very bytes that were read, so a file that changes in
-    between cannot spoil it.
+    The key of an entry is the hash of the bytes read, so a file that changes meanwhile cannot
+    spoil an entry.
 
     Args:
         paths: the files, in order.
-        embedding: the network.
-        into: where features go.
-        cache: whether entries are used and made.
+        embedding: the feature network.
+        into: the set that receives the features.
+        cache: whether to read and write entries.
         workers: reading and decoding threads.
-        on_images: called with the number of images after each part.
+        on_images: called with the number of images after each chunk.
     Returns:
-        (path, reason) of files that cannot be read; these do not count.
+        (path, reason) of the files that cannot be read and are left out.
     """
     key = FeatureKey(embedding.network, embedding.weights_sha256, embedding.resize)
     store = FeatureCache(key) if cache else None
@@ -77,7 +77,7 @@ def _content(path: Path) -> bytes | ImageError:
 
 
 def _digests(contents: Sequence[bytes | ImageError]) -> list[str]:
-    """SHA-256 of each file; nothing where one could not be read."""
+    """Return the SHA-256 of each file, or nothing if one could not be read."""
     if any(isinstance(content, ImageError) for content in contents):
         return []
     return [hashlib.sha256(c).hexdigest() for c in contents if isinstance(c, bytes)]
@@ -90,7 +90,7 @@ def _embed(
     embedding: Embedding,
     workers: int,
 ) -> tuple[Tensors, list[tuple[str, str]]]:
-    """Features and scores of the files that can be decoded, and what is wrong with the others."""
+    """Return features and scores of the readable files, and (path, reason) of the others."""
     features = [torch.empty(0, embedding.dimensions)]
     scores = [torch.empty(0, embedding.classes)]
     bad: list[tuple[str, str]] = []

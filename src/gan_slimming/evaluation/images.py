@@ -1,4 +1,4 @@
-"""Folders of images to judge or to compare with: listed once, paired by name, read in order."""
+"""Folders of images under test or for reference: listed once, paired by name, read in order."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from gan_slimming.data.image_files import (
 from gan_slimming.errors import UserError
 
 NAMED = 3
-"""So many files are named in a message."""
+"""Most files that a message names."""
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images below a folder, as they stood when they were listed."""
+    """The images below a folder at the time of listing."""
 
     root: Path
     """The folder."""
     paths: tuple[Path, ...]
-    """Of its images, at any depth, sorted."""
+    """Its images at any depth, sorted."""
     stamps: tuple[tuple[int, int], ...]
-    """Bytes and time of change of each."""
+    """Size in bytes and modification time in ns of each image."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Return each image's path below the folder, without its ending."""
+        """Return each image's path below the folder, without its suffix."""
         return tuple(p.relative_to(self.root).with_suffix("").as_posix() for p in self.paths)
 
     @cached_property
     def by_name(self) -> dict[str, Path]:
-        """Return the paths under their names. Raises UserError where two share one."""
+        """Return name -> path. Raises UserError if two images share a name."""
         found: dict[str, Path] = {}
         for name, path in zip(self.names, self.paths, strict=True):
             if name in found:
@@ -57,7 +57,7 @@ class ImageFolder:
         return found
 
     def check_unchanged(self) -> None:
-        """Raise UserError where an image has come, gone or changed since the folder was listed."""
+        """Raise UserError if an image was added, removed or changed since the listing."""
         now = open_images(self.root, least=0)
         before = dict(zip(self.paths, self.stamps, strict=True))
         after = dict(zip(now.paths, now.stamps, strict=True))
@@ -73,7 +73,7 @@ def open_images(folder: str | Path, least: int = 2) -> ImageFolder:
     """List the images of a folder.
 
     Raises:
-        UserError: it is no folder, or holds fewer than `least` images.
+        UserError: `folder` is no folder, or holds fewer than `least` images.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -100,14 +100,14 @@ def _listed_or_none(root: Path) -> list[Path]:
 
 
 def partners(names: Sequence[str], folder: ImageFolder, of: str) -> tuple[Path, ...]:
-    """Return the images of a folder that belong to others, by their paths without endings.
+    """Return the images of a folder that have the given names, in the order of the names.
 
     Args:
-        names: of the others.
-        folder: where partners are looked for; further images in it do not count.
-        of: what the others are, for the message.
+        names: paths without suffix, relative to the folder.
+        folder: the folder to search; its further images are ignored.
+        of: the source of the names, for the message.
     Raises:
-        UserError: one has no partner.
+        UserError: a name has no image.
     """
     missing = [name for name in names if name not in folder.by_name]
     if missing:
@@ -122,17 +122,17 @@ def read_image(path: Path, size: int | None = None) -> Tensor:
     """Return an image as (3, height, width) uint8 RGB, upright, transparency over white.
 
     Args:
-        path: of the file.
-        size: pixels a side to which the central square is resized (Lanczos), as for training; None
-            keeps the image as it is.
+        path: the image file.
+        size: side in pixels to which the central square is resized (Lanczos), as for training;
+            None keeps the image as it is.
     Raises:
-        ImageError: it cannot be read, or is too small to resize.
+        ImageError: the file cannot be read, or is too small to resize.
     """
     return decoded(path, read_content(path), size)
 
 
 def decoded(path: Path, content: bytes, size: int | None = None) -> Tensor:
-    """Return the same of a file's bytes."""
+    """Return an image as `read_image` does, from the bytes of its file."""
     image = flatten(decode_image(path, content))
     if size is not None:
         width, height = image.size
@@ -146,15 +146,15 @@ def decoded(path: Path, content: bytes, size: int | None = None) -> Tensor:
 
 
 def as_image(levels: Tensor) -> Tensor:
-    """Return 8-bit levels as float32 RGB in [-1, 1]."""
+    """Return 8-bit levels in [0, 255] as float32 RGB in [-1, 1]."""
     return levels.float() / 127.5 - 1
 
 
 def held_out(folder: ImageFolder, holdout: int | None) -> ImageFolder:
-    """Return the part of a folder that a training with this `holdout` never saw.
+    """Return the images of a folder that a run with this `holdout` was not trained on.
 
     Args:
-        folder: what the training was given.
+        folder: the training folder.
         holdout: as for compress; None for its default.
     """
     good, digests = [], []
@@ -175,13 +175,13 @@ def held_out(folder: ImageFolder, holdout: int | None) -> ImageFolder:
 
 @dataclass(frozen=True)
 class HeldOut(ImageFolder):
-    """A part of a folder, which changes when the whole does."""
+    """A part of a folder, counted as changed whenever the whole folder has changed."""
 
     whole: ImageFolder | None = None
-    """The folder with all its images."""
+    """The whole folder."""
 
     def check_unchanged(self) -> None:
-        """Raise UserError where the whole folder has changed."""
+        """Raise UserError if the whole folder has changed."""
         assert self.whole is not None
         self.whole.check_unchanged()
 

@@ -1,4 +1,4 @@
-"""What every model has an image for: photos, frames of a video, or noise; read in batches."""
+"""The inputs of an evaluation, read in batches: photos, frames of a video, or noise."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from gan_slimming.errors import UserError
 from gan_slimming.evaluation.images import ImageFolder, as_image, read_image
 
 MOST_PIXELS = 2**19
-"""Of the images that one batch holds, so that large ones go one by one."""
+"""Most pixels in one batch of images, so that large ones are processed one by one."""
 
 Item = tuple[int, Tensor | None]
-"""A number, and the frame if it comes from a video."""
+"""The index of an item, and its frame if it comes from a video."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """The inputs of one evaluation; what is None is not what they are."""
+    """The inputs of one evaluation: one of `folder`, `video` and `latents` is set."""
 
     names: tuple[str, ...]
-    """By which images of folders are found: paths without endings, or numbers of five digits."""
+    """Names that pair items with images of folders: paths without suffix, or five digits."""
     label: str
-    """What the user calls them."""
+    """The user's name for them."""
     folder: ImageFolder | None = None
     paths: tuple[Path, ...] = ()
-    """Of the photos, in the order of `names`."""
+    """Paths of the photos, in the order of `names`."""
     video: Path | None = None
     latents: LatentSet | None = None
     size: int | None = None
-    """Pixels a side to which photos are resized; None leaves them."""
+    """Side in pixels to which photos are resized; None keeps their size."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,14 +46,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some items of equal sizes."""
+    """A batch of items of equal size."""
 
     indices: tuple[int, ...]
     """Positions in `Items.names`."""
     inputs: Inputs | None
-    """What generators take, in the package's own form; None where no generator is judged."""
+    """Inputs of generators, images in [-1, 1] or latents; None if no generator is judged."""
     images: tuple[Tensor, ...]
-    """Of each folder, (batch, 3, height, width) float32 in [-1, 1]."""
+    """Images of each folder, (batch, 3, height, width) float32 in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ class _Loaded:
 
 
 class Reader:
-    """Iterates over batches; decoding goes on in threads meanwhile.
+    """An iterator over batches that decodes images ahead in threads.
 
     Args:
-        items: what is read.
-        folders: for each folder of images its paths, in the order of the items.
-        inputs: whether generators need the inputs; photos are left unread otherwise.
+        items: the inputs.
+        folders: the paths of each folder of images, in the order of the items.
+        inputs: whether a generator needs the inputs; photos are left unread otherwise.
         workers: decoding threads.
-        batch_size: most items of a batch.
+        batch_size: largest number of items in a batch.
 
     Attributes:
-        skipped: (name, reason) of photos that cannot be read; no model is judged on them.
+        skipped: (name, reason) of unreadable photos; no model is judged on them.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Reader:
 
 
 def read_frames(video: Path) -> Iterator[Tensor]:
-    """Yield a video's frames, (3, height, width) uint8 RGB, one after the other.
+    """Yield the frames of a video, (3, height, width) uint8 RGB.
 
     Raises:
         UserError: PyAV is missing, or the file cannot be read.

@@ -1,4 +1,4 @@
-"""One pass over the items: every model and every teacher makes its images once."""
+"""One pass over the items, in which every model and teacher makes its images once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gan_slimming.evaluation.scores import Scores
 from gan_slimming.evaluation.subjects import Subject, generate
 
 SHOWN = 16
-"""So many of a teacher's images are kept for the verdict."""
+"""Number of the teacher's images kept for the verdict."""
 
 
 @dataclass
 class Contestant:
-    """A model, what it is compared with, and what is gathered about it."""
+    """A model with its teacher and its scores."""
 
     subject: Subject
     teacher: Subject | None
@@ -28,10 +28,10 @@ class Contestant:
     references: list[Tensor] = field(default_factory=list)
     """Some of the teacher's images, (3, height, width) each, spread over the items."""
     shown: list[int] = field(default_factory=list)
-    """Where their values stand among the scores."""
+    """Positions of their values among the scores."""
 
     def show(self, indices: Sequence[int], reference: Tensor, stride: int) -> None:
-        """Keep the images of every `stride`-th item, for the verdict."""
+        """Keep the teacher's images of every `stride`-th item for the verdict."""
         for place, index in enumerate(indices):
             if index % stride == 0 and len(self.references) < SHOWN:
                 self.references.append(reference[place].cpu())
@@ -46,16 +46,16 @@ def judge(
     batch_size: int,
     on_images: Callable[[int], None],
 ) -> list[tuple[str, str]]:
-    """Send all items through all models and their teachers, and measure.
+    """Run all models and their teachers on all items, and measure their images.
 
     Args:
-        items: what they make images of.
-        contestants: the models; their `scores` are filled.
+        items: the inputs.
+        contestants: the models; their scores are filled in place.
         workers: decoding threads.
-        batch_size: most items at once.
+        batch_size: largest number of items in a batch.
         on_images: called with the number of items after each batch.
     Returns:
-        (name, reason) of photos that could not be read and are left out for all models alike.
+        (name, reason) of unreadable photos, which are left out for all models.
     Raises:
         UserError: an image has no partner, sizes differ, or a generator fails.
     """
@@ -80,7 +80,7 @@ def judge(
 def _folders(
     items: Items, contestants: Sequence[Contestant]
 ) -> tuple[list[Sequence[Path]], dict[int, int]]:
-    """Paths of every folder of images, and which subject has which of them."""
+    """Return the paths of each folder of images, and id(subject) -> index of its folder."""
     folders: list[Sequence[Path]] = []
     places: dict[int, int] = {}
     for contestant in contestants:
@@ -95,7 +95,7 @@ def _folders(
 def _images(
     subject: Subject, batch: Batch, made: dict[int, Tensor], places: dict[int, int]
 ) -> Tensor:
-    """A subject's images of a batch; a teacher that several models share makes them once."""
+    """Return a subject's images of a batch, computed once for all models that share it."""
     if id(subject) not in made:
         if subject.folder is not None:
             made[id(subject)] = batch.images[places[id(subject)]]

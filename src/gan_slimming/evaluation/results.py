@@ -1,4 +1,4 @@
-"""How an evaluation is told: rows for programs, a table for people, files of either."""
+"""The results of an evaluation: rows for programs, a table for people, and files of either."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SUFFIXES = (".json", ".md", ".csv")
 ARROWS = {"lower": "lower is better", "higher": "higher is better"}
 COSTS = (
     ("macs", "MACs"),
-    ("paper_convention_macs", "MACs as papers count"),
+    ("paper_convention_macs", "MACs as papers count them"),
     ("parameters", "parameters"),
     ("size_bytes", "bytes of the file"),
-    ("peak_activation_bytes", "bytes of activations at most"),
+    ("peak_activation_bytes", "peak bytes of activations"),
     ("latency_ms", "ms for one image"),
 )
 COLUMNS = ("model", "metric", "value", "low", "high", "direction", "unit", "images", "spread")
@@ -37,9 +37,9 @@ def row_of(
 
     Args:
         model: its name.
-        metric: of METRICS.
-        figures: value, low, high, images, and spread where the metric has one.
-        protocol: how it was measured.
+        metric: a name of METRICS.
+        figures: value, low, high, images, and spread if the metric has one.
+        protocol: the settings of the measurement.
     """
     told = METRICS[metric]
     head = {"model": model, "metric": metric, **figures}
@@ -47,7 +47,7 @@ def row_of(
 
 
 def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
-    """Refuse a file that cannot be written, before any work is done."""
+    """Return the output file. Raises UserError for an unknown suffix or an existing file."""
     if output is None:
         return None
     path = Path(output)
@@ -59,10 +59,10 @@ def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
 
 
 def write_results(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON, a Markdown table or CSV rows, by the file's ending.
+    """Write a report as JSON, a Markdown table or CSV rows, by the file's suffix.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     makers = {".json": _as_json, ".md": as_markdown, ".csv": _as_csv}
     text = makers[path.suffix.lower()](report)
@@ -123,7 +123,7 @@ def table_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _short_names(models: Sequence[str]) -> list[str]:
-    """Names without their folders, where these are still different."""
+    """Return the names without their folders if they still differ, else as they are."""
     short = [re.sub(r"[^:/\\]*[/\\]", "", model.rstrip("/")) for model in models]
     return short if len(set(short)) == len(models) and all(short) else list(models)
 
@@ -141,7 +141,7 @@ def _short(value: float) -> str:
 
 
 def as_markdown(report: dict[str, Any]) -> str:
-    """Return the table in Markdown, with the verdicts and the protocol below it."""
+    """Return the table as Markdown, with the verdicts and the protocol below it."""
     head, rows = table_rows(report)
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     text = "\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines)
@@ -157,7 +157,7 @@ def _escaped(cells: Sequence[str]) -> list[str]:
 
 
 def as_table(report: dict[str, Any]) -> Table:
-    """Return the same as a table for a terminal."""
+    """Return the results as a table for a terminal."""
     head, rows = table_rows(report)
     title = f"{report['images']} images of {report['protocol']['data']}"
     table = Table(title=title, title_justify="left")

@@ -1,4 +1,4 @@
-"""What one pass over the items gathers for one model."""
+"""Scores of one model, gathered in one pass over the items."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gan_slimming.metrics.tasks import flicker, overlap
 
 
 class Scores:
-    """Values of each image, and sets of features, for one model.
+    """The values of each image and the sets of features of one model.
 
     Args:
         name: the model's, for messages.
-        metrics: that are measured.
-        tools: what measures them.
-        networks: feature networks whose features are gathered during the pass.
-        labels: a label map for each item, if there are any.
-        seed: of samples.
+        metrics: the metrics to measure.
+        tools: the networks and functions of these metrics.
+        networks: feature networks to run during the pass.
+        labels: the label map of each item, if there are any.
+        seed: of feature samples.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Scores:
         self.count = 0
 
     def empty_set(self, network: str, seed: int = 0) -> EmbeddedSet:
-        """Return a set for features of a network."""
+        """Return an empty set for the features of a network."""
         found = self.tools.embeddings[network]
         return EmbeddedSet(found.dimensions, found.classes, seed)
 
     @torch.inference_mode()
     def add(self, indices: Sequence[int], made: Tensor, reference: Tensor | None) -> None:
-        """Measure images.
+        """Measure a batch of images.
 
         Args:
-            indices: of their items.
-            made: the model's, (batch, 3, height, width) in [-1, 1].
-            reference: the teacher's, if it has one.
+            indices: positions of their items.
+            made: the model's images, (batch, 3, height, width) RGB in [-1, 1].
+            reference: the teacher's images, likewise; None without a teacher.
         Raises:
-            UserError: the two differ in size.
+            UserError: the images of model and teacher differ in size.
         """
         self.count += len(indices)
         made = made.to(self.tools.device)
@@ -96,6 +96,6 @@ class Scores:
         self._values.setdefault(name, []).append(values.detach().cpu().double())
 
     def values(self, name: str) -> np.ndarray:
-        """Return a metric's values, (images,) or (images, columns) float64; empty without any."""
+        """Return a metric's values, (images,) or (images, columns) float64; empty if unmeasured."""
         parts = self._values.get(name)
         return torch.cat(parts).numpy() if parts else np.zeros(0)

@@ -1,4 +1,4 @@
-"""From what a user names to what makes images: a generator, or a folder of images by somebody."""
+"""The subjects of an evaluation: generators, and folders of images that a model made."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from gan_slimming.serialization.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Origin:
-    """How models are loaded, as far as their names do not say."""
+    """Settings for loading models, beyond their names."""
 
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     runtime: str | None = None
-    """torch, onnxruntime or openvino; None for torch, or what an exported file is for."""
+    """torch, onnxruntime or openvino; None for torch, or an exported file's own runtime."""
     threads: int | None = None
     """CPU threads of the runtimes."""
     weights: str | Path | None = None
@@ -37,31 +37,31 @@ class Origin:
     factory: str | None = None
     """package.module:factory of a saved generator that is not registered."""
     arguments: Mapping[str, Any] | None = None
-    """Of a factory."""
+    """Keyword arguments of a factory."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Something that has an image for every item: a generator or a folder."""
+    """A generator or a folder of images, with an image for every item."""
 
     name: str
-    """As the user names it."""
+    """The user's name for it."""
     generator: GeneratorAdapter | None = None
-    """Inputs to RGB in [-1, 1]; None for a folder of images."""
+    """Generator from inputs to RGB in [-1, 1]; None for a folder of images."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where the generator runs."""
+    """Device of the generator."""
     folder: ImageFolder | None = None
-    """Images that are there already."""
+    """Folder of finished images; None for a generator."""
     file: Path | None = None
-    """What the generator was read from; its bytes are the model's size."""
+    """File of the generator; its bytes are the model's size."""
     run: Path | None = None
-    """The run folder, if it is one."""
+    """The run folder, if MODEL names one."""
     source: str | Path | None = None
-    """What names the generator to whoever loads it again."""
+    """Name by which another process loads the generator again; None for a module."""
 
     @property
     def takes_noise(self) -> bool:
-        """Return whether it is a generator of noise."""
+        """Return whether the inputs are noise."""
         return self.generator is not None and self.generator.contract.latent_size > 0
 
     @property
@@ -72,10 +72,10 @@ class Subject:
 
 
 def open_subject(model: str | Path | nn.Module, origin: Origin) -> Subject:
-    """Return what MODEL names, ready to make images.
+    """Return the subject that MODEL names, ready to make images.
 
     Raises:
-        UserError: there is no such model; a run folder that is still being written.
+        UserError: there is no such model, or its run folder is unfinished.
     """
     if isinstance(model, nn.Module):
         return _generator(model, str(model_name(model)), origin)
@@ -114,10 +114,10 @@ def _generator(model: str | Path | nn.Module, name: str, origin: Origin) -> Subj
 
 
 def teacher_of(subject: Subject, origin: Origin) -> Subject | None:
-    """Return the teacher that a run folder was trained from; None for anything else.
+    """Return the teacher of a run folder; None for anything else.
 
     Raises:
-        UserError: the run names a teacher that cannot be had any more, or that has changed.
+        UserError: the teacher is gone, has changed, or is code that the run cannot import.
     """
     if subject.run is None:
         return None
@@ -144,14 +144,14 @@ def teacher_of(subject: Subject, origin: Origin) -> Subject | None:
 def generate(subject: Subject, inputs: Inputs) -> Tensor:
     """Return a generator's images (batch, 3, height, width), rounded to 8 bits, RGB in [-1, 1].
 
-    Rounded, as they are when they are written: a folder of a model's images and the model itself
-    get the same figures. Images are padded to sizes that the generator takes, and cut back.
+    Rounding gives a model and a folder of its images the same figures. Inputs are padded to a size
+    that the generator takes, and outputs are cropped back.
 
     Args:
-        subject: with a generator.
-        inputs: (images in [-1, 1],), or latents, with classes where it takes any.
+        subject: a subject with a generator.
+        inputs: (images in [-1, 1],), or latents, with classes if the generator takes any.
     Raises:
-        UserError: it does not take these, is short of memory, or makes values that are no numbers.
+        UserError: the generator refuses the inputs, runs out of memory, or makes NaN.
     """
     generator = subject.generator
     assert generator is not None

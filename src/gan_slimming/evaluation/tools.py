@@ -1,4 +1,4 @@
-"""The networks and functions that a list of metrics needs, loaded once for all models."""
+"""The networks and functions of a list of metrics, loaded once for all models."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from gan_slimming.serialization.resolve import split_generator
 
 @dataclass(frozen=True)
 class TaskNetworks:
-    """What the user names for metrics of tasks."""
+    """The user's choice of class, segmenter and weights."""
 
     target_class: str | None = None
-    """Number or name of the class that images should be taken for."""
+    """Number or name of the class that the classifier should predict, such as zebra."""
     class_labels: Path | None = None
-    """File of class names; None looks for it."""
+    """File of class names; None searches for it."""
     segmenter: str | None = None
     """package.module:factory[:WEIGHTS] of a segmentation network."""
     inception: Path | None = None
-    """File of the Inception network; None looks for it."""
+    """File of the Inception network; None searches for it."""
     download: bool = False
-    """Whether weights that are missing may be fetched."""
+    """Whether missing weights may be downloaded."""
 
 
 @dataclass
 class Tools:
-    """Everything loaded; each takes images (batch, 3, height, width) in [-1, 1]."""
+    """The loaded networks and functions; all take images (batch, 3, height, width) in [-1, 1]."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where networks run; images go there before they are measured."""
+    """Device of the networks and of the images that they measure."""
     pairwise: dict[str, Pairwise] = field(default_factory=dict)
-    """Metric -> images under test and references to values (batch,)."""
+    """Metric -> function from images under test and references to values (batch,)."""
     embeddings: dict[str, Embedding] = field(default_factory=dict)
-    """Network -> features."""
+    """Network -> its embedding."""
     hits: Callable[[Tensor], Tensor] | None = None
-    """Images to (batch,) 1 where the classifier takes them for the class, else 0."""
+    """Function from images to (batch,): 1 if the classifier predicts the class, else 0."""
     class_number: int | None = None
     segment: Callable[[Tensor], Tensor] | None = None
-    """Images to class scores (batch, classes, h, w)."""
+    """Function from images to class scores (batch, classes, h, w)."""
 
 
 def load_tools(metrics: Sequence[Metric], device: torch.device, named: TaskNetworks) -> Tools:
-    """Load what metrics need.
+    """Load the networks and functions of metrics.
 
     Raises:
-        UserError: weights, a package, a class or a segmenter cannot be had.
+        UserError: weights, a package, a class or a segmenter is missing.
     """
     tools = Tools(device)
     for metric in metrics:
@@ -109,10 +109,10 @@ def _segmenter(text: str | None, device: torch.device) -> Callable[[Tensor], Ten
 
 
 def read_label_map(path: Path, classes: int) -> Tensor:
-    """Return a label map (height, width) int64: the numbers in the file, palettes as they stand.
+    """Return a label map (height, width) int64: the numbers in the file, not palette colours.
 
     Raises:
-        UserError: it cannot be read, is no map of numbers, or names classes that do not exist.
+        UserError: the file cannot be read, is no map of numbers, or holds unknown classes.
     """
     try:
         with Image.open(path) as image:

@@ -1,1 +1,1 @@
-"""Every number that is reported about a generator, one file per definition."""
+"""Every reported figure of a generator, one file per definition."""

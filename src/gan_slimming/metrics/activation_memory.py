@@ -1,4 +1,4 @@
-"""How much memory a network's activations take at most while it runs."""
+"""The peak memory of a network's activations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Live(TorchDispatchMode):
-    """Adds up the storages that operations have made and that still exist."""
+    """A counter of the storages that operations made and that still exist."""
 
     def __init__(self, known: set[int]) -> None:
         super().__init__()
@@ -38,14 +38,14 @@ class _Live(TorchDispatchMode):
 
 @torch.no_grad()
 def peak_activation_bytes(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """Return the most bytes of inputs and activations that exist at once during one forward pass.
+    """Return the peak bytes of inputs and activations during one forward pass.
 
-    As PyTorch runs it, operation by operation, in the tensors' own number format; weights and what
-    an operation needs inside are not counted. A compiler that fuses operations needs less.
+    PyTorch runs operation by operation, in the tensors' own number format. Weights and an
+    operation's internal memory are not counted. A compiler that fuses operations needs less.
 
     Args:
-        module: in evaluation mode.
-        inputs: what its forward takes; a batch of one gives the figure for one image.
+        module: a network in evaluation mode.
+        inputs: arguments of its forward; a batch of one gives the figure of one image.
     """
     weights = {
         tensor.untyped_storage()._cdata for tensor in (*module.parameters(), *module.buffers())

@@ -1,4 +1,4 @@
-"""Intervals for figures that are means over images: the percentile bootstrap (Efron 1979)."""
+"""Intervals of means over images: the percentile bootstrap (Efron 1979)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 RESAMPLES = 1000
-"""Sets of images that are drawn."""
+"""Number of resampled sets of images."""
 LEVEL = 0.95
-"""Share of these sets' figures that lies inside the interval."""
+"""Share of the resampled figures inside the interval."""
 
 
 def bootstrap_interval(
@@ -20,14 +20,14 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Return the interval in which a figure lies on other sets of as many images.
+    """Return the interval of a figure over other sets of equally many images.
 
-    Images are drawn anew, with repetition; the interval holds the middle `level` of the figures.
+    Images are resampled with replacement; the interval holds the middle `level` of the figures.
 
     Args:
         values: (images,) or (images, columns), one row for each image.
-        statistic: from the columns' means (columns,) to the figure; None takes the only column's.
-        seed: of the draws; equal seeds give equal intervals.
+        statistic: function from column means (columns,) to the figure; None takes a single column.
+        seed: of the resampling; equal seeds give equal intervals.
     Raises:
         ValueError: there is no image, or a value is not a number.
     """

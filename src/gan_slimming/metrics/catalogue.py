@@ -1,4 +1,4 @@
-"""Every metric that evaluate knows: its name, which way is better, what it needs, how it is had."""
+"""The metrics of evaluate: name, direction, requirements and function of each."""
 
 from __future__ import annotations
 
@@ -20,38 +20,37 @@ from gan_slimming.perceptual.lpips import LPIPS_WEIGHTS, load_lpips
 from gan_slimming.perceptual.weights import find_weights
 
 MOST_PSNR = 100.0
-"""dB that count for equal images, whose ratio is infinite."""
+"""PSNR in dB of equal images, whose ratio is infinite, and the cap of all others."""
 FEATURE_SIDE = 64
-"""Pixels a side to which smaller images are enlarged before a network trained on photos compares
-them."""
+"""Side in pixels to which smaller images are enlarged for a network trained on photos."""
 
 Pairwise = Callable[[Tensor, Tensor], Tensor]
-"""Images under test and references, (batch, 3, height, width) RGB in [-1, 1], to (batch,)."""
+"""Maps images and references, (batch, 3, height, width) RGB in [-1, 1], to (batch,)."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, without the state that measuring takes."""
+    """A metric, without any state."""
 
     name: str
-    """What --metrics and the results call it."""
+    """Name for --metrics and in the results."""
     direction: Literal["lower", "higher"]
     """Which way is better."""
     unit: str
-    """Of its values; '' where they have none."""
+    """Unit of its values; '' without one."""
     needs: Literal["teacher", "targets", "nothing", "class", "labels", "frames"]
-    """What images are compared with: 'teacher' and 'targets' are other images, 'class' a
-    classifier's class, 'labels' label maps, 'frames' the teacher's frames one after the other."""
+    """The reference: the 'teacher' image, real 'targets', a classifier's 'class', 'labels' maps, or
+    the teacher's 'frames' in order."""
     meaning: str
-    """One line."""
+    """Definition in one line."""
     network: str | None = None
-    """Feature network of perceptual.weights whose weights must be at hand."""
+    """Feature network of perceptual.weights that it needs."""
     default: bool = False
-    """Whether it is measured where nobody asks for anything."""
+    """Whether it is measured without --metrics."""
 
 
 def _sets(network: str, names: tuple[str, str, str, str]) -> list[Metric]:
-    """Metrics between two sets of images on one feature network."""
+    """Return the metrics between two sets of images on one feature network."""
     frechet, kernel, precision, recall = names
     of = f"features of {network}"
     found = (
@@ -69,34 +68,34 @@ def _sets(network: str, names: tuple[str, str, str, str]) -> list[Metric]:
 _TEACHER = (
     Metric("lpips", "lower", "", "teacher", "learned perceptual distance on SqueezeNet, v0.1",
            "squeezenet", default=True),
-    Metric("lpips_alex", "lower", "", "teacher", "the same on AlexNet", "alexnet"),
-    Metric("lpips_vgg", "lower", "", "teacher", "the same on VGG-16", "vgg16"),
-    Metric("dists", "lower", "", "teacher", "likeness of structure and texture on VGG-16", "vgg16"),
+    Metric("lpips_alex", "lower", "", "teacher", "lpips on AlexNet", "alexnet"),
+    Metric("lpips_vgg", "lower", "", "teacher", "lpips on VGG-16", "vgg16"),
+    Metric("dists", "lower", "", "teacher", "structure and texture on VGG-16", "vgg16"),
     Metric("psnr", "higher", "dB", "teacher", "peak signal-to-noise ratio over RGB, 100 at most",
            default=True),
     Metric("ssim", "higher", "", "teacher", "structural similarity, 11x11 window", default=True),
-    Metric("ms_ssim", "higher", "", "teacher", "the same over five scales; 176 pixels a side"),
+    Metric("ms_ssim", "higher", "", "teacher", "ssim over five scales; needs 176 pixels a side"),
     Metric("l1", "lower", "of 2", "teacher", "mean absolute difference of RGB in [-1, 1]",
            default=True),
     Metric("flip", "lower", "", "teacher",
-           f"what the eye sees when flipping, at {PIXELS_PER_DEGREE:.0f} pixels per degree",
+           f"visible difference when flipping, at {PIXELS_PER_DEGREE:.0f} pixels per degree",
            default=True),
     Metric("colour", "lower", "CIEDE2000", "teacher",
-           f"colour of areas, behind a blur of {BLUR_SIGMA:.0f} pixels", default=True),
+           f"colour of areas, after a blur of {BLUR_SIGMA:.0f} pixels", default=True),
     Metric("dots", "lower", "8-bit levels", "teacher",
-           "lattices at periods 2 and 4 that the teacher has not, on smooth parts", default=True),
+           "lattices at periods 2 and 4 that the teacher lacks, on smooth parts", default=True),
     Metric("flicker", "lower", "8-bit levels", "frames",
            "how far changes from frame to frame differ from the teacher's"),
 )  # fmt: skip
 _SETS = (
     *_sets("inception", ("fid", "kid", "precision", "recall")),
     Metric("inception_score", "higher", "", "nothing",
-           "sure of a class for each image, many classes over all", "inception"),
+           "one clear class for each image, many classes over all", "inception"),
     *_sets("squeezenet", ("frechet_squeezenet", "kid_squeezenet", "precision_squeezenet",
                           "recall_squeezenet")),
 )  # fmt: skip
 _TASKS = (
-    Metric("class_rate", "higher", "share", "class", "images that a classifier takes for the class",
+    Metric("class_rate", "higher", "share", "class", "images that a classifier puts in the class",
            "squeezenet", default=True),
     Metric("mean_iou", "higher", "", "labels", "overlap of a segmenter's areas with label maps",
            default=True),
@@ -105,7 +104,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_TEACHER, *_SE
 
 
 def find_metrics(names: Iterable[str]) -> list[Metric]:
-    """Return metrics by name. Raises UserError for a name that is none."""
+    """Return metrics by name. Raises UserError for an unknown name."""
     names = list(names)
     for name in names:
         if name not in METRICS:
@@ -117,7 +116,7 @@ def find_metrics(names: Iterable[str]) -> list[Metric]:
 
 
 def missing_for(metric: Metric, inception_given: bool = False) -> str | None:
-    """Return what this machine lacks for a metric, or None where all is at hand."""
+    """Return the missing weights or package of a metric, or None if nothing is missing."""
     if metric.name == "flip":
         return None if flip_installed() else "the package flip-evaluator"
     if metric.network == "inception" and inception_given:
@@ -128,14 +127,14 @@ def missing_for(metric: Metric, inception_given: bool = False) -> str | None:
 
 
 def pairwise(name: str, device: torch.device, download: bool = True) -> Pairwise:
-    """Return the function of a metric that compares images with their references, one by one.
+    """Return the function of a metric that compares each image with its reference.
 
-    The values of an image do not depend on its batch.
+    The value of an image does not depend on its batch.
 
     Args:
-        name: of METRICS, one that needs a teacher.
-        device: where networks run.
-        download: whether weights that are missing may be fetched.
+        name: a metric of METRICS that needs a teacher.
+        device: the device of networks.
+        download: whether missing weights may be downloaded.
     Raises:
         UserError: weights or a package are missing.
     """
@@ -160,7 +159,7 @@ def pairwise(name: str, device: torch.device, download: bool = True) -> Pairwise
 
 
 def _in_float64(measure: Pairwise) -> Pairwise:
-    """The same, on the CPU where the images' device has no such numbers (Apple's)."""
+    """Return `measure`, run on the CPU for images on MPS, which has no float64."""
 
     def on_able_device(made: Tensor, given: Tensor) -> Tensor:
         if made.device.type == "mps":
@@ -171,12 +170,12 @@ def _in_float64(measure: Pairwise) -> Pairwise:
 
 
 def on_features(network: torch.nn.Module) -> Pairwise:
-    """Return a learned distance that sees images below FEATURE_SIDE pixels enlarged to it."""
+    """Return a learned distance that enlarges images below FEATURE_SIDE pixels to that side."""
     return lambda made, given: network(enlarged(made, FEATURE_SIDE), enlarged(given, FEATURE_SIDE))
 
 
 def resize_rule(metric: Metric) -> str:
-    """Return what happens to an image's size before a metric sees it."""
+    """Return the rule by which a metric resizes images."""
     if metric.name.startswith(("lpips", "dists")):
         return f"none; below {FEATURE_SIDE} pixels a side enlarged to that, bilinear"
     return "none"

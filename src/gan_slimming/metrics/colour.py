@@ -1,7 +1,7 @@
-"""Colour difference as eyes see it: CIEDE2000, also behind a blur that leaves only areas.
+"""Perceived colour difference: CIEDE2000, of pixels or of areas after a blur.
 
-CIEDE2000 is the formula of CIE 142-2001 as Sharma, Wu and Dalal 2005 spell it out (equations 2 to
-22, all parametric factors 1). One unit is about the least difference that can be seen.
+CIEDE2000 is the formula of CIE 142-2001 in the form of Sharma, Wu and Dalal 2005 (equations 2 to
+22, all parametric factors 1). One unit is about the smallest visible difference.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 BLUR_SIGMA = 8.0
 """Standard deviation in pixels of the blur before colours are compared."""
 STEP = 4
-"""Pixels between the places at which blurred colours are compared."""
+"""Pixels between the positions at which blurred colours are compared."""
 D65 = (0.95047, 1.0, 1.08883)
-"""White of sRGB: X, Y, Z for the observer of 2 degrees."""
+"""White point of sRGB: X, Y, Z for the 2-degree observer."""
 RGB_TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
     (0.212671, 0.715160, 0.072169),
@@ -28,8 +28,8 @@ RGB_TO_XYZ = (
 def colour_difference(first: Tensor, second: Tensor, sigma: float = BLUR_SIGMA) -> Tensor:
     """Return the mean CIEDE2000 (batch,) of two blurred batches of images.
 
-    The blur mixes light, so it acts on linear RGB. It hides texture and small shifts; what remains
-    is the colour of areas, which changes so slowly that every fourth pixel tells it.
+    The blur mixes light, so it acts on linear RGB. It hides texture and small shifts and leaves the
+    colour of areas. That changes so slowly that every fourth pixel suffices.
 
     Args:
         first, second: (batch, 3, height, width), RGB in [-1, 1].
@@ -61,12 +61,12 @@ def _lab_curve(ratio: Tensor) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma: float, step: int = 1) -> Tensor:
-    """Return images (batch, channels, height, width) blurred up to 4 sigma; borders repeated.
+    """Return images (batch, channels, height, width) after a Gaussian blur; borders are repeated.
 
     Args:
         images: of any range.
-        sigma: standard deviation in pixels; 0 changes nothing.
-        step: only every so many pixels of the result are computed, from the first one.
+        sigma: standard deviation in pixels, cut off at 4 sigma; 0 changes nothing.
+        step: stride in pixels; the others of the result are not computed.
     """
     if sigma <= 0:
         return images[..., ::step, ::step]
@@ -75,7 +75,7 @@ def gaussian_blur(images: Tensor, sigma: float, step: int = 1) -> Tensor:
 
 
 def _blur_matrix(length: int, sigma: float, step: int) -> Tensor:
-    """Weights (places, length) by which pixels of a line count at every step-th place of it."""
+    """Return blur weights (places, length) of a line's pixels at every `step`-th of them."""
     radius = math.ceil(4 * sigma)
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
@@ -113,7 +113,7 @@ def _length(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _hue(a: Tensor, b: Tensor) -> Tensor:
-    """Hue angle in [0, 2 pi); 0 for grey."""
+    """Return the hue angle in [0, 2 pi); 0 for grey."""
     return torch.atan2(b, a) % (2 * math.pi)
 
 
@@ -123,20 +123,20 @@ def _saturation(chroma: Tensor) -> Tensor:
 
 
 def _short_way(angle: Tensor) -> Tensor:
-    """An angle in (-2 pi, 2 pi) as the same turn in [-pi, pi] (equation 10)."""
+    """Return an angle in (-2 pi, 2 pi) wrapped to [-pi, pi] (equation 10)."""
     angle = torch.where(angle > math.pi, angle - 2 * math.pi, angle)
     return torch.where(angle < -math.pi, angle + 2 * math.pi, angle)
 
 
 def _mean_hue(h1: Tensor, h2: Tensor) -> Tensor:
-    """Equation 14: the middle of the shorter arc."""
+    """Return the middle of the shorter arc (equation 14)."""
     total, far = h1 + h2, (h1 - h2).abs() > math.pi
     wrapped = torch.where(total < 2 * math.pi, total + 2 * math.pi, total - 2 * math.pi)
     return torch.where(far, wrapped, total) / 2
 
 
 def _hue_weight(hue: Tensor) -> Tensor:
-    """T of equation 15."""
+    """Return T of equation 15."""
     degree = math.pi / 180
     return (
         1
@@ -148,7 +148,7 @@ def _hue_weight(hue: Tensor) -> Tensor:
 
 
 def _rotation(hue: Tensor, chroma: Tensor) -> Tensor:
-    """R_T of equation 21: blue's tilt."""
+    """Return R_T of equation 21, the rotation term for blue."""
     place = (hue * 180 / math.pi - 275) / 25
     angle = torch.exp(-(place**2)) * (30 * math.pi / 180)
     return -torch.sin(2 * angle) * 2 * _saturation(chroma)

@@ -21,7 +21,7 @@ from gan_slimming.quantization.fake_quant import ActivationQuantizer
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FUNCTIONAL = "(functional)"
-"""Name of the entry for products outside of counted layers, such as attention or F.conv2d."""
+"""Name of the entry of products outside counted layers, such as attention or F.conv2d."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Distances between an image and its counterpart: PSNR, SSIM, MS-SSIM and L1, one per image.
 
-Images are (batch, 3, height, width), RGB in [-1, 1]. PSNR and both SSIMs are taken in [0, 1], where
-the literature takes them (SSIM depends on where black lies, so not in [-1, 1]).
+Images are (batch, 3, height, width), RGB in [-1, 1]. PSNR and both SSIMs are computed in [0, 1],
+as in the literature; SSIM depends on the value of black.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gan_slimming.errors import UserError
 SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window in pixels (sigma 1.5)."""
 MS_SSIM_SIDE = 16 * SSIM_WINDOW
-"""Least side in pixels for MS-SSIM: its window must fit after the image is halved four times."""
+"""Smallest side in pixels for MS-SSIM: its window must fit after four halvings."""
 
 
 def l1(first: Tensor, second: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ def psnr(first: Tensor, second: Tensor) -> Tensor:
 def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Return the structural similarity (batch,) of Wang et al. 2004, over RGB and positions.
 
-    11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, per colour channel, borders left out.
-    Raises UserError for images smaller than the window.
+    It has an 11x11 Gaussian window of sigma 1.5, K1 = 0.01 and K2 = 0.03, for each colour channel,
+    without borders. Raises UserError for images smaller than the window.
     """
     _check_side("SSIM", first, SSIM_WINDOW)
     similarity = structural_similarity_index_measure(
@@ -52,7 +52,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """Return the multi-scale structural similarity (batch,) of Wang et al. 2003, five scales.
 
-    The window and constants of `ssim`; factors below zero count as zero. Raises UserError for
+    Window and constants are those of `ssim`; factors below zero count as zero. Raises UserError for
     images with a side below MS_SSIM_SIDE pixels.
     """
     _check_side("MS-SSIM", first, MS_SSIM_SIDE)

@@ -1,7 +1,7 @@
 """Distances between two sets of images, by features of a network: Fréchet, KID, precision, recall.
 
-All work on features (images, dimensions). Which network they come from decides what a figure means
-and is called: only on the 2015 Inception network is the Fréchet distance an FID.
+All take features (images, dimensions). Their network decides the meaning and the name of a figure:
+the Fréchet distance is an FID only on the 2015 Inception network.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from torch import Tensor
 from gan_slimming.metrics.feature_sets import FeatureStatistics
 
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
-"""As published by Binkowski et al. 2018 and kept by torch-fidelity."""
+"""Number of subsets and images in each, as in Binkowski et al. 2018 and torch-fidelity."""
 NEIGHBOURS = 3
-"""k of Kynkäänniemi et al. 2019: a ball around an image reaches to its third neighbour."""
+"""k of Kynkäänniemi et al. 2019: balls around images reach to their k-th neighbour."""
 BLOCK = 1000
-"""Rows of a matrix of distances that are held at once."""
+"""Rows of a distance matrix in memory at once."""
 JACKKNIFE_GROUPS = 10
 NORMAL_95 = 1.959964
-"""Standard errors on either side of a figure that make an interval of 95 %."""
+"""Half width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Subsets:
-    """A figure that is the mean of figures over parts of the images."""
+    """A figure given by its values on parts of the images."""
 
     values: np.ndarray
-    """(parts,) float64."""
+    """Value of each part, (parts,) float64."""
     size: int
-    """Images in a part."""
+    """Number of images in a part."""
 
     @property
     def mean(self) -> float:
-        """Return the figure."""
+        """Return the mean over the parts."""
         return float(self.values.mean())
 
     @property
@@ -49,8 +49,8 @@ class Subsets:
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
     """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), Dowson and Landau 1982, in float64.
 
-    The trace of the root is taken of (C1^(1/2) C2 C1^(1/2))^(1/2), which has the same eigenvalues
-    and is symmetric: no complex numbers arise, also where a covariance has not full rank.
+    The trace is that of (C1^(1/2) C2 C1^(1/2))^(1/2), which has the same eigenvalues and is
+    symmetric. So no complex numbers arise, even from covariances without full rank.
     """
     return _frechet(_root(second.covariance), second, first)
 
@@ -60,15 +60,15 @@ def frechet_interval(
 ) -> tuple[float, float]:
     """Return a 95 % interval of a Fréchet distance, by the jackknife over groups of images.
 
-    A bootstrap would do harm here: repeated images lower the rank of the covariance, and so every
-    drawn set lies further away than the set itself. Leaving out a tenth at a time shifts all
-    figures alike, and only their scatter is used. The reference counts as fixed.
+    A bootstrap would be biased: repeated images lower the rank of the covariance, so every
+    resampled set lies further away than the set itself. Leaving out a tenth at a time shifts all
+    figures alike, and only their scatter is used. The reference is taken as fixed.
 
     Args:
         features: (kept, dimensions) of the set under test.
-        reference: of the other set.
+        reference: statistics of the other set.
         value: the distance of the whole set.
-        images: in the whole set, if more than were kept.
+        images: number of images in the whole set; it may exceed `kept`.
     """
     groups = min(JACKKNIFE_GROUPS, len(features))
     root = _root(reference.covariance)
@@ -84,7 +84,7 @@ def frechet_interval(
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """The symmetric square root of a covariance matrix."""
+    """Return the symmetric square root of a covariance matrix."""
     values, vectors = torch.linalg.eigh(covariance)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
@@ -94,23 +94,24 @@ def _frechet(root: Tensor, of_root: FeatureStatistics, other: FeatureStatistics)
     spectrum = torch.linalg.eigvalsh(root @ other.covariance @ root)
     traces = of_root.covariance.trace() + other.covariance.trace()
     distance = shift + traces - 2 * spectrum.clamp_min(0).sqrt().sum()
-    return max(0.0, float(distance))  # rounding, where both are equal
+    return max(0.0, float(distance))  # rounding can make equal sets negative
 
 
 def kid(made: Tensor, real: Tensor, *, seed: int = 0, subsets: int = KID_SUBSETS,
         size: int | None = None) -> Subsets:  # fmt: skip
     """Return the kernel distance of Binkowski et al. 2018 (KID on Inception's features).
 
-    The unbiased squared maximum mean discrepancy with the kernel (x . y / dimensions + 1)^3, over
-    random subsets of either set. May be below zero: its expectation is zero for equal
-    distributions, whatever the number of images.
+    It is the unbiased squared maximum mean discrepancy with the kernel (x . y / dimensions + 1)^3,
+    over random subsets of both sets. It may be below zero, because its expectation for equal
+    distributions is zero at any number of images.
 
     Args:
         made, real: (images, dimensions) each.
-        seed: of the draws (the first of them as torch-fidelity makes them).
-        size: images of a subset; None for 1000, or half of the smaller set if that is less.
+        seed: of the subsets, drawn as in torch-fidelity.
+        subsets: number of subsets.
+        size: images in a subset; None for 1000, or half of the smaller set if that is less.
     Raises:
-        ValueError: fewer than two images would stand in a subset.
+        ValueError: a subset would hold fewer than two images, or more than a set has.
     """
     from torchmetrics.image.kid import poly_mmd
 
@@ -130,16 +131,16 @@ def kid(made: Tensor, real: Tensor, *, seed: int = 0, subsets: int = KID_SUBSETS
 
 
 def precision_recall(made: Tensor, real: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
-    """Return which images lie within the other set, of Kynkäänniemi et al. 2019.
+    """Return which images lie within the other set's manifold (Kynkäänniemi et al. 2019).
 
-    A set's space is the union of balls around its features, each as wide as the distance to its
-    k-th neighbour in the set.
+    The manifold of a set is the union of balls around its features. The radius of a ball is the
+    distance to the k-th neighbour in the set.
 
     Args:
         made, real: (images, dimensions), more than k images each.
     Returns:
-        For each made image whether it lies in the real ones' space (the mean is the precision), and
-        for each real one whether it lies in the made ones' (recall).
+        For each made image, whether it lies in the real manifold; the mean is the precision. For
+        each real image, whether it lies in the made manifold; the mean is the recall.
     Raises:
         ValueError: there are too few images.
     """
@@ -149,7 +150,7 @@ def precision_recall(made: Tensor, real: Tensor, k: int = NEIGHBOURS) -> tuple[T
 
 
 def _radii(features: Tensor, k: int) -> Tensor:
-    """Distance (images,) of each to its k-th neighbour, itself not counted."""
+    """Return the distance (images,) of each image to its k-th neighbour, itself excluded."""
     blocks = [torch.cdist(block, features) for block in features.split(BLOCK)]
     return torch.cat([block.kthvalue(k + 1, dim=1).values for block in blocks])
 
@@ -161,11 +162,11 @@ def _inside(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
 
 
 class InceptionScore:
-    """exp(E[KL(p(class | image) || p(class))]) of Salimans et al. 2016, in parts, streamed.
+    """The score exp(E[KL(p(class | image) || p(class))]) of Salimans et al. 2016, streamed.
 
     Args:
-        classes: of the network.
-        splits: parts over which mean and spread are taken.
+        classes: number of classes of the network.
+        splits: number of parts for mean and spread.
     """
 
     def __init__(self, classes: int, splits: int = 10) -> None:
@@ -174,7 +175,7 @@ class InceptionScore:
         self.negative_entropies = torch.zeros(splits, dtype=torch.float64)
 
     def update(self, logits: Tensor, splits: Sequence[int] | None = None) -> None:
-        """Add logits (images, classes); image i goes to part i modulo the parts, or as named."""
+        """Add logits (images, classes); image i goes to part i modulo parts, or to `splits[i]`."""
         before = int(self.counts.sum())
         places = [(before + i) % len(self.counts) for i in range(len(logits))]
         index = torch.tensor(places if splits is None else list(splits), dtype=torch.int64)
@@ -185,7 +186,7 @@ class InceptionScore:
         self.negative_entropies.index_add_(0, index, (p * log_p).sum(dim=1))
 
     def result(self) -> Subsets:
-        """Return the score of each part; parts without images are left out."""
+        """Return the score of each part that has images."""
         used = self.counts > 0
         counts = self.counts[used]
         means = self.sums[used] / counts[:, None]

@@ -1,7 +1,7 @@
-"""The dot measure: lattices of dots that a student adds where its teacher is smooth.
+"""The dot measure: lattices of dots that a student adds on areas where its teacher is smooth.
 
-Layers that double an image's size leave patterns that repeat every 2 pixels, two of them every 4.
-Quality metrics hardly see these; eyes do, in skies and on walls.
+Layers that double an image's size leave patterns with a period of 2 pixels, two of them 4 pixels.
+Quality metrics hardly respond to these, but they are visible in skies and on walls.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from gan_slimming.errors import UserError
 
 PERIOD = 4
-"""Pixels; patterns that repeat every 2 repeat every 4 as well."""
+"""Period in pixels; patterns of period 2 have period 4 as well."""
 BLOCKS = (32, 16)
-"""Side in pixels of the square parts that are judged; the smaller one for small images."""
+"""Sides in pixels of the square parts; the smaller one is for small images."""
 SMOOTH_SHARE = 0.25
-"""Share of the parts that are judged: those with the least detail in the teacher's image."""
+"""Share of judged parts: those with the least detail in the teacher's image."""
 LEVELS = 127.5
 """8-bit levels in one unit of [-1, 1]."""
 
@@ -25,12 +25,11 @@ LEVELS = 127.5
 def dots(first: Tensor, second: Tensor) -> Tensor:
     """Return the root mean square (batch,), in 8-bit levels, of added lattices of dots.
 
-    Each image is cut into square parts; a part's lattice is its mean over all cells of 4x4 pixels,
-    less the local mean, which is all that it has at periods of 4 and 2 pixels. The lattice's energy
-    is the mean square over RGB. Counted is how far it exceeds the reference's, 0 where it does not,
-    on the quarter of the parts in which the reference is smoothest. So it is 0 for equal images, a
-    shift of brightness or a plain gradient changes nothing, and a lattice of amplitude a on a flat
-    area gives a.
+    Each image is cut into square parts. The lattice of a part is its mean cell of 4x4 pixels, less
+    the local mean: all detail of periods 2 and 4. Its energy is the mean square over RGB. The
+    measure takes the excess over the reference's energy, at least 0, on the quarter of the parts
+    in which the reference is smoothest. Equal images give 0, as do brightness shifts and plain
+    gradients; a lattice of amplitude a on a flat area gives a.
 
     Args:
         first: images under test, (batch, 3, height, width), RGB in [-1, 1].
@@ -53,9 +52,10 @@ def dots(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _detail(images: Tensor) -> Tensor:
-    """What a local mean leaves, in 8-bit levels: nothing of gradients, all of 2 and 4 pixels.
+    """Return images less their local mean, in 8-bit levels.
 
-    The mean's weights 1, 2, 2, 2, 1 have zeros at both periods.
+    The weights 1, 2, 2, 2, 1 of the mean have zeros at periods 2 and 4. So these periods remain
+    whole, and gradients vanish.
     """
     values = images.double() * LEVELS
     weights = values.new_tensor([1, 2, 2, 2, 1]) / 8
@@ -66,9 +66,9 @@ def _detail(images: Tensor) -> Tensor:
 
 
 def _extended(values: Tensor, dim: int) -> Tensor:
-    """Two more pixels at either end, each on the line through its likes one and two periods in.
+    """Return values with two more pixels at either end, extrapolated from one and two periods in.
 
-    Gradients and lattices both go on undisturbed, where a reflection would break them.
+    This continues gradients and lattices, which a reflection would break.
     """
     length = values.shape[dim]
     before = 2 * values.narrow(dim, PERIOD - 2, 2) - values.narrow(dim, 2 * PERIOD - 2, 2)
@@ -77,7 +77,7 @@ def _extended(values: Tensor, dim: int) -> Tensor:
 
 
 def _parts(values: Tensor, block: int) -> Tensor:
-    """(batch, 3, height, width) to (batch, parts, 3, block, block); what is left over is cut."""
+    """Cut (batch, 3, height, width) into (batch, parts, 3, block, block); drop the remainder."""
     batch, channels, height, width = values.shape
     rows, columns = height // block, width // block
     cut = values[..., : rows * block, : columns * block]
@@ -86,7 +86,7 @@ def _parts(values: Tensor, block: int) -> Tensor:
 
 
 def _lattice_energy(parts: Tensor) -> Tensor:
-    """Mean square (batch, parts) of the mean cell of 4x4 pixels, without its own mean."""
+    """Return the mean square (batch, parts) of the mean cell of 4x4 pixels, less its own mean."""
     batch, count, channels, block, _ = parts.shape
     cells = block // PERIOD
     grid = parts.reshape(batch, count, channels, cells, PERIOD, cells, PERIOD)

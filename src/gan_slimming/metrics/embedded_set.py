@@ -1,4 +1,4 @@
-"""A set of images as a feature network sees it, gathered batch by batch in bounded memory."""
+"""The features of a set of images, gathered batch by batch in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gan_slimming.metrics.distributions import (
 from gan_slimming.metrics.feature_sets import FeatureSample, FeatureStatistics
 
 SHARE = 4
-"""A Fréchet distance needs a quarter as many images as features have dimensions."""
+"""A Fréchet distance needs at least dimensions / SHARE images."""
 LEAST = {"frechet": 0, "kid": 20, "precision": 20, "recall": 20, "inception_score": 100}
-"""Images below which a figure means nothing; for 'frechet' it follows from the dimensions."""
+"""Smallest number of images of each metric; for 'frechet' it follows from the dimensions."""
 ADVISED = {"frechet": 0, "kid": 100, "precision": 1000, "recall": 1000, "inception_score": 5000}
-"""Images below which there is a warning."""
+"""Number of images below which a warning is due."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class Figure:
     low: float
     high: float
     interval: str
-    """How the interval was found."""
+    """Method of the interval."""
     images: int
-    """That took part, of the set under test."""
+    """Number of images that took part, of the set under test."""
     spread: float | None = None
-    """Standard deviation over subsets or splits, where the metric is known by it."""
+    """Standard deviation over subsets or splits; None for other metrics."""
     note: str = ""
-    """Numbers that the protocol must tell."""
+    """Numbers for the protocol."""
 
 
 class EmbeddedSet:
-    """Statistics, a sample and class scores of a set of images.
+    """The statistics, a sample and the class scores of a set of images.
 
     Args:
-        dimensions: of a feature vector.
-        classes: class scores of the network; 0 for none.
+        dimensions: length of a feature vector.
+        classes: number of class scores; 0 for none.
         seed: of the sample.
     """
 
@@ -66,19 +66,19 @@ class EmbeddedSet:
 
     @property
     def count(self) -> int:
-        """Return how many images were added."""
+        """Return the number of images added."""
         return self.statistics.count
 
 
 def least_images(kind: str, dimensions: int) -> tuple[int, int]:
-    """Return the images below which a metric is refused, and below which there is a warning.
+    """Return the numbers of images below which a metric is refused, and below which it warns.
 
-    Of n images a covariance has rank n - 1: below the number of dimensions a Fréchet distance is
-    far too large, even between sets of one distribution, and below a quarter of it mostly that.
+    The covariance of n images has rank n - 1. With fewer images than dimensions a Fréchet distance
+    is far too large, even for equal distributions. Below a quarter it is mostly this error.
 
     Args:
         kind: 'frechet', 'kid', 'precision', 'recall' or 'inception_score'.
-        dimensions: of the features.
+        dimensions: length of a feature vector.
     """
     if kind == "frechet":
         return dimensions // SHARE, dimensions
@@ -86,12 +86,12 @@ def least_images(kind: str, dimensions: int) -> tuple[int, int]:
 
 
 def compare_sets(kind: str, made: EmbeddedSet, real: EmbeddedSet | None, seed: int = 0) -> Figure:
-    """Return a metric of a set of images, against a real one where it needs any.
+    """Return a metric of a set of images, compared with a real set if it needs one.
 
     Args:
         kind: as for least_images.
-        made, real: the model's images, and real ones; the Inception Score needs none.
-        seed: of subsets and draws.
+        made, real: features of the model's and of real images; None for the Inception Score.
+        seed: of subsets and resampling.
     """
     if kind == "inception_score":
         assert made.score is not None

@@ -1,9 +1,9 @@
-"""Features of image files, kept between runs: found again by what the files hold, not their names.
+"""A cache of image features on disk, keyed by the content of the files.
 
 An entry holds the features of a few consecutive images. Its name is a hash of the network's
-weights, the resize rule and these images' bytes, so that an image that changes is computed anew,
-and a file that is renamed is not. An entry says itself what it holds: one that is damaged or was
-put there under another name is passed over and written again.
+weights, the resize rule and the images' bytes. So a changed image is computed anew, and a renamed
+one is not. An entry also stores its name and hash: damaged or misplaced ones are ignored and
+written again.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from torch import Tensor
 from gan_slimming.data.files import cache_folder, write_atomically
 
 VERSION = 1
-"""Of the entries' layout; others are passed over."""
+"""Version of the entries' layout; entries of others are not found."""
 
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What features depend on besides the images."""
+    """The network and resize rule of cached features."""
 
     network: str
     """The network's name."""
     weights_sha256: str
-    """Of the file of its weights."""
+    """SHA-256 of its weight file."""
     resize: str
-    """The rule by which images get their size."""
+    """The rule that resizes images."""
 
 
 class FeatureCache:
     """A folder of entries for one network.
 
     Args:
-        key: what the features depend on.
-        folder: where entries lie; None for the package's cache.
+        key: the network and resize rule.
+        folder: folder of the entries; None for the package's cache.
     """
 
     def __init__(self, key: FeatureKey, folder: Path | None = None) -> None:
@@ -55,7 +55,7 @@ class FeatureCache:
         return hashlib.sha256("\n".join([*parts, *digests]).encode()).hexdigest()
 
     def read(self, digests: Sequence[str]) -> dict[str, Tensor] | None:
-        """Return the tensors for these images, or None where there is no sound entry."""
+        """Return the tensors of these images, or None without an intact entry."""
         name = self.name(digests)
         try:
             content = (self.folder / f"{name}.safetensors").read_bytes()
@@ -69,7 +69,7 @@ class FeatureCache:
         return tensors if sound and rows else None
 
     def write(self, digests: Sequence[str], tensors: dict[str, Tensor]) -> None:
-        """Keep tensors with one row for each image; a folder that cannot be written is no error."""
+        """Write tensors with one row for each image; a read-only folder is no error."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         name = self.name(digests)
         told = {"name": name, "sha256": _digest(whole), "network": self.key.network}
@@ -77,7 +77,7 @@ class FeatureCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / f"{name}.safetensors", save(whole, told))
         except OSError:
-            return  # features are only slower to get without it
+            return  # without the cache, features are only slower
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

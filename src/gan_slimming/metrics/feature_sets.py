@@ -1,4 +1,4 @@
-"""What is kept of a set of images' features: mean, covariance and a sample, in bounded memory."""
+"""The mean, covariance and a sample of a set's features, in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 CAPACITY = 10_000
-"""Features that are kept as they are, for metrics that compare images one with another."""
+"""Number of features in a sample, for metrics that compare single images."""
 
 
 class FeatureStatistics:
-    """Mean and covariance of features that come in batches, in float64.
+    """The mean and covariance of features, updated batch by batch in float64.
 
-    Batches are merged by the update of Chan, Golub and LeVeque 1979: no large sums are subtracted,
-    and the result does not depend on the size of the batches beyond rounding.
+    Batches are merged by the update of Chan, Golub and LeVeque 1979. No large sums are subtracted,
+    so the size of the batches changes the result by rounding only.
 
     Args:
-        dimensions: of a feature vector.
+        dimensions: length of a feature vector.
     """
 
     def __init__(self, dimensions: int) -> None:
@@ -52,14 +52,14 @@ class FeatureStatistics:
 
 
 class FeatureSample:
-    """A uniform random sample of features, each whole (Vitter 1985, algorithm R).
+    """A uniform random sample of feature vectors (Vitter 1985, algorithm R).
 
-    Up to `capacity` all are kept, in their order.
+    The first `capacity` vectors are all kept, in order.
 
     Args:
-        dimensions: of a feature vector.
-        capacity: features that are kept.
-        seed: of the draws.
+        dimensions: length of a feature vector.
+        capacity: number of vectors to keep.
+        seed: of the sampling.
     """
 
     def __init__(self, dimensions: int, capacity: int = CAPACITY, seed: int = 0) -> None:
@@ -69,7 +69,7 @@ class FeatureSample:
         self._rows = torch.empty(0, dimensions)
 
     def update(self, features: Tensor) -> None:
-        """Offer features (batch, dimensions); kept as float32."""
+        """Offer features (batch, dimensions) to the sample, which holds float32."""
         values = features.detach().cpu().float()
         free = self.capacity - len(self._rows)
         if free > 0:
@@ -84,5 +84,5 @@ class FeatureSample:
 
     @property
     def features(self) -> Tensor:
-        """Return what is kept, (kept, dimensions) float32."""
+        """Return the sample, (kept, dimensions) float32."""
         return self._rows

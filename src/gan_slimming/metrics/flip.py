@@ -1,7 +1,7 @@
-"""FLIP (Andersson et al. 2020): how much flipping between two images catches the eye.
+"""FLIP (Andersson et al. 2020): the visible difference when flipping between two images.
 
-The authors' own package computes it (flip-evaluator, the extra [flip]); no weights are needed, so
-it is a judge that nothing was trained on.
+The authors' package computes it (flip-evaluator, the extra [flip]). It has no weights, and nothing
+is trained on it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from gan_slimming.errors import UserError
 
 PIXELS_PER_DEGREE = 67.02064514160156
-"""Of visual angle: a 0.7 m wide display of 3840 pixels, seen from 0.7 m; the package's default."""
+"""Pixels per degree of visual angle: 3840 on 0.7 m, seen from 0.7 m; the package's default."""
 
 
 def flip_installed() -> bool:
-    """Return whether the package is there."""
+    """Return whether flip-evaluator is installed."""
     return find_spec("flip_evaluator") is not None
 
 

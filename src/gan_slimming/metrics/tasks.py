@@ -1,4 +1,4 @@
-"""Whether images do their task: what a classifier or a segmenter makes of them, and of frames."""
+"""Metrics of tasks: agreement with a class or with label maps, and flicker of frames."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gan_slimming.errors import UserError
 from gan_slimming.perceptual.weights import weight_folders
 
 CLASSIFIER_SIDE = 224
-"""Pixels; images with a shorter side are enlarged to it before they are classified."""
+"""Side in pixels to which the classifier enlarges smaller images."""
 LEVELS = 127.5
 """8-bit levels in one unit of [-1, 1]."""
 LABELS = ("squeezenet1_1/squeezenet1.1.labels", "imagenet_labels.txt")
-"""Where class names may lie in a folder of weights, one class a line, synonyms between commas."""
+"""Files of class names in a folder of weights: one class per line, synonyms between commas."""
 IGNORED = 255
-"""Label of pixels that do not count, as in Pascal VOC and Cityscapes."""
+"""Label of ignored pixels, as in Pascal VOC and Cityscapes."""
 
 
 def class_index(name: str, classes: int, labels: Path | None = None) -> int:
-    """Return the number of a class by its number or one of its names.
+    """Return the number of a class, given as a number or as one of its names.
 
     Args:
-        name: '340' or 'zebra'; capitals do not matter.
-        classes: of the classifier.
-        labels: file of names, one class a line; None looks in the folders of weights.
+        name: '340' or 'zebra'; case does not matter.
+        classes: number of classes.
+        labels: file of names, one class per line; None searches the folders of weights.
     Raises:
         UserError: there is no such class, or no file of names.
     """
@@ -53,7 +53,7 @@ def class_index(name: str, classes: int, labels: Path | None = None) -> int:
 
 
 def classifier_size(images: Tensor) -> Tensor:
-    """Return images (batch, 3, height, width), enlarged to CLASSIFIER_SIDE if a side is shorter."""
+    """Return images (batch, 3, height, width), their shorter side at least CLASSIFIER_SIDE."""
     side = min(images.shape[-2:])
     if side >= CLASSIFIER_SIDE:
         return images
@@ -62,10 +62,10 @@ def classifier_size(images: Tensor) -> Tensor:
 
 
 def flicker(made: Tensor, reference: Tensor) -> Tensor:
-    """Return how much changes between frames differ (frames - 1,), in 8-bit levels.
+    """Return the mean difference of frame-to-frame changes (frames - 1,), in 8-bit levels.
 
-    The mean over RGB and pixels of |(s_t - s_(t-1)) - (r_t - r_(t-1))|: motion that the reference
-    has as well does not count, nor does an error that stays.
+    It is the mean over RGB and pixels of |(s_t - s_(t-1)) - (r_t - r_(t-1))|. Motion in both videos
+    does not count, nor does a constant error.
 
     Args:
         made, reference: (frames, 3, height, width), RGB in [-1, 1].
@@ -75,12 +75,11 @@ def flicker(made: Tensor, reference: Tensor) -> Tensor:
 
 
 def overlap(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return pixels in common and in either (batch, 2, classes) of found and true areas.
+    """Return pixels of intersection and union (batch, 2, classes) of found and true areas.
 
     Args:
-        scores: (batch, classes, h, w) of a segmenter; enlarged to the label maps (bilinear).
-        labels: (batch, height, width) int64; IGNORED and other numbers beyond the classes do not
-            count.
+        scores: (batch, classes, h, w) of a segmenter; resized to the label maps (bilinear).
+        labels: (batch, height, width) int64; IGNORED and other unknown classes do not count.
     """
     classes = scores.shape[1]
     found = F.interpolate(scores, labels.shape[-2:], mode="bilinear", align_corners=False).argmax(1)
@@ -95,9 +94,11 @@ def overlap(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def mean_iou(means: np.ndarray) -> float:
-    """Return the mean over classes of common over joint pixels, from `overlap`'s, flattened.
+    """Return the mean over classes of intersection over union.
 
-    Classes that stand nowhere do not count.
+    Args:
+        means: mean of `overlap` over images, flattened, (2 * classes,). Absent classes do not
+            count.
     """
     common, joint = np.split(np.asarray(means, dtype=np.float64), 2)
     present = joint > 0
@@ -105,7 +106,7 @@ def mean_iou(means: np.ndarray) -> float:
 
 
 def check_labels(values: Sequence[int], classes: int, path: Path) -> None:
-    """Raise UserError where a label map names classes that the segmenter has not."""
+    """Raise UserError if a label map holds classes that the segmenter does not have."""
     wrong = [value for value in values if value >= classes and value != IGNORED]
     if wrong:
         raise UserError(

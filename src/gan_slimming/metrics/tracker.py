@@ -1,4 +1,4 @@
-"""The distance of a generator to its teacher, on inputs that training never sees."""
+"""The distance of a generator to its teacher, on held-out inputs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from gan_slimming.metrics.verdict import verdict
 from gan_slimming.perceptual.lpips import lpips_at_hand
 
 FINAL = {"ssim": SSIM_WINDOW, "colour": 1, "dots": BLOCKS[-1], "flip": 1}
-"""Metrics that are measured at the end alone -> the least side in pixels that each needs."""
+"""Metrics measured only at the end -> smallest side in pixels that each needs."""
 DAMAGED = 16
-"""Images of the teacher that are damaged for the verdict."""
+"""Number of the teacher's images that the verdict damages."""
 Row = dict[str, float]
-"""Metric -> its value on one image."""
+"""Metric -> value, of one image or as a mean."""
 
 
 class Tracker:
-    """Metrics on held-out inputs, each at the size of training, and their means.
+    """A tracker of metrics on held-out inputs at the training size.
 
-    Images are clipped to [-1, 1] first, as they are when they are written. While training psnr in
-    dB, l1 in [0, 2], and lpips where its weights are at hand; in the end FINAL as well. Values are
-    those of `evaluate`, but for its rounding of images to 8 bits.
+    Images are clipped to [-1, 1] first, as when written. During training it measures psnr in dB,
+    l1 in [0, 2], and lpips if its weights are on this machine; at the end also FINAL. Values equal
+    those of `evaluate` except for its rounding of images to 8 bits.
     """
 
     def __init__(self, held: InputSet, teacher: Generate, device: torch.device):
@@ -52,7 +52,7 @@ class Tracker:
         return self._rows(generate, self._measures() | self._final_measures(), None)
 
     def verdict(self, rows: Sequence[Row]) -> str:
-        """Return in one sentence how near to the teacher the images of these rows are."""
+        """Return one sentence on the distance of these rows' images to the teacher."""
         name = "lpips" if self.lpips is not None else "psnr"
         references = [reference[0] for _, reference in self.answers(DAMAGED)]
         value = means(rows[:DAMAGED])[name]  # on the same images as its yardstick
@@ -60,7 +60,7 @@ class Tracker:
 
     @property
     def names(self) -> list[str]:
-        """The name of each held-out input: its file's, or the number of its noise."""
+        """Return the name of each held-out input: its file name, or the number of its noise."""
         paths = getattr(self.held, "paths", None)
         if paths is not None:
             return [path.name for path in paths]
@@ -79,21 +79,21 @@ class Tracker:
         return list(zip(held, self._references, strict=False))
 
     def pairs(self, most: int | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Return (input image, teacher's image) of held-out inputs, where they are images."""
+        """Return (input image, teacher's image) of held-out inputs that are images."""
         return [(batch[0], reference) for batch, reference in self.answers(most)]
 
     @torch.no_grad()
     def write_samples(
         self, generate: Generate, folder: Path, chosen: int | Sequence[int]
     ) -> list[str]:
-        """Write rows of images as PNG: the input, where it is one, the teacher's and the student's.
+        """Write rows of images as PNG: the input if it is an image, the teacher's, the student's.
 
-        A smaller input is shown as large as the output, its pixels as squares.
+        A smaller input is enlarged to the size of the output, nearest neighbour.
 
         Args:
-            chosen: indices of held-out inputs, or how many of the first.
+            chosen: indices of held-out inputs, or the number of first ones.
         Returns:
-            The files' names.
+            The file names.
         """
         folder.mkdir(exist_ok=True)
         answers, names = self.answers(), []
@@ -118,12 +118,12 @@ class Tracker:
         return rows
 
     def _measures(self) -> dict[str, Pairwise]:
-        """Return what is measured all along."""
+        """Return the metrics of every measurement."""
         measures = {name: pairwise(name, self.device, download=False) for name in ("psnr", "l1")}
         return measures | ({} if self.lpips is None else {"lpips": on_features(self.lpips)})
 
     def _final_measures(self) -> dict[str, Pairwise]:
-        """Return those of FINAL that the images are large enough for, and that are installed."""
+        """Return the metrics of FINAL that are installed and fit the size of the images."""
         side = min(self.answers(1)[0][1].shape[-2:])
         names = [name for name, least in FINAL.items() if side >= least]
         names = [name for name in names if name != "flip" or flip_installed()]

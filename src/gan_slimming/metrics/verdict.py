@@ -1,7 +1,7 @@
-"""What a distance to the teacher means, in a sentence: a damage of the same size that people know.
+"""The verdict: a distance to the teacher as one sentence, by a familiar damage of equal size.
 
-The teacher's own images are damaged more and more, and measured against themselves, until they lie
-as far away as the student's images do.
+The teacher's own images are damaged step by step and compared with the originals, until they are
+as far away as the student's images.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from torch.nn import functional as F
 from gan_slimming.metrics.catalogue import METRICS, MOST_PSNR, Pairwise
 
 QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 15, 10, 5, 1)
-"""Of JPEG, mildest first."""
+"""Qualities of JPEG, mildest first."""
 PERCENTS = (90, 75, 60, 50, 40, 30, 25, 20, 15, 10, 7, 5, 3)
-"""Of the width, to which images are scaled down before they are scaled up again."""
+"""Percentages of the width to which images are scaled down, mildest first."""
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """A kind of damage in steps."""
+    """A kind of damage in steps of strength."""
 
     steps: tuple[int, ...]
-    """Mildest first."""
+    """Strengths, mildest first."""
     damage: Callable[[Tensor, int], Tensor]
-    """An image (3, height, width) in [-1, 1] and a step to the damaged image."""
+    """Function from an image (3, height, width) in [-1, 1] and a step to the damaged image."""
     text: str
-    """What is said of a step."""
+    """Text of a step, with {} for its strength."""
 
 
 def verdict(metric: str, value: float, images: Sequence[Tensor], measure: Pairwise) -> str:
     """Return 'as near to the teacher as ...' for the mean of a metric over images.
 
     Args:
-        metric: lpips is held against JPEG, anything else against lost resolution.
+        metric: lpips is compared with JPEG, any other metric with lower resolution.
         value: the student's mean distance to its teacher.
-        images: the teacher's, (3, height, width) each in [-1, 1], at least one.
+        images: at least one image of the teacher, (3, height, width) each in [-1, 1].
         measure: the metric's function.
     """
     stick = JPEG if metric == "lpips" else SCALING
@@ -72,7 +72,7 @@ def _mean(images: Sequence[Tensor], stick: Yardstick, step: int, measure: Pairwi
 
 
 def saved_as_jpeg(image: Tensor, quality: int) -> Tensor:
-    """Return an image (3, height, width) in [-1, 1] as JPEG keeps it, chroma at half size."""
+    """Return an image (3, height, width) in [-1, 1] after JPEG with chroma at half size."""
     pixels = ((image.float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     buffer = BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(
@@ -83,7 +83,7 @@ def saved_as_jpeg(image: Tensor, quality: int) -> Tensor:
 
 
 def scaled_and_back(image: Tensor, percent: int) -> Tensor:
-    """Return an image (3, height, width) scaled to a share of its sides and up again (bilinear)."""
+    """Return an image (3, height, width) scaled down to `percent` and up again (bilinear)."""
     size = [max(1, round(length * percent / 100)) for length in image.shape[-2:]]
     small = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)
     return F.interpolate(small, image.shape[-2:], mode="bilinear")[0]

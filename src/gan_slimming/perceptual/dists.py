@@ -1,7 +1,7 @@
-"""DISTS (Ding et al. 2020): likeness of structure and of texture, which may move a little.
+"""DISTS (Ding et al. 2020): similarity of structure, and of texture, which may move a little.
 
-torchmetrics carries the published weights of its channels, but builds its network by torchvision;
-here the same is built on this package's VGG-16.
+torchmetrics has the published channel weights, but its network needs torchvision. Here it is built
+on this package's VGG-16.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CHANNELS = (3, *DeepVgg16Features.channels)
 
 
 class Dists(nn.Module):
-    """d(a, b) = 1 - sum over channels of alpha l(a, b) + beta s(a, b), equations 8 to 10.
+    """The distance d(a, b) = 1 - sum over channels of alpha l(a, b) + beta s(a, b), eqs. 8 to 10.
 
-    l compares means of a feature map and s its variances and covariance, for the image itself and
-    five layers of VGG-16. Frozen.
+    l compares the means of feature maps, s their variances and covariance: for the image itself and
+    five layers of VGG-16. The network is frozen.
 
     Args:
         state: VGG-16 under torchvision's names.
@@ -77,7 +77,7 @@ class Dists(nn.Module):
 
 
 class _HanningPool(nn.Module):
-    """The root of the blurred squares at every second place, which aliases less than a maximum."""
+    """A pool by the root of the blurred squares, stride 2, which aliases less than a maximum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,6 +94,6 @@ class _HanningPool(nn.Module):
 
 
 def load_dists(download: bool = True) -> Dists:
-    """Return DISTS with VGG-16 as `load_weights` finds it. Raises UserError where it does not."""
+    """Return DISTS with the weights that `load_weights` finds, else raise UserError."""
     state = load_weights("vgg16", download=download)
     return Dists(state, load_weights("dists", download=download))

@@ -1,4 +1,4 @@
-"""Networks that turn a whole image into one feature vector, to compare sets of images by."""
+"""Networks from an image to one feature vector, for comparing sets of images."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from gan_slimming.perceptual.weights import (
 )
 
 EMBEDDINGS = ("inception", "squeezenet")
-"""Names of the networks; only on the first is a Fréchet distance an FID."""
+"""Names of the networks; a Fréchet distance is an FID only on the first."""
 SQUEEZENET_SIDE = 224
-"""Pixels a side of the images that SqueezeNet was trained on."""
+"""Side in pixels of SqueezeNet's training images."""
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A network with all that decides its features."""
+    """A feature network with its weights and resize rule."""
 
     network: str
     """'inception' or 'squeezenet'."""
     dimensions: int
-    """Numbers in a feature vector."""
+    """Length of a feature vector."""
     classes: int
-    """Class scores; 0 where the network gives none."""
+    """Number of class scores; 0 without a classifier."""
     weights_sha256: str
-    """Of the file of its weights."""
+    """SHA-256 of its weight file."""
     resize: str
-    """The rule by which any image gets the network's size."""
+    """The rule that resizes images to the network's size."""
     run: Callable[[Tensor], tuple[Tensor, Tensor]]
-    """Images (batch, 3, height, width) in [-1, 1], of any device, to features and class scores."""
+    """Maps images (batch, 3, height, width) in [-1, 1], on any device, to features and scores."""
 
 
 def embedding_at_hand(network: str, path: Path | None = None) -> bool:
@@ -57,12 +57,12 @@ def load_embedding(
 
     Args:
         network: its name.
-        device: where it runs.
-        path: the file of its weights; None looks for it and, if `download`, fetches it.
-        download: whether the network may be used.
+        device: the device to run on.
+        path: its weight file; None searches for it and, if `download`, downloads it.
+        download: whether missing weights may be downloaded.
     Raises:
-        UserError: an unknown name; weights that are missing; an Inception file that is not the
-            published one, since a distance on it would not be an FID.
+        UserError: an unknown name, missing weights, or an Inception file other than the published
+            one, on which a distance would not be an FID.
     """
     if network not in EMBEDDINGS:
         raise UserError(f"feature network must be of {', '.join(EMBEDDINGS)}, got {network!r}")
@@ -88,7 +88,7 @@ def load_embedding(
 def _inception(path: Path | None, device: torch.device) -> Embedding:
     state = load_weights("inception", path, download=False)
     assert path is not None
-    module = InceptionFeatures(state).to(device)  # another version is told before a wrong hash
+    module = InceptionFeatures(state).to(device)  # reports another version before a wrong hash
     digest = check_weights("inception", path)
 
     def run(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,9 @@
-"""The Inception network of 2015 by which FID, KID and the Inception Score are defined.
+"""The Inception network of 2015, which defines FID, KID and the Inception Score.
 
-It is the graph that TensorFlow published as inception-2015-12-05 (Szegedy et al. 2016, 1008
-classes), with the layer names of its PyTorch port, pt_inception-2015-12-05. It differs from later
-Inceptions: averages leave padding out, and the last block takes a maximum instead. Images are
-resized to 299 x 299 by TensorFlow's bilinear rule of that time, which neither centres pixels nor
-smooths before it shrinks.
+It is TensorFlow's published graph inception-2015-12-05 (Szegedy et al. 2016, 1008 classes). Layer
+names are those of its PyTorch port, pt_inception-2015-12-05. It differs from later Inceptions:
+average pools leave padding out, and the last block has a maximum pool. Images are resized to
+299 x 299 by TensorFlow's bilinear rule of that time, with neither centred pixels nor antialiasing.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ Kernel = int | tuple[int, int]
 Step = tuple[str, int, Kernel]
 """Name, channels and kernel of a convolution."""
 Chain = tuple[Step | list[Step], ...]
-"""Convolutions one behind the other; those of a list stand side by side, their results joined."""
+"""Convolutions in sequence; those of a list run in parallel, their outputs concatenated."""
 
 
 class InceptionFeatures(nn.Module):
-    """Features and class scores of images; frozen.
+    """A frozen network from images to features and class scores.
 
     Args:
         state: tensors under the port's names, such as 'Mixed_5b.branch1x1.conv.weight'.
@@ -82,7 +81,7 @@ class InceptionFeatures(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (batch, 2048) and class scores (batch, 1008) without the last bias.
 
-        The bias is left out as in the published Inception Score, which never added it.
+        The published Inception Score never adds this bias.
 
         Args:
             images: (batch, 3, height, width), RGB in [-1, 1]; rounded to 8 bits first.
@@ -101,7 +100,7 @@ class InceptionFeatures(nn.Module):
 
 
 class _Unit(nn.Module):
-    """Convolution, batch normalisation, ReLU."""
+    """A convolution with batch normalisation and ReLU."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Kernel, stride: int = 1, padding: int | None = None
@@ -117,13 +116,13 @@ class _Unit(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Chains of convolutions side by side, and a pool; their results are joined.
+    """A block of parallel chains of convolutions and a pool, their outputs concatenated.
 
     Args:
-        inputs: channels.
+        inputs: input channels.
         chains: the chains.
-        pool: 'average' or 'maximum' of 3x3, behind it a convolution; 'halve' halves the image's
-            sides, in the pool and in the last convolution of each chain.
+        pool: 'average' or 'maximum' of 3x3, followed by a convolution; 'halve' has stride 2 in the
+            pool and in the last convolution of each chain.
         pooled: channels of the pool's convolution.
     """
 
@@ -162,7 +161,7 @@ def _alternatives(entry: Step | list[Step]) -> list[Step]:
 
 
 def _coarse() -> tuple[Chain, ...]:
-    """Blocks at 35 x 35."""
+    """Return the chains of blocks at 35 x 35."""
     return (
         (("branch1x1", 64, 1),),
         (("branch5x5_1", 48, 1), ("branch5x5_2", 64, 5)),
@@ -171,7 +170,7 @@ def _coarse() -> tuple[Chain, ...]:
 
 
 def _first_reduction() -> tuple[Chain, ...]:
-    """From 35 to 17."""
+    """Return the chains of the block from 35 x 35 to 17 x 17."""
     return (
         (("branch3x3", 384, 3),),
         (("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3)),
@@ -179,7 +178,7 @@ def _first_reduction() -> tuple[Chain, ...]:
 
 
 def _seven(width: int) -> tuple[Chain, ...]:
-    """Blocks at 17 x 17, whose 7 x 7 kernels are split in two."""
+    """Return the chains of blocks at 17 x 17, with 7 x 7 kernels split in two."""
     across, down = (1, 7), (7, 1)
     return (
         (("branch1x1", 192, 1),),
@@ -195,7 +194,7 @@ def _seven(width: int) -> tuple[Chain, ...]:
 
 
 def _second_reduction() -> tuple[Chain, ...]:
-    """From 17 to 8."""
+    """Return the chains of the block from 17 x 17 to 8 x 8."""
     return (
         (("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3)),
         (
@@ -208,7 +207,7 @@ def _second_reduction() -> tuple[Chain, ...]:
 
 
 def _wide() -> tuple[Chain, ...]:
-    """Blocks at 8 x 8, with forks."""
+    """Return the chains of blocks at 8 x 8, which fork."""
     return (
         (("branch1x1", 320, 1),),
         (
@@ -226,12 +225,12 @@ def _wide() -> tuple[Chain, ...]:
 def tensorflow_resize(images: Tensor, side: int) -> Tensor:
     """Return images (batch, channels, side, side) resized as TensorFlow 1 did by default.
 
-    Output pixel i lies at i * length / side of the input, its value between the two pixels around
-    it; beyond the last one the last is repeated.
+    Output pixel i lies at position i * length / side of the input and interpolates its two
+    neighbours. Beyond the last pixel, the last is repeated.
     """
     for dim in (3, 2):
         length = images.shape[dim]
-        # In float32 like the original, where a place just below a whole number matters.
+        # In float32 like the original: a position just below a whole number matters.
         places = torch.arange(side, dtype=torch.float32, device=images.device)
         places = places * torch.tensor(length / side, dtype=torch.float32)
         low = places.long()

@@ -1,4 +1,4 @@
-"""The two other networks that LPIPS is published for: AlexNet and VGG-16 up to its last block."""
+"""The two other networks of LPIPS: AlexNet, and VGG-16 up to its last block."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gan_slimming.perceptual.features import ImageNetFeatures
 
 
 class AlexNetFeatures(ImageNetFeatures):
-    """relu1 to relu5 of AlexNet (Krizhevsky 2014).
+    """The activations relu1 to relu5 of AlexNet (Krizhevsky 2014).
 
-    Layer names of torchvision: features.0 to features.10, classifier ignored.
+    Layer names are torchvision's: features.0 to features.10, classifier ignored.
     """
 
     channels = (64, 192, 384, 256, 256)
@@ -29,13 +29,14 @@ class AlexNetFeatures(ImageNetFeatures):
 
 
 class DeepVgg16Features(ImageNetFeatures):
-    """relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 of VGG-16, ImageNet's normalisation.
+    """The activations relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 of VGG-16.
 
-    Layer names of torchvision: features.0 to features.28, classifier ignored.
+    Images are normalised as for ImageNet. Layer names are torchvision's: features.0 to features.28,
+    classifier ignored.
 
     Args:
         state: tensors under these names.
-        pool: from channels to the layer that halves the sides; None for the network's own maximum.
+        pool: function from channels to a pool of stride 2; None for the network's own maximum.
     """
 
     channels = (64, 128, 256, 512, 512)

@@ -1,1 +1,1 @@
-"""Pages and charts that people look at."""
+"""HTML pages and SVG charts for people."""

@@ -21,25 +21,25 @@ from gan_slimming.reports.svg import (
 ROW = 17
 BAR = 11
 REACH = 1.6
-"""A range chart shows what lies so far outside of what can be represented; more is cut off."""
+"""Limit of a range chart, in units of the larger end of the representable range."""
 
 
 @dataclass(frozen=True)
 class RangeRow:
-    """One layer of a range chart."""
+    """A row of a range chart: one layer."""
 
     name: str
-    """What the row is called."""
+    """Label of the row."""
     low: float
-    """Smallest value that can be represented."""
+    """Smallest representable value."""
     high: float
-    """Largest value that can be represented."""
+    """Largest representable value."""
     seen_low: float
-    """Smallest value that came."""
+    """Smallest observed value."""
     seen_high: float
-    """Largest value that came."""
+    """Largest observed value."""
     clipped: float
-    """Share of values that were clipped, 0 to 1."""
+    """Share of clipped values, 0 to 1."""
 
 
 def parts_of(
@@ -49,7 +49,7 @@ def parts_of(
     kept: str = "kept",
     whole: str = "teacher",
 ) -> str:
-    """Return bars of a part in a whole, all on one scale: (name, part, whole)."""
+    """Return a bar chart of parts in wholes, all on one scale; rows are (name, part, whole)."""
     if not rows:
         return nothing(title)
     parts, top = legend([(kept, "s1"), (whole, "whole")])
@@ -68,7 +68,7 @@ def parts_of(
 
 
 def values(title: str, rows: Sequence[tuple[str, float, float]], unit: str) -> str:
-    """Return bars from 0: (name, value, spread), the spread as a line around the bar's end."""
+    """Return a bar chart of (name, value, spread), the spread as a line around the bar's end."""
     if not rows:
         return nothing(title)
     notes = [f"{number(round(value, 2))} {unit}" for _, value, _ in rows]
@@ -86,15 +86,13 @@ def values(title: str, rows: Sequence[tuple[str, float, float]], unit: str) -> s
 
 
 def ranges(title: str, rows: Sequence[RangeRow]) -> str:
-    """Return what layers can represent (bar) and what came (line), each in units of its own bar.
+    """Return a chart of representable (bar) and observed (line) ranges, each in units of its bar.
 
-    The column on the right is the share that was clipped.
+    The right column is the share of clipped values.
     """
     if not rows:
         return nothing(title)
-    parts, top = legend(
-        [("can be represented", "s1 soft"), ("came", "s2"), ("share clipped", "s5")]
-    )
+    parts, top = legend([("representable", "s1 soft"), ("observed", "s2"), ("share clipped", "s5")])
     clip = 52.0
     left = label_width(row.name for row in rows)
     area = WIDTH - left - clip
@@ -111,7 +109,7 @@ def ranges(title: str, rows: Sequence[RangeRow]) -> str:
         )
         hint = (
             f"{row.name}: {number(row.low)} to {number(row.high)}, "
-            f"came {number(row.seen_low)} to {number(row.seen_high)}"
+            f"observed {number(row.seen_low)} to {number(row.seen_high)}"
         )
         parts.append(text(left - 6, y + 9, shortened(row.name, left - 6), anchor="end"))
         parts.append(rect(low, y, high - low, BAR, "s1 fill soft", hint))

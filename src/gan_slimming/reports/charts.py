@@ -1,7 +1,7 @@
-"""Charts with two axes as inline SVG: curves, scattered points with their frontier, dots in a row.
+"""Charts as inline SVG: curves, scatter plots with a Pareto frontier, and dot plots.
 
-Pure functions, data in and <svg> text out, every text escaped. Points that are not finite are left
-out: a run that diverged still has a chart.
+Pure functions from data to <svg> text, with every text escaped. Points that are not finite are left
+out, so a run that diverged still has a chart.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from gan_slimming.reports.svg import (
 
 LEFT, RIGHT, BOTTOM = 46, 10, 30
 PLOT = 170
-"""Height of the area that holds the curves."""
+"""Height of the plotted area in SVG units."""
 MOST_POINTS = 200
-"""A longer curve is thinned out by means over equal stretches."""
+"""Most points of a curve; longer ones are averaged over equal stretches."""
 
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The plotted area: maps data to places."""
+    """A plotted area, with the map from data to positions."""
 
     left: float
     """Smallest x."""
     right: float
     """Largest x."""
     levels: tuple[float, ...]
-    """The y that have a line and a number; the area reaches from the first to the last."""
+    """The y of the labelled lines; the area reaches from the first to the last."""
     top: float
-    """Where the area begins, under the legend."""
+    """Top edge of the area, below the legend."""
 
     @property
     def low(self) -> float:
@@ -50,7 +50,7 @@ class Frame:
         return self.levels[0]
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point of the data lies in the chart."""
+        """Return the position of a data point in the chart."""
         across = (x - self.left) / ((self.right - self.left) or 1)
         up = (y - self.low) / ((self.levels[-1] - self.low) or 1)
         return LEFT + across * (WIDTH - LEFT - RIGHT), self.top + (1 - up) * PLOT
@@ -68,8 +68,8 @@ def curves(
 
     Args:
         lines: name -> (x, y) in ascending x; all share both axes.
-        level: (name, y) of a dashed line across, such as a budget.
-        mark: (name, x) of a dashed line upwards, such as the end of a stage.
+        level: (name, y) of a dashed horizontal line, such as a budget.
+        mark: (name, x) of a dashed vertical line, such as the end of a stage.
     """
     drawn = {name: thinned(points) for name, points in lines.items()}
     drawn = {name: points for name, points in drawn.items() if points}
@@ -104,10 +104,10 @@ def scatter(
     *,
     higher_is_better: bool = False,
 ) -> str:
-    """Return numbered points and the Pareto frontier through those that no other beats.
+    """Return a chart of numbered points and their Pareto frontier.
 
     Args:
-        points: (name, x, y); small x is better, and small y unless `higher_is_better`.
+        points: (name, x, y); smaller x is better, and smaller y unless `higher_is_better`.
     """
     points = [p for p in points if isfinite(p[1]) and isfinite(p[2])]
     if not points:
@@ -132,7 +132,7 @@ def scatter(
 
 
 def frontier(points: Points, *, higher_is_better: bool = False) -> list[tuple[float, float]]:
-    """Return the points that no other is at least as good as in x and in y, and better in one."""
+    """Return the Pareto-optimal points: no other is as good in both x and y and better in one."""
     sign = -1.0 if higher_is_better else 1.0
 
     def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -143,7 +143,7 @@ def frontier(points: Points, *, higher_is_better: bool = False) -> list[tuple[fl
 
 
 def dots(title: str, values: Sequence[tuple[str, float, bool]], x_label: str) -> str:
-    """Return one dot per value on one axis, stacked where they are near; marked ones are filled.
+    """Return a dot plot: one dot per value, stacked where close, filled where marked.
 
     Args:
         values: (name, value, whether it is marked).
@@ -177,12 +177,12 @@ def dots(title: str, values: Sequence[tuple[str, float, bool]], x_label: str) ->
 
 
 def nothing(title: str) -> str:
-    """Return the place of a chart that has no data."""
+    """Return the placeholder of a chart without data."""
     return svg(60, title, [text(WIDTH / 2, 34, "nothing recorded", anchor="middle", kind="quiet")])
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
-    """Return at most MOST_POINTS of the finite points, each the mean of its neighbours."""
+    """Return at most MOST_POINTS means over neighbouring finite points."""
     points = [(x, y) for x, y in points if isfinite(x) and isfinite(y)]
     length = max(1, -(-len(points) // MOST_POINTS))
     stretches = (points[i : i + length] for i in range(0, len(points), length))

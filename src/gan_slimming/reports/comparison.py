@@ -1,4 +1,4 @@
-"""Several runs on one page: quality against cost, the same images, the charts of each run."""
+"""One page on several runs: quality against cost, common images, and the charts of each run."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def compare(folders: Sequence[Path], output: Path) -> dict[str, Any]:
     """Write one page on several run folders, finished or under way.
 
     Returns:
-        report (path), and runs: run, steps, finished and the summary of each.
+        report (path), and runs: run, steps, finished and summary of each.
     Raises:
-        UserError: no run folder, or one that is named twice.
+        UserError: no run folder, or a folder named twice.
     """
     seen: set[Path] = set()
     for folder in folders:
@@ -50,7 +50,7 @@ def compare(folders: Sequence[Path], output: Path) -> dict[str, Any]:
 
 
 def comparison_of(runs: Sequence[RunData]) -> Page:
-    """Return everything that the page of several runs shows."""
+    """Return the page of several runs."""
     named = dict(zip(names_of(runs), runs, strict=True))
     done = {name: run for name, run in named.items() if run.summary}
     warnings = [f"{name}: {text}" for name, run in named.items() for text in run.warnings]
@@ -76,7 +76,7 @@ def comparison_of(runs: Sequence[RunData]) -> Page:
 
 
 def names_of(runs: Sequence[RunData]) -> list[str]:
-    """Return what to call each run: its folder's name, or its path where names are the same."""
+    """Return the label of each run: its folder's name, or its path if names repeat."""
     names = [run.name for run in runs]
     return [
         str(run.folder) if names.count(name) > 1 else name
@@ -120,11 +120,11 @@ def _time(run: RunData) -> str:
 
 
 def _differences(done: Mapping[str, RunData]) -> list[str]:
-    """What keeps the figures of the runs from being compared."""
+    """Return notes on differences that make the figures of the runs incomparable."""
     notes = []
     teachers = {str((run.record.get("generator") or {}).get("sha256")) for run in done.values()}
     if len(teachers) > 1:
-        notes.append("The runs have different teachers: distances are to each run's own.")
+        notes.append("The runs have different teachers: distances are to each run's own teacher.")
     protocols = {
         str({k: v for k, v in run.summary.get("protocol", {}).items() if "trained" not in k})
         for run in done.values()
@@ -133,7 +133,7 @@ def _differences(done: Mapping[str, RunData]) -> list[str]:
     if len(protocols) > 1 or len(images) > 1:
         notes.append(
             "The runs were measured on different images or at different sizes: their figures "
-            "cannot be compared, and no images stand side by side."
+            "cannot be compared, and their images are not shown side by side."
         )
     return notes
 
@@ -157,7 +157,7 @@ def _over_steps(named: Mapping[str, RunData]) -> list[Chart]:
 
 
 def _of_run(number_: int, name: str, run: RunData) -> Section:
-    """A run's own section: what it was, what it kept, how it was trained."""
+    """Return the section of one run: channels, training, latency and provenance."""
     note = tables.lead(run.summary) if run.summary else (
         f"{run.steps} of {run.run.optimisation.steps} steps done.")  # fmt: skip
     charts = [
@@ -172,7 +172,7 @@ def _of_run(number_: int, name: str, run: RunData) -> Section:
 
 
 def _common_images(done: Mapping[str, RunData], warnings: list[str]) -> Gallery | None:
-    """The held-out images that all finished runs show, of the same teacher: a view per run."""
+    """Return the held-out images common to all finished runs of a teacher, one view per run."""
     found: dict[str, dict[str, Sample]] = {}
     for name, run in done.items():
         samples = read_samples(run.folder, run.held_out, warnings)

@@ -1,4 +1,4 @@
-"""The charts of one run: what its records say about quality, loss, budget, gates and layers."""
+"""The charts of one run: quality, loss, budget, gates and layers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ QUALITY = {
     "l1": ("L1 to the teacher", "of a range of 2, lower is nearer"),
 }
 DISTANCES = {"distance": "distance", "pixel": "pixel", "features": "features", "hidden": "features"}
-"""Term -> its legend; 'hidden' and 'critic' are names of version 0.1."""
+"""Loss term -> its legend; 'hidden' and 'critic' are names of version 0.1."""
 GAME = {"adversarial": "student", "critic": "discriminator", "discriminator": "discriminator"}
 MOST_ROWS = 80
-"""More layers or groups than this do not fit into a chart; the tables have them all."""
+"""Most layers or groups in a chart; the tables have them all."""
 
 
 def quality_charts(data: RunData) -> list[Chart]:
-    """Return the distances to the teacher while recovering, on held-out images."""
+    """Return the charts of distances to the teacher on held-out images during training."""
     return [
         _over_both(data, title, {title: key}, note=f"held-out images, {sense}")
         for key, (title, sense) in QUALITY.items()
@@ -34,7 +34,7 @@ def quality_charts(data: RunData) -> list[Chart]:
 
 
 def loss_charts(data: RunData) -> list[Chart]:
-    """Return the terms of the loss, on the images trained on."""
+    """Return the charts of the loss terms on training images."""
     charts = []
     for title, terms, note in (
         ("Distances in the loss", DISTANCES, "student to teacher, before weighting"),
@@ -47,7 +47,7 @@ def loss_charts(data: RunData) -> list[Chart]:
 
 
 def budget_chart(data: RunData) -> list[Chart]:
-    """Return the cost while slimming, against its budget."""
+    """Return the chart of the cost during slimming, with the budget."""
     charts, kind = [], data.run.budget.kind
     key, title = ("parameters", "Parameters") if kind in ("parameters", "bytes") else (
         "macs", "MACs")  # fmt: skip
@@ -63,7 +63,7 @@ def budget_chart(data: RunData) -> list[Chart]:
 
 
 def sparsity_chart(data: RunData) -> list[Chart]:
-    """Return the sparsity weight while slimming."""
+    """Return the chart of the sparsity weight during slimming."""
     if not _points(data, "rho"):
         return []
     note = "fixed" if data.run.objective.rho else "chosen by the budget"
@@ -71,7 +71,7 @@ def sparsity_chart(data: RunData) -> list[Chart]:
 
 
 def gate_charts(data: RunData) -> list[Chart]:
-    """Return how gates shrink and how groups lose channels while slimming."""
+    """Return the charts of gate sizes and remaining channels during slimming."""
     if not data.gates:
         return []
     first, last = data.gates[0]["decades"]
@@ -94,12 +94,12 @@ def gate_charts(data: RunData) -> list[Chart]:
             for line in data.gates
         ]
         svg = heatmap("Channels left", shares, names[::-1], row=13)
-        charts.append(Chart("Channels left", svg, "share of each group's, from input to output"))
+        charts.append(Chart("Channels left", svg, "share in each group, from input to output"))
     return charts
 
 
 def channel_chart(data: RunData) -> list[Chart]:
-    """Return the channels kept of each of the teacher's groups, in network order."""
+    """Return the chart of channels kept in each of the teacher's groups, in network order."""
     totals = data.record.get("channels") or {}
     if data.kept is None or not totals:
         return []
@@ -111,7 +111,7 @@ def channel_chart(data: RunData) -> list[Chart]:
 
 
 def work_chart(data: RunData) -> list[Chart]:
-    """Return the MACs of each layer of the teacher that are left in the student."""
+    """Return the chart of each layer's MACs in teacher and student."""
     teacher = _macs(data.layers.get("teacher", ()))
     if not teacher or "student" not in data.layers:
         return []
@@ -127,7 +127,7 @@ def work_chart(data: RunData) -> list[Chart]:
 
 
 def range_chart(data: RunData) -> list[Chart]:
-    """Return what each quantised layer can represent, what came, and how much was clipped."""
+    """Return the chart of each quantised layer's representable and observed inputs."""
     rows = [
         RangeRow(
             row["layer"], row["low"], row["high"], row["seen_low"], row["seen_high"],
@@ -140,7 +140,7 @@ def range_chart(data: RunData) -> list[Chart]:
 
 
 def spread_charts(data: RunData, measures: Sequence[str]) -> list[Chart]:
-    """Return every held-out image's distance, those filled that the page shows."""
+    """Return the dot plots of every held-out image's distance; filled dots are on the page."""
     charts = []
     for measure in measures:
         points = [
@@ -158,7 +158,7 @@ def spread_charts(data: RunData, measures: Sequence[str]) -> list[Chart]:
 
 
 def latency_chart(benchmark: Mapping[str, Any]) -> list[Chart]:
-    """Return the measured latencies, by model, runtime and precision."""
+    """Return the chart of measured latencies by model, runtime and precision."""
     rows = [
         (f"{row['model']}, {row['runtime']} {row['precision']}", row["latency_ms"],
          row.get("spread") or 0.0)
@@ -182,7 +182,7 @@ def _over_both(
     level: tuple[str, float] | None = None,
     marked: bool = True,
 ) -> Chart:
-    """A chart over steps, and the same over time: name -> key of the metrics."""
+    """Return a chart over steps, and over time if recorded; lines are name -> metrics key."""
     times = [row.get("seconds") for row in data.metrics]
     slim = data.slim_steps if marked else 0
     end = next((row.get("seconds") for row in data.metrics if row["step"] == slim), None)
@@ -215,7 +215,7 @@ def _points(
         for a, b in pairs
         if isinstance(a, int | float) and isinstance(b, int | float)
     ]
-    # While slimming features are not compared, and 0 is logged.
+    # During slimming, features are not compared and 0 is logged.
     return [(a, b) for a, b in points if b] if DISTANCES.get(key) == "features" else points
 
 

@@ -1,4 +1,4 @@
-"""The held-out images of a page: what is shown of each, how near it is, where it ranks."""
+"""The held-out images of a page: views, distances and ranks of each."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gan_slimming.serialization.run_folder import RunFolder
 DIFFERENCE = f"difference ×{AMPLIFIED}"
 HIGHER_IS_NEARER = ("psnr", "ssim")
 MEASURES = ("lpips", "flip", "psnr", "l1")
-"""Distances to the teacher by which images can be put in order."""
+"""Distances to the teacher that can sort images."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One held-out image in all its views."""
+    """A held-out image in all its views."""
 
     name: str
-    """What it is called."""
+    """Label of the image."""
     views: Mapping[str, np.ndarray]
-    """View, such as 'teacher' -> (height, width, 3) uint8, all of one size."""
+    """View, such as 'teacher' -> (height, width, 3) uint8 of equal sizes."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Distance -> its value."""
 
@@ -39,33 +39,33 @@ class Shown:
     """A sample as the page holds it."""
 
     name: str
-    """What it is called."""
+    """Label of the image."""
     urls: Mapping[str, str]
-    """View -> the image inside a URL."""
+    """View -> data URL of the image."""
     figures: Mapping[str, float]
     """Distance -> its value."""
     ranks: Mapping[str, int]
-    """Distance -> the place among all held-out images, 1 for the worst."""
+    """Distance -> rank among all held-out images, 1 for the worst."""
     width: int
-    """Of every view, in pixels."""
+    """Width of every view in pixels."""
     height: int
-    """Of every view, in pixels."""
+    """Height of every view in pixels."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """All samples of a page."""
+    """The samples of a page."""
 
     views: Sequence[str]
     """Names of the views, in order."""
     shown: Sequence[Shown]
-    """The samples, the worst first."""
+    """The samples, worst first."""
     measures: Sequence[str]
-    """Distances that the samples have."""
+    """Distances that all samples have."""
     total: int
-    """Held-out images that were measured, shown or not."""
+    """Number of measured held-out images, shown or not."""
     coding: str
-    """How images are encoded."""
+    """Name of the images' encoding."""
 
 
 def read_samples(
@@ -73,7 +73,7 @@ def read_samples(
 ) -> list[Sample]:
     """Return the samples of a run folder; damaged ones are left out, with a warning.
 
-    A sample is a file of images side by side, and its name lists them: 00_input_teacher_student.
+    A sample is a file of images side by side, listed in its name: 00_input_teacher_student.
     """
     measured = {row["sample"]: row for row in held_out if row.get("sample")}
     samples = []
@@ -98,10 +98,10 @@ def read_samples(
 def gallery_of(
     samples: Sequence[Sample], held_out: Sequence[Mapping[str, Any]] = ()
 ) -> Gallery | None:
-    """Return the gallery of samples, worst first; None without any that fits into a page.
+    """Return the gallery of samples, worst first; None if no sample fits into a page.
 
     Args:
-        held_out: all measured images; ranks are places among them.
+        held_out: rows of all measured images, which define the ranks.
     """
     if not samples:
         return None
@@ -124,7 +124,7 @@ def gallery_of(
 
 
 def badness(measure: str, value: float) -> float:
-    """Return a number that is larger where an image is further from the teacher's."""
+    """Return a number that grows with the distance to the teacher's image."""
     return -value if measure in HIGHER_IS_NEARER else value
 
 
@@ -144,7 +144,7 @@ def _shown(
 
 
 def _ends_first(count: int) -> list[int]:
-    """0, count - 1, 1, count - 2, ...: what is dropped for want of room lies in the middle."""
+    """Return 0, count - 1, 1, count - 2, ..., so that a cut at the end drops the middle ones."""
     pairs = zip(range(count), reversed(range(count)), strict=True)
     return list(dict.fromkeys(i for pair in pairs for i in pair))
 
@@ -154,7 +154,7 @@ def _figures(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _measured(views: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """What can be told from the images alone, where the run did not measure each of them."""
+    """Return the PSNR in dB of a sample that the run did not measure."""
     pair = [
         torch.from_numpy(views[name].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         for name in ("student", "teacher")

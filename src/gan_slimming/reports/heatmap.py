@@ -1,4 +1,4 @@
-"""Heat maps as inline SVG: how something that has rows changes over steps."""
+"""Heat maps as inline SVG: values in rows that change over steps."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gan_slimming.reports.svg import (
 )
 
 LINE = 11
-"""A label nearer than this to the one below it is left out."""
+"""Smallest distance between labels in SVG units; closer ones are left out."""
 SHADES = 8
-"""Steps of the colour, classes h0 (nothing) to h8."""
+"""Number of colour steps, classes h0 (nothing) to h8."""
 
 
 def heatmap(
@@ -33,12 +33,12 @@ def heatmap(
     *,
     row: float = 8.0,
 ) -> str:
-    """Return a map of cells, dark where values are large.
+    """Return a heat map, darker for larger values.
 
     Args:
         columns: (x, values from the lowest row up, each 0 to 1), in ascending x.
-        labels: of the rows from the lowest up; an empty one is left out.
-        row: height of a row.
+        labels: labels of the rows from the lowest up; empty ones are left out.
+        row: height of a row in SVG units.
     """
     if not columns or not labels:
         return nothing(title)
@@ -68,7 +68,7 @@ def heatmap(
 def _cells(
     values: Sequence[float], places: Sequence[float], top: float, height: float
 ) -> list[str]:
-    """One row: values between the places of their edges."""
+    """Return the rectangles of one row, between the x positions of the edges."""
     shades = [max(0, min(SHADES, ceil(value * SHADES))) for value in values]
     return [
         rect(places[begin], top, places[end] - places[begin], height, f"h{shade}")
@@ -78,7 +78,7 @@ def _cells(
 
 
 def _names(labels: Sequence[str], row: float, left: float) -> list[str]:
-    """The labels beside their rows, from the lowest up."""
+    """Return the labels beside their rows, from the lowest up."""
     parts, lowest = [], 2 * row * len(labels) + LINE
     for i, label in enumerate(labels):
         y = 6 + (len(labels) - i - 0.5) * row
@@ -89,7 +89,7 @@ def _names(labels: Sequence[str], row: float, left: float) -> list[str]:
 
 
 def _stretches(shades: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(shade, begin, end) of neighbours that are alike: one rectangle has no gaps inside."""
+    """Yield (shade, begin, end) of equal neighbours, because one rectangle has no gaps."""
     begin = 0
     for end in range(1, len(shades) + 1):
         if end == len(shades) or shades[end] != shades[begin]:

@@ -1,4 +1,4 @@
-"""Images inside a page: as URLs that hold the file itself, within a budget of bytes."""
+"""Images inside a page, as data URLs within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from PIL import Image, features
 from torch import Tensor
 
 BUDGET_BYTES = 2_400_000
-"""All images of a page together, so that the page stays far under 5 MB (base64 adds a third)."""
+"""Bytes of all images of a page: it stays far below 5 MB, although base64 adds a third."""
 MOST_BYTES = 3_300_000
-"""Beyond this the page would reach 5 MB."""
+"""Bytes of images beyond which a page would reach 5 MB."""
 AMPLIFIED = 4
-"""Differences are shown so many times as large."""
+"""Factor that amplifies differences."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """One way to write an image."""
+    """An encoding of images."""
 
     name: str
-    """What the page says about it."""
+    """Name on the page."""
     kind: str
-    """Pillow's name of the format."""
+    """Pillow's name for the format."""
     options: dict[str, object]
-    """What Pillow is told."""
+    """Pillow's options for saving."""
 
 
 LOSSLESS = (
@@ -43,9 +43,9 @@ CODINGS = (
     Coding("JPEG of quality 90, colours at full resolution", "JPEG",
            {"quality": 90, "subsampling": 0}),
 )  # fmt: skip
-"""From the best: the first one that keeps to the budget is taken.
+"""Encodings from the best down: the first within the budget is taken.
 
-JPEG's tables are not optimised: Pillow's buffer is then too small for images full of noise.
+JPEG's tables are not optimised, because Pillow's buffer would be too small for noisy images.
 """
 
 
@@ -56,7 +56,7 @@ def pixels_of(image: Tensor) -> np.ndarray:
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return |first - second| per colour, AMPLIFIED and cut off at 255; black where equal."""
+    """Return AMPLIFIED * |first - second| per colour, at most 255; black where equal."""
     apart = np.abs(first.astype(np.int16) - second.astype(np.int16)) * AMPLIFIED
     return apart.clip(0, 255).astype(np.uint8)
 
@@ -64,14 +64,14 @@ def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def encode(
     groups: Sequence[Sequence[np.ndarray]], budget: int = BUDGET_BYTES
 ) -> tuple[list[list[str]], str]:
-    """Encode images that are shown or left out in groups.
+    """Encode groups of images; a group is shown or left out as a whole.
 
     Args:
-        groups: each some (height, width, 3) uint8 arrays; the most important group first.
+        groups: lists of (height, width, 3) uint8 arrays, the most important group first.
         budget: bytes of all files together.
     Returns:
-        URLs of as many groups as the budget allows, and the name of the coding. A single group may
-        take up to MOST_BYTES.
+        URLs of as many groups as the budget allows, and the name of the encoding. If not even one
+        group fits, the first may take up to MOST_BYTES.
     """
     for coding in CODINGS:
         files = _within(groups, coding, budget)
@@ -84,7 +84,7 @@ def encode(
 def _within(
     groups: Sequence[Sequence[np.ndarray]], coding: Coding, budget: int
 ) -> list[list[bytes]]:
-    """The files of as many groups as the budget allows, from the first."""
+    """Return the files of as many groups as the budget allows, from the first."""
     files, total = [], 0
     for group in groups:
         made = [_file(image, coding) for image in group]
@@ -96,7 +96,7 @@ def _within(
 
 
 def data_uri(image: Tensor) -> str:
-    """Return an image (3, height, width) RGB in [-1, 1] as a lossless file inside a URL."""
+    """Return the lossless data URL of an image (3, height, width) RGB in [-1, 1]."""
     return _url(_file(pixels_of(image), LOSSLESS), LOSSLESS)
 
 

@@ -1,4 +1,4 @@
-"""One self-contained page from its parts: style, script and images inside, no network."""
+"""A self-contained HTML page with style, script and images inside."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TEMPLATES = Path(__file__).parent / "template"
 
 @dataclass(frozen=True)
 class Card:
-    """A key figure."""
+    """A key figure with its label."""
 
     value: str
     """The figure, such as '20 ×'."""
     label: str
-    """What it is, such as 'less work'."""
+    """Its label, such as 'less work'."""
     detail: str = ""
-    """What it is made of, such as '2.0 G to 0.1 G MACs'."""
+    """Its origin, such as '2.0 G to 0.1 G MACs'."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,29 @@ class Chart:
     """A chart with its caption."""
 
     title: str
-    """What it shows."""
+    """Its title."""
     svg: str
     """An <svg> element of `charts`, `bars` or `heatmap`, which escape their text."""
     note: str = ""
-    """How to read it."""
+    """Note on how to read it."""
     by_time: str = ""
-    """The same over time, where the first is over steps."""
+    """The same chart over time, if `svg` is over steps."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table."""
+    """A table with its title."""
 
     title: str
-    """What it lists; the line that opens it, where it is folded."""
+    """Its title, which opens a folded table."""
     head: Sequence[str]
     """Its heading."""
     rows: Sequence[Sequence[str]]
     """Its rows; cells that begin with a digit are aligned as numbers."""
     folded: bool = False
-    """Whether it is closed until somebody opens it."""
+    """Whether it is closed until the reader opens it."""
     prose: bool = False
-    """Whether its cells are texts, aligned as such even where they begin with a digit."""
+    """Whether all cells are aligned as text, even those that begin with a digit."""
 
 
 @dataclass(frozen=True)
@@ -67,42 +67,42 @@ class Section:
     title: str
     """Its heading."""
     charts: Sequence[Chart] = ()
-    """Side by side where there is room."""
+    """Its charts, side by side if the screen is wide enough."""
     tables: Sequence[Table] = ()
-    """Under the charts."""
+    """Its tables, below the charts."""
     notes: Sequence[str] = ()
-    """Paragraphs under the heading."""
+    """Paragraphs below the heading."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything on a page."""
+    """The content of a page."""
 
     title: str
     """Its heading."""
     lead: str
-    """One sentence: what came out."""
+    """The result in one sentence."""
     cards: Sequence[Card] = ()
     """Key figures."""
     gallery: Gallery | None = None
     """Images to compare."""
     before: str = "teacher"
-    """The view on the left at the start."""
+    """The initial view on the left."""
     after: str = "student"
-    """The view on the right at the start."""
+    """The initial view on the right."""
     sections: Sequence[Section] = ()
-    """In order."""
+    """Its sections, in order."""
     warnings: Sequence[str] = ()
-    """What the reader has to know first, such as files that could not be read."""
+    """Warnings at the top, such as unreadable files."""
     notes: Sequence[str] = ()
     """Small print at the end."""
     progress: float | None = None
-    """Share of the steps that are done, 0 to 1; None for a run that is finished."""
+    """Share of finished steps, 0 to 1; None for a finished run."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Images to be seen side by side: each (3, height, width) RGB in [-1, 1], of one size."""
+    """Images side by side, each (3, height, width) RGB in [-1, 1], of equal sizes."""
 
     name: str
     images: Sequence[Tensor]
@@ -110,7 +110,7 @@ class Row:
 
 
 def render(page: Page) -> str:
-    """Return the HTML, every text escaped."""
+    """Return the HTML of a page, with every text escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -128,7 +128,7 @@ def render(page: Page) -> str:
 
 
 def save_page(path: Path, page: Page) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page atomically."""
     unfinished = path.with_suffix(path.suffix + ".part")
     unfinished.write_text(render(page), encoding="utf-8")
     unfinished.replace(path)
@@ -148,10 +148,10 @@ def write_page(
     """Write a short page of images and one table.
 
     Args:
-        columns: what the images of a row are; the last two are compared at the start.
-        table: its first line is the heading.
-        charts: <svg> elements, which have escaped their text.
-        notes: the protocol: how each figure was measured.
+        columns: names of the images in a row; the last two are compared initially.
+        table: its first row is the heading.
+        charts: <svg> elements with escaped text.
+        notes: the protocol of the figures.
     """
     samples = [
         Sample(
@@ -175,5 +175,5 @@ def write_page(
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a table's cell is to be aligned as a number."""
+    """Return whether a table cell is aligned as a number."""
     return cell[:1].isdigit() or cell[:1] in ("–", "−", "-") or not cell

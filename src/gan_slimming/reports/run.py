@@ -1,4 +1,4 @@
-"""report: one run as one page, finished or under way."""
+"""The report of one run, finished or under way, as one page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gan_slimming.serialization.run_folder import RunFolder
 
 
 def report(folder: str | Path, output: str | Path | None = None) -> dict[str, Any]:
-    """Write the page of a run folder; one that is under way shows how far it is.
+    """Write the page of a run folder; a run under way shows how far it is.
 
     Args:
-        folder: what compress made.
-        output: the page; report.html in the folder without it.
+        folder: a run folder.
+        output: the page; by default report.html in the run folder.
     Returns:
-        report (path), steps (done), finished, and the run's summary once it is finished.
+        report (path), steps (done), finished, and the summary of a finished run.
     Raises:
         UserError: no run folder, or settings that cannot be read.
     """
@@ -38,7 +38,7 @@ def outcome(data: RunData) -> dict[str, Any]:
 
 
 def page_of(data: RunData) -> Page:
-    """Return everything that the page of one run shows."""
+    """Return the page of one run."""
     warnings = list(data.warnings)
     gallery = gallery_of(read_samples(data.folder, data.held_out, warnings), data.held_out)
     total = data.run.optimisation.steps
@@ -60,7 +60,7 @@ def page_of(data: RunData) -> Page:
 
 
 def sections_of(data: RunData, gallery: Gallery | None) -> list[Section]:
-    """Return the sections under the images; some may be empty."""
+    """Return the sections below the images; some may be empty."""
     spread = figures.spread_charts(data, gallery.measures[:3] if gallery else ())
     return [
         Section("spread", "Every held-out image", spread),
@@ -104,8 +104,8 @@ def _small_print(data: RunData) -> list[str]:
         )
     if data.ranges:
         notes.append(
-            "An activation counts as clipped where it lies more than half a step outside of the "
-            "range that has codes. Weights are not clipped: their scale follows the largest."
+            "An activation counts as clipped if it is more than half a quantisation step outside "
+            "the representable range. Weights are never clipped: their scale follows the largest."
         )
     notes.append("All settings are in config.yaml of the run folder.")
     return notes

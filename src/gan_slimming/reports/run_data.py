@@ -1,7 +1,7 @@
-"""What a run folder holds, read for a report: whatever is missing or damaged is left out.
+"""The content of a run folder for a report; missing or damaged parts are left out.
 
-Only config.yaml has to be there. Runs of earlier versions wrote less; a run under way has no
-summary and may be in the middle of a line.
+Only config.yaml is required. Runs of earlier versions wrote less. A run under way has no summary,
+and its last line may be incomplete.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GATE_KEYS = {"step": int, "kept": dict, "decades": list, "counts": list}
 
 @dataclass(frozen=True)
 class RunData:
-    """A run, as far as it has come."""
+    """The records of a run, finished or under way."""
 
     folder: Path
     """The run folder."""
@@ -34,44 +34,44 @@ class RunData:
     record: Mapping[str, Any]
     """All of config.yaml: generator, data, channels, environment."""
     metrics: Sequence[Mapping[str, Any]]
-    """Lines of metrics.jsonl: one a step."""
+    """Lines of metrics.jsonl, one per step."""
     gates: Sequence[Mapping[str, Any]]
-    """Lines of gates.jsonl: now and then while slimming."""
+    """Lines of gates.jsonl, at some steps of slimming."""
     held_out: Sequence[Mapping[str, Any]]
-    """Lines of held_out.jsonl: one a held-out image."""
+    """Lines of held_out.jsonl, one per held-out image."""
     ranges: Sequence[Mapping[str, Any]]
     """Ranges of each quantised layer."""
     layers: Mapping[str, Any]
     """'teacher' and 'student' -> the cost of each layer."""
     summary: Mapping[str, Any]
-    """summary.json; empty while the run is under way."""
+    """summary.json; empty for a run under way."""
     kept: Mapping[str, Sequence[int]] | None
-    """Channel group -> the teacher's channels that are left; None before the end."""
+    """Channel group -> indices of the teacher's channels kept; None before the end."""
     benchmark: Mapping[str, Any]
-    """What `benchmark` printed, where somebody saved it as benchmark.json."""
+    """Output of `benchmark`, if saved as benchmark.json."""
     warnings: Sequence[str]
-    """What could not be read, for the reader of the page."""
+    """Files and lines that could not be read."""
 
     @property
     def steps(self) -> int:
-        """Return how many steps are done."""
+        """Return the number of finished steps."""
         return int(self.metrics[-1]["step"]) if self.metrics else 0
 
     @property
     def name(self) -> str:
-        """Return what the run is called: its folder's name."""
+        """Return the name of the run folder."""
         return self.folder.resolve().name
 
     @property
     def slim_steps(self) -> int:
-        """Return the number of steps of the first stage; 0 where nothing is slimmed."""
+        """Return the number of slimming steps; 0 without slimming."""
         slims = self.run.budget.kind is not None or self.run.objective.rho is not None
         settings = self.run.optimisation
         return max(1, round(settings.slim_share * settings.steps)) if slims else 0
 
 
 def read_run_data(folder: Path) -> RunData:
-    """Read everything that a report shows.
+    """Read the files of a run folder for a report.
 
     Raises:
         UserError: no run folder, or settings that cannot be read.
@@ -106,7 +106,7 @@ def _settings(folder: RunFolder) -> tuple[Run, dict[str, Any]]:
 
 
 def _lines(file: Path, keys: Mapping[str, type], warnings: list[str]) -> list[dict[str, Any]]:
-    """Objects with these keys, one a line; a last line without its end is still being written."""
+    """Return the objects with these keys, one per line, without an incomplete last line."""
     if not file.is_file():
         return []
     found, damaged = [], 0
@@ -144,7 +144,7 @@ def _json(
 
 
 def _has(content: Any, keys: Mapping[str, type]) -> bool:
-    """Whether it is an object with these keys, of these types; int stands for any number."""
+    """Return whether `content` has these keys and types; int stands for any number."""
     if not isinstance(content, dict):
         return False
     kinds = {key: (int, float) if kind is int else kind for key, kind in keys.items()}
@@ -152,13 +152,13 @@ def _has(content: Any, keys: Mapping[str, type]) -> bool:
 
 
 def _is_ranges(content: list[Any]) -> bool:
-    """Whether these are rows as ranges.json has them."""
+    """Return whether `content` has the rows of ranges.json."""
     names = {field.name for field in fields(LayerRange)}
     return all(isinstance(row, dict) and names <= row.keys() for row in content)
 
 
 def _is_layers(content: dict[str, Any]) -> bool:
-    """Whether these are the costs of layers as layers.json has them."""
+    """Return whether `content` has the layer costs of layers.json."""
     keys = {"name": str, "kind": str, "macs": int, "parameters": int}
     sides = (content.get("teacher"), content.get("student"))
     return all(isinstance(side, list) and all(_has(row, keys) for row in side) for side in sides)

@@ -1,6 +1,6 @@
-"""Parts that all charts are made of: text, axes, legends, colours. Sizes are SVG units.
+"""Parts of all charts: text, rectangles, legends, ticks and colours. Sizes are in SVG units.
 
-Colours are classes (s1 to s6 for series), so that the page decides them, for light and for dark.
+Colours are CSS classes (s1 to s6 for series), so that the page sets them for light and dark.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from html import escape
 from math import floor, isfinite, log10
 
 WIDTH = 360
-"""Width of every chart: about what a phone shows, so that text is never scaled far down."""
+"""Width of every chart: about that of a phone, so that text is never scaled far down."""
 LETTER = 6.3
-"""Widest average advance of a letter at the text size of 11."""
+"""Upper bound of a letter's average width at the text size of 11."""
 SERIES = 6
-"""Colours before they come round again."""
+"""Number of colours before they repeat."""
 LEGEND_ROW = 16
 
 
 def series(number: int) -> str:
-    """Return the class of the colour of the series `number`, from 0."""
+    """Return the colour class of series `number`, from 0."""
     return f"s{number % SERIES + 1}"
 
 
 def svg(height: float, title: str, parts: Sequence[str]) -> str:
-    """Return the <svg> element; `title` is what screen readers say."""
+    """Return the <svg> element; `title` is the text for screen readers."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg>"
@@ -38,22 +38,22 @@ def text(x: float, y: float, content: str, *, anchor: str = "start", kind: str =
 
 
 def rect(x: float, y: float, width: float, height: float, kind: str, hint: str = "") -> str:
-    """Return a rectangle; `hint` is shown when it is pointed at."""
+    """Return a rectangle; `hint` is its tooltip."""
     box = f'x="{x:.1f}" y="{y:.1f}" width="{max(0.0, width):.1f}" height="{height:.1f}"'
     inside = f"<title>{escape(hint)}</title>" if hint else ""
     return f'<rect {box} class="{kind}">{inside}</rect>'
 
 
 def text_width(content: str) -> float:
-    """Return a width that the text does not exceed at size 11."""
+    """Return an upper bound of the text's width at size 11."""
     return len(content) * LETTER
 
 
 def shortened(content: str, width: float) -> str:
-    """Return the text made to fit `width`.
+    """Return the text shortened to `width`.
 
-    Words of a dotted path become their first letter, from the left; numbers tell layers apart and
-    stay. What is too long even then loses its middle.
+    The words of a dotted path become their first letters, from the left. Numbers stay, because they
+    distinguish layers. A text that is still too long loses its middle.
     """
     most = max(3, int(width / LETTER))
     parts = content.split(".")
@@ -69,16 +69,16 @@ def shortened(content: str, width: float) -> str:
 
 
 def label_width(names: Iterable[str], most: float = 150.0) -> float:
-    """Return the room that a column of names takes, gap included."""
+    """Return the width of a column of names, gap included."""
     return min(most, max((text_width(name) for name in names), default=0.0) + 8)
 
 
 def legend(names: Sequence[tuple[str, str]], left: float = 0.0) -> tuple[list[str], float]:
-    """Return (parts, height) of a legend that wraps, so that no two names overlap.
+    """Return (parts, height) of a legend that wraps without overlaps.
 
     Args:
-        names: (name, class of its colour).
-        left: where its rows begin.
+        names: (name, colour class).
+        left: left edge of the rows.
     """
     parts, x, row = [], left, 0
     for name, kind in names:
@@ -94,7 +94,7 @@ def legend(names: Sequence[tuple[str, str]], left: float = 0.0) -> tuple[list[st
 
 
 def ticks(low: float, high: float, most: int = 4) -> list[float]:
-    """Return some `most` round numbers that span low to high."""
+    """Return about `most` round numbers that span low to high."""
     span = (high - low) or abs(high) or 1.0
     size = 10.0 ** floor(log10(span / (most - 1)))
     step = next(size * k for k in (1, 2, 5, 10, 20) if span / (size * k) <= most)
@@ -107,7 +107,7 @@ def ticks(low: float, high: float, most: int = 4) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Return a number as short as an axis needs it: 0.25, 20 k, 1.5 M."""
+    """Return a number as short text for an axis: 0.25, 20 k, 1.5 M."""
     if value == 0 or not isfinite(value):
         return "0" if value == 0 else str(value)
     for unit, size, least in (("G", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e3, 1e4)):
@@ -117,6 +117,6 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> tuple[str, float]:
-    """Return (unit, its length in seconds) in which a time of this length is read best."""
+    """Return (unit, its length in seconds) that suits a time of `seconds`."""
     units = (("h", 3600.0, 5400.0), ("min", 60.0, 90.0))
     return next(((name, size) for name, size, least in units if seconds >= least), ("s", 1.0))

@@ -16,7 +16,7 @@ COSTS = {"macs": "MACs", "parameters": "parameters", "size_bytes": "bytes"}
 
 
 def lead(summary: Mapping[str, Any]) -> str:
-    """Return one sentence on what came out, as far as the summary tells."""
+    """Return the result of a run in one sentence."""
     needed = [f"{side}{key}" for key in ("macs", "size_bytes") for side in ("teacher_", "")]
     if not all(summary.get(key) for key in needed):
         return "Finished."
@@ -27,7 +27,7 @@ def lead(summary: Mapping[str, Any]) -> str:
 
 
 def cards(data: RunData) -> list[Card]:
-    """Return the key figures of a finished run, or of one that is under way."""
+    """Return the key figures of a run, finished or under way."""
     summary, found = data.summary, []
     for key, name in COSTS.items():
         if summary.get(key) and summary.get(f"teacher_{key}"):
@@ -47,7 +47,7 @@ def cards(data: RunData) -> list[Card]:
 
 
 def cost_tables(data: RunData) -> list[Table]:
-    """Return what teacher and student cost, in all and by layer."""
+    """Return the tables of costs of teacher and student, in total and by layer."""
     summary, rows = data.summary, []
     for key, name in COSTS.items():
         if summary.get(key) and summary.get(f"teacher_{key}"):
@@ -69,7 +69,7 @@ def cost_tables(data: RunData) -> list[Table]:
 
 
 def channel_tables(data: RunData) -> list[Table]:
-    """Return the channels kept of every group."""
+    """Return the table of channels kept in every group."""
     totals = data.record.get("channels") or {}
     if data.kept is None or not totals:
         return []
@@ -82,7 +82,7 @@ def channel_tables(data: RunData) -> list[Table]:
 
 
 def range_tables(data: RunData) -> list[Table]:
-    """Return ranges of activations and weights of every quantised layer."""
+    """Return the table of activation and weight ranges of every quantised layer."""
     rows = [
         [
             row["layer"],
@@ -96,13 +96,13 @@ def range_tables(data: RunData) -> list[Table]:
         ]
         for row in data.ranges
     ]
-    head = ["layer", "activations: range", "came", "clipped below", "above", "weights",
+    head = ["layer", "activations: range", "observed", "clipped below", "above", "weights",
             "bits", "weights at 0"]  # fmt: skip
     return [Table("All quantised layers", head, rows, folded=True)] if rows else []
 
 
 def provenance_tables(data: RunData) -> list[Table]:
-    """Return where the run took place, and from what."""
+    """Return the tables of the run's origin and settings."""
     record, environment = data.record, data.record.get("environment") or {}
     generator, settings = record.get("generator") or {}, data.run
     budget = settings.budget.kind

@@ -1,4 +1,4 @@
-"""What every quantised layer can represent, what reaches it, and how much of that is clipped."""
+"""Representable and observed activations of quantised layers, and the shares clipped."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gan_slimming.student.layers import SlimConvolution
 
 @dataclass
 class LayerRange:
-    """Ranges of one quantised layer. Activations are those that enter it."""
+    """The ranges of one quantised layer; activations are its inputs."""
 
     layer: str
     """Its name in the generator."""
     low: float
-    """Smallest activation that has a code."""
+    """Smallest representable activation."""
     high: float
-    """Largest activation that has a code."""
+    """Largest representable activation."""
     bits: int
     """Bits of activations."""
     weight_low: float
@@ -31,22 +31,22 @@ class LayerRange:
     weight_high: float
     """Largest weight."""
     weight_bits: int | None
-    """Bits of weights; None where these are not quantised."""
+    """Bits of weights; None if these are not quantised."""
     weight_zeros: float
     """Share of weights whose code is 0."""
     seen_low: float = float("inf")
-    """Smallest activation that came."""
+    """Smallest observed activation."""
     seen_high: float = float("-inf")
-    """Largest activation that came."""
+    """Largest observed activation."""
     clipped_low: float = 0.0
     """Share of activations more than half a step below `low`."""
     clipped_high: float = 0.0
     """Share of activations more than half a step above `high`."""
     count: int = 0
-    """Activations that came."""
+    """Number of observed activations."""
 
     def add(self, values: Tensor, step: float) -> None:
-        """Take one more tensor of activations into account; `step` is the quantiser's scale."""
+        """Update the figures with a tensor of activations; `step` is the quantiser's scale."""
         total = self.count + values.numel()
         below = int((values < self.low - step / 2).sum())
         above = int((values > self.high + step / 2).sum())
@@ -59,10 +59,10 @@ class LayerRange:
 
 @contextmanager
 def observed_ranges(generator: nn.Module) -> Iterator[list[LayerRange]]:
-    """Watch what reaches the quantised layers of a generator that runs meanwhile.
+    """Observe the inputs of a generator's quantised layers while it runs.
 
     Yields:
-        One entry per layer with a quantised input, in the order of the module; empty in float.
+        One entry per layer with a quantised input, in module order; none for a float generator.
     """
     ranges, handles = [], []
     for name, layer in generator.named_modules():

@@ -1,9 +1,9 @@
-"""What a run writes down for its report, in small files beside metrics.jsonl.
+"""The records of a run for its report, in small files beside metrics.jsonl.
 
-gates.jsonl      while slimming: the channels left in each group, and a histogram of their gates
-held_out.jsonl   at the end: the distances of every held-out image, and which sample shows it
+gates.jsonl      during slimming: the channels left in each group, and a histogram of their gates
+held_out.jsonl   at the end: the distances of every held-out image, and the file of its sample
 ranges.json      at the end: ranges and clipping of each quantised layer
-layers.json      at the end: the cost of each layer, teacher and student
+layers.json      at the end: the cost of each layer of teacher and student
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from gan_slimming.student.ranges import observed_ranges
 from gan_slimming.student.student import Student
 
 GATE_TIMES = 40
-"""How often gates are written down while slimming."""
+"""Approximate number of gate records during slimming."""
 GATE_DECADES = (-3.0, 1.0)
-"""Histograms run over |gate| from 10**-3 to 10**1; what lies outside counts into the last bins."""
+"""Limits of histograms as log10 |gate|; values outside count into the first or last bin."""
 GATE_BINS = 24
 SHOWN = 12
-"""Held-out images that are kept as samples: the worst, the best and those in the middle."""
+"""Most held-out images kept as samples: the worst, the best and some in the middle."""
 
 
 def gate_record(student: Student) -> dict[str, Any]:
-    """Return the channels left in each prunable group, and the histogram of all their gates."""
+    """Return the channels left in each prunable group, and the histogram of all gates."""
     alive = student.alive()
     gates = [gate.detach().flatten().float().cpu().abs() for gate in student.gates]
     values = torch.cat(gates) if gates else torch.zeros(0)
@@ -49,7 +49,7 @@ def gate_record(student: Student) -> dict[str, Any]:
 def log_gates(
     folder: RunFolder, student: Student, step: int, seconds: float, slim_steps: int
 ) -> None:
-    """Append to gates.jsonl in about GATE_TIMES of the steps before `slim_steps`, from 1 on."""
+    """Append to gates.jsonl at about GATE_TIMES of the steps from 1 to `slim_steps` - 1."""
     every = max(1, slim_steps // GATE_TIMES)
     if step < slim_steps and (step - 1) % every == 0:
         folder.append_gates({"step": step, "seconds": round(seconds, 3), **gate_record(student)})
@@ -61,9 +61,9 @@ def record_held_out(
     """Measure every held-out image; write distances, samples, ranges and clipping.
 
     Args:
-        generator: the final student, `generate` the same behind its border.
+        generator: the final student; `generate` is the same with RGB inputs and outputs.
     Returns:
-        The distances of each.
+        The distances of each image.
     """
     with observed_ranges(generator) as ranges:
         rows = tracker.each(generate)
@@ -80,10 +80,10 @@ def record_held_out(
 
 
 def chosen(rows: Sequence[Mapping[str, float]], most: int = SHOWN) -> list[int]:
-    """Return at most `most` indices in order: a third each the worst, the best and the middling.
+    """Return at most `most` indices in order: a third worst, a third best, a third in the middle.
 
-    The worst and the best by LPIPS and by FLIP in turn, as far as these were measured, else by
-    PSNR; those in the middle by the first of them.
+    The worst and best are taken by LPIPS and FLIP in turn if measured, else by PSNR. The middle is
+    that of the first of these metrics.
     """
     if len(rows) <= most:
         return list(range(len(rows)))
@@ -103,14 +103,14 @@ def _worst_first(rows: Sequence[Mapping[str, float]], measure: str) -> list[int]
 
 
 def _in_turn(orders: Sequence[Sequence[int]], count: int, taken: Set[int]) -> set[int]:
-    """The first `count` of several orders, one of each in turn, without those that are taken."""
+    """Return the first `count` indices of several orders in turn, except those in `taken`."""
     mixed = (i for heads in zip(*orders, strict=True) for i in heads)
     fresh = dict.fromkeys(i for i in mixed if i not in taken)
     return set(itertools.islice(fresh, count))
 
 
 def write_layers(folder: RunFolder, teacher: Complexity, student: Complexity) -> None:
-    """Write layers.json: name, kind, macs and parameters of each layer of both."""
+    """Write layers.json: name, kind, macs and parameters of each layer of teacher and student."""
     keys = ("name", "kind", "macs", "parameters")
     sides = {"teacher": teacher, "student": student}
     folder.write_json(folder.layers, {

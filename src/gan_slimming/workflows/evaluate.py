@@ -1,4 +1,4 @@
-"""evaluate: how near models are to their teacher, to real images, and to their task."""
+"""evaluate: compare models with their teacher, with real images, and on a task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gan_slimming.evaluation.tools import TaskNetworks
 from gan_slimming.serialization.provenance import environment
 
 OnProgress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
+"""Called with (images done, total images)."""
 Model = str | Path | nn.Module
 
 
@@ -62,26 +62,27 @@ def evaluate(
     """Judge generators, exported files and folders of images; see docs/evaluate.md.
 
     Outputs are rounded to 8 bits first, so that a model and a folder of its images get the same
-    figures. All models see the same items, one pass over them is made, and little is kept.
+    figures. All models are judged on the same inputs, in one pass of bounded memory.
 
     Args:
-        models: MODELs as for resolve_model, exported files, generators, or folders of images that
-            are paired with `data` by their paths without endings.
-        data: folder of input images, or a video; None for noise, or where folders alone are judged.
-        teacher: a MODEL or a folder of its images; None takes what a run folder was trained from.
-        targets: folder of real images of the outputs' kind, for FID and the like.
-        metrics: names of metrics.catalogue.METRICS; None takes all usual ones that are at hand.
-        target_class, class_labels: for class_rate, a class by name or number, and a file of names.
-        segmenter, labels: for mean_iou, package.module:factory[:WEIGHTS], and a folder of label
-            maps that are paired with `data`.
-        inception: file of FID's Inception network; None looks for it.
-        size: pixels a side to which the central square of each input is resized; None leaves it.
-        count, seed: of noise vectors, the same as those of `sample`; the seed of intervals as well.
-        split: all, or held for the images of `data` that the run folder's training never saw.
-        layers, latency: cost layer by layer; time of one image.
-        output, overwrite: also a .json, .md or .csv file, and whether it may be replaced.
-        cache: keep the features of image files for the next time.
-        workers, batch_size: decoding threads; most images at once.
+        models: MODELs as for resolve_model, exported files, generators, or folders of images paired
+            with `data` by their paths without suffix.
+        data: folder of input images, or a video; None for noise, or if only folders are judged.
+        teacher: a MODEL or a folder of its images; None takes the teacher of each run folder.
+        targets: folder of real images from the target domain, for metrics between sets such as fid.
+        metrics: names of metrics.catalogue.METRICS; None takes all available default ones.
+        target_class, class_labels: for class_rate: a class by name or number, and a file of names.
+        segmenter, labels: for mean_iou: package.module:factory[:WEIGHTS], and a folder of label
+            maps paired with `data`.
+        inception: file of FID's Inception network; None searches for it.
+        size: side in pixels to which the central square of each input is resized; None keeps it.
+        count, seed: number and seed of noise vectors, as for `sample`; the seed is also that of
+            intervals.
+        split: 'all', or 'held' for the images of `data` that the run folder's training held out.
+        layers, latency: whether to add the cost of each layer, and the time of one image.
+        output, overwrite: a .json, .md or .csv file to write, and whether it may be replaced.
+        cache: whether to keep the features of image files for later evaluations.
+        workers, batch_size: decoding threads; largest number of images in a batch.
         device, runtime, threads, weights, factory, arguments: as for translate.
         on_progress: called with (done, total); None shows a bar on a terminal.
 
@@ -90,7 +91,7 @@ def evaluate(
         spread), models (model, teacher, verdict and costs), images, skipped, protocol,
         environment, seconds, output.
     Raises:
-        UserError: anything that the user can mend, in one line.
+        UserError: a mistake that the user can correct, in one line.
     """
     started = time.monotonic()
     file = check_output(output, overwrite)
@@ -144,7 +145,11 @@ def _path(value: str | Path | None) -> Path | None:
 
 @contextmanager
 def _progress(total: int, on_progress: OnProgress | None) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left, on stderr; nothing where stderr is no terminal."""
+    """Show a bar with the remaining time on stderr if that is a terminal.
+
+    Yields:
+        A function that takes the number of images just processed.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("judging"),

@@ -1,4 +1,4 @@
-"""report: one run, or several side by side, as one page."""
+"""report: one run, or several side by side, as one HTML page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def report(runs: Sequence[Path], output: Path | None = None) -> dict[str, Any]:
 
     Args:
         runs: run folders, finished or under way.
-        output: the page; by default report.html in the run folder, or comparison.html in the
-            folder that holds all of several runs.
+        output: the page; by default report.html in the run folder, or comparison.html in the common
+            parent folder of several runs.
     Returns:
-        For one run report (path), steps, finished and its summary; for several report and runs, a
-        list of the same.
+        For one run: report (path), steps, finished and its summary. For several: report, and runs
+        with the same for each.
     Raises:
-        UserError: no run folder, a run that is named twice, or a page that cannot be written.
+        UserError: no run folder, a run named twice, or a page that cannot be written.
     """
     page = output or _place(runs)
     if page.is_dir():
