@@ -153,6 +153,11 @@ class Optimisation:
     are few). Take less where the teacher draws other things there, as stripes of a fixed width."""
     batch_size: int | None = None
     """Pictures a step; without it 2, or 16 where the generator takes noise."""
+    optimizer: Literal["muon", "adam"] = "adam"
+    """What trains weights: 'adam', as in the paper, or 'muon', orthogonalised momentum for the
+    kernels between the first and the last convolution, with Adam for the rest."""
+    muon_lr: float = 0.02
+    """Muon's step as a share of each kernel's root mean square, in both stages; cosine decay."""
     lr: float = 2e-4
     """Adam's learning rate for weights while slimming; cosine decay over all steps of the stage."""
     recover_lr: float = 1e-3
@@ -192,7 +197,7 @@ class Optimisation:
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
         _check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size,
                "at least 1")  # fmt: skip
-        for name in ("lr", "recover_lr", "gate_lr", "discriminator_lr"):
+        for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("warmup", "weight_decay", "range_lr", "replay"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -202,6 +207,7 @@ class Optimisation:
         width = self.discriminator_width
         _check(width >= 1, "discriminator_width", width, "at least 1")
         _check_choice(self, "gate_start", "gate_start")
+        _check_choice(self, "optimizer", "optimizer")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         _check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
         multiple = self.width_multiple

@@ -19,6 +19,7 @@ PAPER: dict[str, Any] = {
         "batch_size": 8,
         "half_size_share": 0.0,
         "slim_share": 0.5,
+        "optimizer": "adam",
         "lr": 1e-5,
         "recover_lr": 1e-4,
         "warmup": 0,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -93,19 +94,25 @@ def test_rounded_outputs_are_trained_and_run_from_bytes_to_bytes(
     assert kinds.count("ConvInteger") == 1
 
 
-@pytest.mark.parametrize("stop_at", [3, 10])
+@pytest.mark.parametrize(("stop_at", "optimizer"), [(3, "adam"), (10, "adam"), (4, "muon")])
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
-    teacher: nn.Module, photos: Path, tmp_path: Path, stop_at: int
+    teacher: nn.Module,
+    photos: Path,
+    tmp_path: Path,
+    stop_at: int,
+    optimizer: Literal["adam", "muon"],
 ) -> None:
-    gs.compress(teacher, photos, tmp_path / "whole", settings())
+    optimisation = replace(settings().optimisation, optimizer=optimizer)
+    run = settings(optimisation=optimisation)
+    gs.compress(teacher, photos, tmp_path / "whole", run)
 
     def interrupt(step: int, total: int, terms: dict[str, float]) -> None:
         if step == stop_at:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(gs.Interrupted):
-        gs.compress(teacher, photos, tmp_path / "parts", settings(), on_step=interrupt)
-    gs.compress(teacher, photos, tmp_path / "parts", settings(), resume=True)
+        gs.compress(teacher, photos, tmp_path / "parts", run, on_step=interrupt)
+    gs.compress(teacher, photos, tmp_path / "parts", run, resume=True)
     whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     for name, tensor in whole.items():

@@ -9,16 +9,28 @@ import torch
 
 from gan_slimming.config import Optimisation
 from gan_slimming.student.student import Student
+from gan_slimming.training.muon import Muon, inner_kernels
 
 HAND_OVER = 0.5
 """Slimming to a budget hands over to recovery: its rates fall to this share, not to nothing."""
 
 
-def weight_optimizer(student: Student, settings: Optimisation, lr: float) -> torch.optim.Optimizer:
-    """Adam on everything but gates and ranges."""
-    return torch.optim.Adam(
-        student.weights(), lr=lr, betas=settings.betas, weight_decay=settings.weight_decay
-    )
+def weight_optimizers(
+    student: Student, settings: Optimisation, lr: float
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of everything but gates and ranges: Adam, after Muon where it is asked for.
+
+    Args:
+        lr: Adam's rate in this stage.
+    """
+    groups = inner_kernels(student) if settings.optimizer == "muon" else []
+    taken = {id(kernel) for group in groups for kernel in group["params"]}
+    rest = [weight for weight in student.weights() if id(weight) not in taken]
+    made: list[torch.optim.Optimizer] = [Muon(groups, lr=settings.muon_lr)] if groups else []
+    if rest:
+        decay = settings.weight_decay
+        made.append(torch.optim.Adam(rest, lr=lr, betas=settings.betas, weight_decay=decay))
+    return made
 
 
 def range_optimizer(student: Student, settings: Optimisation) -> torch.optim.Optimizer | None:

@@ -38,7 +38,7 @@ from gan_slimming.training.optimizers import (
     gate_optimizer,
     range_optimizer,
     scale_learning_rates,
-    weight_optimizer,
+    weight_optimizers,
 )
 from gan_slimming.training.saliency import start_gates
 from gan_slimming.training.teacher_cache import TeacherOutputs
@@ -247,7 +247,7 @@ class Trainer:
         slimming = self.step < self.slim_steps
         ranges = range_optimizer(self.student, s)
         self.optimizers = [
-            weight_optimizer(self.student, s, s.lr if slimming else s.recover_lr),
+            *weight_optimizers(self.student, s, s.lr if slimming else s.recover_lr),
             *([ranges] if ranges else []),
         ]
         if slimming:
