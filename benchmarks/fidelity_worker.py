@@ -1,0 +1,163 @@
+"""Trains one variant of benchmarks/fidelity.py for so many minutes of processor time.
+
+    PYTHONPATH=<checkout>/src python benchmarks/fidelity_worker.py task.json
+
+Runs with whatever revision of the package PYTHONPATH names, so it relies on little: `compress`,
+and the trainer's `step`, `slim_steps`, `settings`, `train_step`, `fit` and `final`. Schedules
+follow the clock in place of the step: what is left of the time is the rest of the cosine. The clock
+stands while students draw at checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+import gan_slimming as gs
+from gan_slimming.training.trainer import Trainer
+
+FULL_SIZE_COST = 4.0
+"""Time of a step at full size over that of one at half the size."""
+ENDLESS = 10**9
+"""Steps that no run reaches: the clock ends it."""
+ALMOST = 1e-6
+
+
+class TimeIsUp(Exception):
+    """Ends a run from inside its step."""
+
+
+class Clock:
+    """Seconds of processor time per thread, of all of the process; wall-clock time on a GPU."""
+
+    def __init__(self, threads: int, wall: bool):
+        self._now = time.monotonic if wall else time.process_time
+        self._share = 1 if wall else threads
+        self._start = self._now()
+        self._away = 0.0
+
+    def seconds(self) -> float:
+        """Seconds since the start, those away left out."""
+        return (self._now() - self._start - self._away) / self._share
+
+    def away(self, work: Callable[[], None]) -> None:
+        """Do something that does not count."""
+        before = self._now()
+        work()
+        self._away += self._now() - before
+
+
+def main() -> None:
+    task = json.loads(Path(sys.argv[1]).read_text())
+    folder = Path(task["folder"])
+    torch.manual_seed(task["seed"])
+    teacher = gs.load_generator(task["generator"], task["weights"])
+    student = gs.load_generator_file(task["student"]) if task["student"] else None
+    run = run_of(task, keeps_its_size=student is not None)
+    clock = Clock(task["threads"], wall=torch.cuda.is_available())
+    follow_clock(clock, task["seconds"], task["checkpoints"], folder, Path(task["inputs"]))
+    try:
+        gs.compress(teacher, task["photos"], folder / "run", run, student=student, overwrite=True)
+    except TimeIsUp:
+        print(json.dumps({"seconds": clock.seconds()}))
+
+
+def run_of(task: dict[str, Any], *, keeps_its_size: bool) -> gs.Run:
+    """The run's settings: the defaults of this revision, and what the variant changes."""
+    changes = task["settings"]
+    optimisation = {"steps": task["planned_steps"], **changes.get("optimisation", {})}
+    return gs.Run(
+        budget=gs.Budget(macs=None if keeps_its_size else task["macs"]),
+        objective=gs.Objective(**changes.get("objective", {})),
+        optimisation=gs.Optimisation(**optimisation),
+        threads=task["threads"],
+        seed=task["seed"],
+        **{name: value for name, value in changes.items() if not isinstance(value, dict)},
+    )
+
+
+def follow_clock(
+    clock: Clock, seconds: float, checkpoints: Sequence[float], folder: Path, inputs: Path
+) -> None:
+    """From here on trainers end after so many seconds, and draw the inputs at `checkpoints`.
+
+    Args:
+        checkpoints: seconds, rising; the last is the end.
+    """
+    fit, train_step = Trainer.fit, Trainer.train_step
+    waiting = list(checkpoints)
+    planned: dict[str, float] = {}
+
+    def endless_fit(trainer: Any) -> Any:
+        planned["steps"] = trainer.settings.steps
+        trainer.settings = dataclasses.replace(trainer.settings, steps=ENDLESS)
+        return fit(trainer)
+
+    def clocked_step(trainer: Any) -> dict[str, float]:
+        if trainer.step == trainer.slim_steps:
+            planned["slimmed"] = clock.seconds()
+        steps = planned["steps"]
+        if "slimmed" in planned:
+            done = (clock.seconds() - planned["slimmed"]) / (seconds - planned["slimmed"])
+            done = share_of_steps(done, trainer.settings.half_size_share)
+            recovered = trainer.step - trainer.slim_steps
+            if recovered:
+                steps = trainer.slim_steps + recovered / max(done, ALMOST)
+        trainer.settings = dataclasses.replace(
+            trainer.settings, steps=max(trainer.step + 1, round(steps))
+        )
+        terms = train_step(trainer)
+        while waiting and clock.seconds() >= waiting[0]:
+            name = folder / f"{waiting.pop(0):g}"
+            facts = {"seconds": clock.seconds(), "slimming_seconds": planned.get("slimmed")}
+            clock.away(partial(draw, trainer, facts, name, inputs))
+        if not waiting:
+            raise TimeIsUp
+        return terms
+
+    Trainer.fit, Trainer.train_step = endless_fit, clocked_step
+
+
+def share_of_steps(time_share: float, half: float) -> float:
+    """The share of the steps that is over after a share of the time, for steps of two costs.
+
+    Args:
+        half: the share of the steps at half the size, the cheap ones, which come first.
+    """
+    whole = half + (1 - half) * FULL_SIZE_COST
+    spent = min(1.0, max(0.0, time_share)) * whole
+    return spent if spent <= half else half + (spent - half) / FULL_SIZE_COST
+
+
+@torch.no_grad()
+def draw(trainer: Any, facts: dict[str, Any], name: Path, inputs: Path) -> None:
+    """Write what the student of now makes of the inputs, in bytes, and where it stands."""
+    student = trainer.final()
+    context = trainer.context if hasattr(trainer, "context") else trainer.setting
+    generate = context.border(student)
+    made = []
+    for batch in load_file(inputs)["inputs"].split(1):
+        values = batch.float() / 127.5 - 1 if batch.dtype == torch.uint8 else batch
+        image = generate(values.to(trainer.fabric.device)).float().clamp(-1, 1)
+        made.append(((image + 1) * 127.5).round().to(torch.uint8).cpu())
+    save_file({"images": torch.cat(made).contiguous()}, name.with_suffix(".safetensors"))
+    facts |= {
+        "step": trainer.step + 1,
+        "slim_steps": trainer.slim_steps,
+        "parameters": sum(p.numel() for p in student.module.parameters()),
+        "macs": trainer.cost_at_cut,
+    }
+    name.with_suffix(".json").write_text(json.dumps(facts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

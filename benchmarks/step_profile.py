@@ -1,0 +1,266 @@
+"""Where the time of a training step goes: student, distance, discriminator, teacher, data, Python.
+
+    python benchmarks/step_profile.py --generator cartoongan --weights Hayao_net_G_float.pth \
+        --photos photos/ --macs 0.05 --threads 1 --output profile.json
+
+A short run of `compress` is profiled in three places: the first steps of slimming, on the whole
+net; half-way, on the slim net at half the size; the last steps, at full size. Times are those of
+the operators themselves (torch.profiler), each charged to the part of the step that called it, an
+operator of the backward pass to the part whose forward made it. 'python' is what is left of the
+step's process time. Beside it stands the floor: the student's MACs, forward and backward, over the
+rate that one large convolution reaches here. With --student the run starts from a slim generator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+import gan_slimming as gs
+from gan_slimming.metrics.complexity import count
+from gan_slimming.quantization.fake_quant import Quantizer
+from gan_slimming.training.run_folder import environment
+from gan_slimming.training.trainer import Trainer
+
+MARK = "part: "
+PARTS = {
+    "conv": nn.modules.conv._ConvNd,
+    "norm": (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm),
+    "fake quantisation": Quantizer,
+}
+"""Layers of the student that are told apart; the rest of it is 'other'."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--generator", default="cartoongan")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, help="left out for a generator of noise")
+    parser.add_argument("--student", type=Path, help="a slim generator to start from")
+    parser.add_argument("--macs", default="0.05")
+    parser.add_argument("--steps", type=int, default=48, help="of the short run")
+    parser.add_argument("--profiled", type=int, default=4, help="steps in each place")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--optimizer", default="adam")
+    parser.add_argument("--output", type=Path, help="a JSON record")
+    arguments = parser.parse_args()
+    places = profile_run(arguments)
+    record = {
+        "command": " ".join(sys.argv),
+        "environment": environment(),
+        "images_per_step": 2,
+        "places": places,
+    }
+    for name, place in places.items():
+        print_table(name, place)
+    text = json.dumps(record, indent=2)
+    if arguments.output:
+        arguments.output.write_text(text + "\n")
+    print(json.dumps(record))
+
+
+def profile_run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Place -> its parts in ms a step; see the module's text."""
+    teacher = gs.load_generator(arguments.generator, arguments.weights)
+    student = gs.load_generator_file(arguments.student) if arguments.student else None
+    run = gs.Run(
+        budget=gs.Budget(macs=None if student else arguments.macs),
+        optimisation=gs.Optimisation(
+            steps=arguments.steps,
+            slim_share=0.3,
+            half_size_share=0.7,
+            width_multiple=16,
+            optimizer=arguments.optimizer,
+        ),
+        threads=arguments.threads,
+    )
+    last = arguments.steps - arguments.profiled
+    starts = {2: "start", int(0.6 * arguments.steps): "half-way", last: "end"}
+    places: dict[str, dict[str, Any]] = {}
+    with profiled_steps(starts, arguments.profiled, places), tempfile.TemporaryDirectory() as name:
+        gs.compress(teacher, arguments.photos, Path(name) / "run", run, student=student)
+    return places
+
+
+@contextmanager
+def profiled_steps(starts: dict[int, str], steps: int, places: dict[str, Any]) -> Iterator[None]:
+    """Meanwhile trainers profile so many of their steps from each of `starts` on."""
+    original = Trainer.train_step
+    running: list[Any] = []
+
+    def train_step(trainer: Trainer) -> dict[str, float]:
+        if trainer.step in starts:
+            undo = mark_parts(trainer)
+            running[:] = [starts[trainer.step], profile(activities=[ProfilerActivity.CPU]), undo]
+            running[1].__enter__()
+            running.extend([trainer.step + steps, time.process_time()])
+        terms = original(trainer)
+        if running and trainer.step + 1 == running[3]:
+            taken = time.process_time() - running[4]
+            running[1].__exit__(None, None, None)
+            running[2]()
+            places[running[0]] = summary_of(trainer, running[1], taken / steps, steps)
+            running.clear()
+        return terms
+
+    Trainer.train_step = train_step
+    try:
+        yield
+    finally:
+        Trainer.train_step = original
+
+
+def mark_parts(trainer: Any) -> Callable[[], None]:
+    """Let the parts of a step carry marks that the profiler sees; returns what takes them off."""
+    hooks: list[Any] = []
+    for layer in trainer.student.modules():
+        part = next((name for name, kind in PARTS.items() if isinstance(layer, kind)), None)
+        if part is not None or layer is trainer.student:
+            hooks += _hooks(layer, f"student {part or 'other'}")
+    adversary = trainer.critic if hasattr(trainer, "critic") else trainer.discriminator
+    context = trainer.setting if hasattr(trainer, "setting") else trainer.context
+    if adversary is not None:
+        hooks += _hooks(adversary.network, "discriminator")
+    places: list[tuple[Any, str, Any]] = []
+
+    def mark(owner: Any, name: str, part: str) -> None:
+        original = getattr(owner, name)
+        places.append((owner, name, original))
+        setattr(owner, name, _marked(original, part))
+
+    mark(context, "teacher", "teacher")
+    mark(context, "distance", "distance network")
+    for optimizer in [*trainer.optimizers, *([adversary.optimizer] if adversary else [])]:
+        mark(optimizer, "step", "optimisers")
+
+    def undo() -> None:
+        for hook in hooks:
+            hook.remove()
+        for owner, name, original in places:
+            setattr(owner, name, original)
+
+    return undo
+
+
+def _hooks(layer: nn.Module, part: str) -> list[Any]:
+    open_marks: list[Any] = []
+
+    def before(_: nn.Module, __: object) -> None:
+        open_marks.append(record_function(MARK + part))
+        open_marks[-1].__enter__()
+
+    def after(_: nn.Module, __: object, ___: object) -> None:
+        open_marks.pop().__exit__(None, None, None)
+
+    return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+
+
+def _marked(function: Callable[..., Any], part: str) -> Callable[..., Any]:
+    def call(*inputs: Any, **named: Any) -> Any:
+        with record_function(MARK + part):
+            return function(*inputs, **named)
+
+    return call
+
+
+def summary_of(trainer: Any, profiler: Any, seconds: float, steps: int) -> dict[str, Any]:
+    """ms a step of each part, forward and backward, the largest operators, and the floor."""
+    parts: dict[str, float] = defaultdict(float)
+    operators: dict[str, float] = defaultdict(float)
+    events = [event for event in profiler.events() if not event.is_user_annotation]
+    forward = {
+        event.sequence_nr: part_of(event)
+        for event in events
+        if event.sequence_nr >= 0 and "Backward" not in event.name
+    }
+    for event in events:
+        backward = backward_of(event)
+        part = part_of(event) if backward is None else forward.get(backward, "other")
+        way = "" if backward is None else ", backward"
+        taken = event.self_cpu_time_total / 1e3 / steps
+        parts[part + way] += taken
+        operators[f"{part}{way}: {event.name}"] += taken
+    parts["python and profiler"] = max(0.0, seconds * 1e3 - sum(parts.values()))
+    largest = sorted(operators.items(), key=lambda item: -item[1])[:25]
+    return {
+        "ms_per_step": round(seconds * 1e3, 1),
+        "parts_ms": {k: round(v, 1) for k, v in sorted(parts.items(), key=lambda kv: -kv[1])},
+        "largest_operators_ms": {name: round(taken, 1) for name, taken in largest},
+        "floor": floor_of(trainer),
+    }
+
+
+def part_of(event: Any) -> str:
+    """The innermost mark around an operator."""
+    while event is not None:
+        if event.name.startswith(MARK):
+            return event.name.removeprefix(MARK)
+        event = event.cpu_parent
+    return "other"
+
+
+def backward_of(event: Any) -> int | None:
+    """The number of the forward operator whose backward this is part of; None in a forward pass."""
+    while event is not None:
+        if event.name.startswith("autograd::engine::evaluate_function"):
+            return event.sequence_nr
+        event = event.cpu_parent
+    return None
+
+
+def floor_of(trainer: Any) -> dict[str, float]:
+    """The student's MACs of a step over the rate of one large convolution in the run's type."""
+    side = trainer.run.size // trainer.shrink
+    with torch.random.fork_rng(devices=[]):
+        macs = count(trainer.final(), (torch.zeros(1, 3, side, side),)).macs
+    batch = trainer.settings.batch()
+    with trainer.fabric.autocast(), torch.no_grad():
+        rate = measured_rate()
+    return {
+        "macs_per_image": macs,
+        "side": side,
+        "measured_gmacs_per_second": round(rate / 1e9, 1),
+        "student_floor_ms": round(3 * macs * batch / rate * 1e3, 1),
+    }
+
+
+def measured_rate(channels: int = 64, side: int = 64, repeats: int = 20) -> float:
+    """MACs a second, by process time, of a 3x3 convolution from `channels` to as many."""
+    layer = nn.Conv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
+    values = torch.randn(4, channels, side, side).to(memory_format=torch.channels_last)
+    if torch.is_autocast_enabled("cpu"):
+        layer, values = layer.bfloat16(), values.bfloat16()
+    layer(values)
+    started = time.process_time()
+    for _ in range(repeats):
+        layer(values)
+    return repeats * 4 * channels**2 * 9 * side**2 / (time.process_time() - started)
+
+
+def print_table(name: str, place: dict[str, Any]) -> None:
+    """The parts of one place, largest first, on stderr."""
+    print(f"\n{name}: {place['ms_per_step']} ms a step, floor {place['floor']}", file=sys.stderr)
+    for title in ("parts_ms", "largest_operators_ms"):
+        for part, taken in place[title].items():
+            if taken >= 1:
+                share = taken / place["ms_per_step"]
+                print(f"  {taken:8.1f}  {share:5.1%}  {part}", file=sys.stderr)
+        print(file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
