@@ -6,8 +6,8 @@
 A short run of `compress` is profiled in three places: the first steps of slimming, on the whole
 net; half-way, on the slim net at half the size; the last steps, at full size. Times are those of
 the operators themselves (torch.profiler), each charged to the part of the step that called it, an
-operator of the backward pass to the part whose forward made it. 'python' is what is left of the
-step's process time. Beside it stands the floor: the student's MACs, forward and backward, over the
+operator of the backward pass to the part whose forward made it; all together they are scaled to the
+step's processor time. Beside it stands the floor: the student's MACs, forward and backward, over the
 rate that one large convolution reaches here. With --student the run starts from a slim generator.
 """
 
@@ -35,6 +35,8 @@ from gan_slimming.training.run_folder import environment
 from gan_slimming.training.trainer import Trainer
 
 MARK = "part: "
+STEP = "other"
+"""What is in a step and in no part of it."""
 PARTS = {
     "conv": nn.modules.conv._ConvNd,
     "norm": (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm),
@@ -107,13 +109,17 @@ def profiled_steps(starts: dict[int, str], steps: int, places: dict[str, Any]) -
             undo = mark_parts(trainer)
             running[:] = [starts[trainer.step], profile(activities=[ProfilerActivity.CPU]), undo]
             running[1].__enter__()
-            running.extend([trainer.step + steps, time.process_time()])
-        terms = original(trainer)
-        if running and trainer.step + 1 == running[3]:
-            taken = time.process_time() - running[4]
+            running.extend([trainer.step + steps, 0.0])
+        if not running:
+            return original(trainer)
+        started = time.process_time()
+        with record_function(MARK + STEP):
+            terms = original(trainer)
+        running[4] += time.process_time() - started
+        if trainer.step + 1 == running[3]:
             running[1].__exit__(None, None, None)
             running[2]()
-            places[running[0]] = summary_of(trainer, running[1], taken / steps, steps)
+            places[running[0]] = summary_of(trainer, running[1], running[4] / steps, steps)
             running.clear()
         return terms
 
@@ -181,7 +187,7 @@ def summary_of(trainer: Any, profiler: Any, seconds: float, steps: int) -> dict[
     """ms a step of each part, forward and backward, the largest operators, and the floor."""
     parts: dict[str, float] = defaultdict(float)
     operators: dict[str, float] = defaultdict(float)
-    events = [event for event in profiler.events() if not event.is_user_annotation]
+    events = [event for event in profiler.events() if part_of(event) is not None]
     forward = {
         event.sequence_nr: part_of(event)
         for event in events
@@ -189,12 +195,16 @@ def summary_of(trainer: Any, profiler: Any, seconds: float, steps: int) -> dict[
     }
     for event in events:
         backward = backward_of(event)
-        part = part_of(event) if backward is None else forward.get(backward, "other")
+        part = (part_of(event) if backward is None else forward.get(backward)) or STEP
+        if event.name.startswith(MARK):
+            part, backward = "python", None  # between the operators that it called
         way = "" if backward is None else ", backward"
-        taken = event.self_cpu_time_total / 1e3 / steps
-        parts[part + way] += taken
-        operators[f"{part}{way}: {event.name}"] += taken
-    parts["python and profiler"] = max(0.0, seconds * 1e3 - sum(parts.values()))
+        parts[part + way] += event.self_cpu_time_total
+        operators[f"{part}{way}: {event.name}"] += event.self_cpu_time_total
+    # The profiler reads the clock on the wall, which a shared machine stretches.
+    to_ms = seconds * 1e3 / sum(parts.values())
+    parts = {name: taken * to_ms for name, taken in parts.items()}
+    operators = {name: taken * to_ms for name, taken in operators.items()}
     largest = sorted(operators.items(), key=lambda item: -item[1])[:25]
     return {
         "ms_per_step": round(seconds * 1e3, 1),
@@ -204,13 +214,13 @@ def summary_of(trainer: Any, profiler: Any, seconds: float, steps: int) -> dict[
     }
 
 
-def part_of(event: Any) -> str:
-    """The innermost mark around an operator."""
+def part_of(event: Any) -> str | None:
+    """The innermost mark around an operator; None outside of a step."""
     while event is not None:
         if event.name.startswith(MARK):
             return event.name.removeprefix(MARK)
         event = event.cpu_parent
-    return "other"
+    return None
 
 
 def backward_of(event: Any) -> int | None:

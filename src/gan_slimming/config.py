@@ -122,6 +122,9 @@ class Objective:
     """Weight of the distance to the teacher (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5
     """Weight of a multi-scale L1 to the teacher, which holds colours and edges in place."""
+    pixel_scales: int = 3
+    """Levels of that L1's pyramid, each half as large: 3 compare means of up to 4 pixels, 6 of up
+    to 32, which hold the hue of areas."""
     hidden_weight: float = 3.0
     """Weight of the distance between the student's hidden channels and the same of the teacher at
     the start of recovery; in its first half it falls to so much of it as is left of the MACs."""
@@ -134,6 +137,8 @@ class Objective:
     def __post_init__(self) -> None:
         for name in ("adversarial_weight", "distill_weight", "pixel_weight", "hidden_weight"):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        scales = self.pixel_scales
+        _check(scales >= 1, "objective.pixel_scales", scales, "at least 1")
         _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
         _check_choice(self, "adversarial", "objective.adversarial")
         _check_choice(self, "distill", "objective.distill")

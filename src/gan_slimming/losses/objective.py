@@ -56,7 +56,9 @@ def student_loss(
     """
     zero = fake.new_zeros((), dtype=torch.float32)
     near = distance(fake, teacher) if settings.distill_weight > 0 else zero
-    pixel = multiscale_l1(fake, teacher) if settings.pixel_weight > 0 else zero
+    pixel = zero
+    if settings.pixel_weight > 0:
+        pixel = multiscale_l1(fake, teacher, settings.pixel_scales)
     fooled = zero
     if discriminator is not None:
         fooled = generator_loss(settings.adversarial, discriminator(fake))

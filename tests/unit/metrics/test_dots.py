@@ -15,7 +15,9 @@ from gan_slimming.metrics.dots import LEVELS, dots
 def gradient(side: int = 64) -> Tensor:
     """A smooth image (1, 3, side, side), in [-0.5, 0.5]."""
     across = torch.linspace(-0.5, 0.5, side)
-    return torch.stack([across.expand(side, side), across[:, None].expand(side, side)] * 2)[None, :3]
+    return torch.stack([across.expand(side, side), across[:, None].expand(side, side)] * 2)[
+        None, :3
+    ]
 
 
 def lattice(period: int, amplitude: float, side: int = 64) -> Tensor:
