@@ -29,6 +29,7 @@ from gan_slimming.quantization.fake_quant import (
     WeightQuantizer,
 )
 from gan_slimming.student.gates import LayerGate, ungated_type
+from gan_slimming.student.instance_norm import instance_norm
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -168,6 +169,8 @@ def normalise(layer: Any, values: Tensor, weight: Tensor | None, bias: Tensor | 
     mean, variance = layer.running_mean, layer.running_var
     batch_statistics = layer.training or mean is None
     if isinstance(layer, nn.modules.instancenorm._InstanceNorm):
+        if mean is None:
+            return instance_norm(values, weight, bias, layer.eps)
         return F.instance_norm(
             values, mean, variance, weight, bias, batch_statistics, layer.momentum or 0.0, layer.eps
         )
