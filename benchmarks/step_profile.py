@@ -6,9 +6,10 @@
 A short run of `compress` is profiled in three places: the first steps of slimming, on the whole
 net; half-way, on the slim net at half the size; the last steps, at full size. Times are those of
 the operators themselves (torch.profiler), each charged to the part of the step that called it, an
-operator of the backward pass to the part whose forward made it; all together they are scaled to the
-step's processor time. Beside it stands the floor: the student's MACs, forward and backward, over the
-rate that one large convolution reaches here. With --student the run starts from a slim generator.
+operator of the backward pass to the part whose forward made it; all together they are scaled to
+the step's processor time. Beside it stands the floor: the student's MACs, forward and backward,
+over the rate that one large convolution reaches here. With --student the run starts from a slim
+generator.
 """
 
 from __future__ import annotations

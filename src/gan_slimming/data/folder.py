@@ -39,6 +39,8 @@ SMALLEST_SIDE = 8
 """Pictures with a side shorter than this many pixels count as bad."""
 HOLDOUT = 16
 """So many pictures are held out of a folder, where nothing else is asked for and it has enough."""
+LEAST_DISTINCT = 200
+"""Fewer images than this are never drawn from, however short the run, where there are so many."""
 AGAIN = 4
 """So often each view of a picture is drawn, on average, before there is another part of it."""
 
@@ -68,6 +70,13 @@ class PictureSet:
         if shrink == 1:
             return 2
         return 2 * max(1, round(draws / (2 * AGAIN * max(1, len(self)))))
+
+    def distinct(self, draws: int) -> int:
+        """Return how many images a run of so many draws takes: each is drawn AGAIN times at least.
+
+        A teacher's answer costs more than the student's step, so that it must serve more than once.
+        """
+        return min(len(self), max(LEAST_DISTINCT, draws // (2 * AGAIN)))
 
     def batch(self, indices: Tensor, views: Tensor, shrink: int = 1) -> Tensor:
         """Pictures as (batch, 3, side, side) float32 RGB in [-1, 1], on the device of `pixels`.

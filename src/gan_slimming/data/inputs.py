@@ -33,6 +33,10 @@ class Feed(Protocol):
         """In how many ways each thing of it is shown, if so many are drawn in all; at least 1."""
         ...
 
+    def distinct(self, draws: int) -> int:
+        """How many of it a run takes in which so many are drawn; at most len(self)."""
+        ...
+
     def __len__(self) -> int: ...
 
     def fed(self, indices: Tensor, views: Tensor, shrink: int = 1) -> Fed:

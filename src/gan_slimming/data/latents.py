@@ -52,6 +52,10 @@ class LatentSet:
         """Noise is fed as it is."""
         return 1
 
+    def distinct(self, draws: int) -> int:
+        """Return how many vectors a run of so many draws takes: all, as noise costs little."""
+        return self.count
+
     def __len__(self) -> int:
         return self.count
 

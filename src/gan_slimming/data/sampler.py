@@ -19,12 +19,14 @@ class Sampler:
     been drawn.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, distinct: int | None = None) -> None:
+        """`distinct`: so many of the set are ever drawn, chosen by the seed; None for all."""
         if count < 1:
             raise UserError("the set of pictures to draw from is empty; add pictures")
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
         self.count = count
+        self.distinct = count if distinct is None else max(1, min(distinct, count))
         self.batch_size = batch_size
         self.seed = seed
         self.drawn = 0
@@ -35,7 +37,7 @@ class Sampler:
     @property
     def epoch(self) -> int:
         """How many times the set has been gone through, from 0."""
-        return self.drawn // self.count
+        return self.drawn // self.distinct
 
     def next(self, views: int = 1) -> tuple[Tensor, Tensor]:
         """The next batch: indices and views, both (batch_size,) int64, the latter below `views`."""
@@ -44,8 +46,8 @@ class Sampler:
         missing = self.batch_size
         while missing > 0:
             self._shuffle()
-            start = self.drawn % self.count
-            stop = min(start + missing, self.count)
+            start = self.drawn % self.distinct
+            stop = min(start + missing, self.distinct)
             indices.append(self._order[start:stop])
             chances.append(self._chances[start:stop])
             self.drawn += stop - start
@@ -71,9 +73,12 @@ class Sampler:
         self._epoch = self.epoch
         # Hashed, lest seed 0 in epoch 1 be seed 1 in epoch 0.
         generator = seeded(f"{self.seed}:{self._epoch}")
-        self._order = torch.randperm(self.count, generator=generator)
+        self._order = torch.randperm(self.distinct, generator=generator)
+        if self.distinct < self.count:
+            chosen = torch.randperm(self.count, generator=seeded(f"{self.seed}:distinct"))
+            self._order = chosen[self._order]
         # In double precision: times the number of views it stays below that number.
-        self._chances = torch.rand(self.count, generator=generator, dtype=torch.float64)
+        self._chances = torch.rand(self.distinct, generator=generator, dtype=torch.float64)
 
 
 def seeded(name: str) -> torch.Generator:

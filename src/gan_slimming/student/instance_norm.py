@@ -47,9 +47,7 @@ class _ChannelsLastNorm(torch.autograd.Function):
         return total, torch.stack(of_weight).sum(0), torch.stack(of_bias).sum(0), None
 
 
-def instance_norm(
-    values: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
+def instance_norm(values: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Return weight * (x - mean) / sqrt(variance + eps) + bias, each image and channel for itself.
 
     Args:

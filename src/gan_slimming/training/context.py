@@ -43,9 +43,10 @@ class Setting:
     discriminator: nn.Module | None = None
     """The user's; None for a fresh PatchGAN."""
 
-    def sampler(self, batch_size: int, seed: int) -> Sampler:
-        """An order in which the feed is drawn."""
-        return Sampler(len(self.feed), batch_size, seed)
+    def sampler(self, batch_size: int, seed: int, draws: int | None = None) -> Sampler:
+        """An order in which the feed is drawn; with `draws` in all, as much of it as they need."""
+        distinct = None if draws is None else self.feed.distinct(draws)
+        return Sampler(len(self.feed), batch_size, seed, distinct)
 
     def inputs(self, count: int, seed: int, batch_size: int, device: torch.device) -> Iterator[Fed]:
         """Batches of what the generator's forward takes, drawn from what it trains on."""

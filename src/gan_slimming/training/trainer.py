@@ -75,7 +75,8 @@ class Trainer:
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
         sides = (setting.side // self.shrink, setting.side)
         self.critic = critic_of(fabric, run, setting, sides) if plays else None
-        self.sampler = setting.sampler(self.settings.batch(), run.seed)
+        batch = self.settings.batch()
+        self.sampler = setting.sampler(batch, run.seed, self.settings.steps * batch)
         self.outputs = TeacherOutputs(setting.feed, self._answer, fabric.device)
         self.make_optimizers()
 

@@ -277,3 +277,12 @@ def test_copied_files_are_found_by_content(tmp_path: Path) -> None:
     assert len(train) + len(held) == 16
     trained = {path.read_bytes() for path in train.paths}
     assert trained.isdisjoint(path.read_bytes() for path in held.paths)
+
+
+def test_a_short_run_draws_few_images_each_several_times() -> None:
+    pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    paths = tuple(Path(str(k)) for k in range(1000))
+    images = PictureSet(pixels, torch.zeros(1000, dtype=torch.int64), paths)
+    assert images.distinct(100) == 200
+    assert images.distinct(4000) == 500
+    assert images.distinct(10**6) == 1000

@@ -93,3 +93,18 @@ def test_the_order_does_not_depend_on_the_number_of_views() -> None:
     plain, varied = Sampler(5, 4, 0), Sampler(5, 4, 0)
     for _ in range(10):
         assert torch.equal(plain.next()[0], varied.next(views=8)[0])
+
+
+def test_a_part_of_the_set_is_drawn_and_no_more() -> None:
+    """Chosen by the seed, each as often as the others, and the same after a resume."""
+    sampler = Sampler(count=50, batch_size=3, seed=4, distinct=12)
+    first = torch.cat([sampler.next()[0] for _ in range(4)])
+    assert len(set(first.tolist())) == 12
+    second = torch.cat([sampler.next()[0] for _ in range(4)])
+    assert set(second.tolist()) == set(first.tolist())
+    assert max(first.tolist()) > 12
+    other = Sampler(count=50, batch_size=3, seed=5, distinct=12)
+    assert set(torch.cat([other.next()[0] for _ in range(4)]).tolist()) != set(first.tolist())
+    resumed = Sampler(count=50, batch_size=3, seed=4, distinct=12)
+    resumed.load_state_dict(sampler.state_dict())
+    assert torch.equal(resumed.next()[0], sampler.next()[0])

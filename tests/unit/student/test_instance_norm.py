@@ -34,7 +34,9 @@ def test_it_equals_torchs(shape: tuple[int, ...], affine: bool, kind: torch.dtyp
 def test_gradients_by_finite_differences() -> None:
     values = torch.randn(2, 3, 4, 4, dtype=torch.float64).to(memory_format=LAST).requires_grad_()
     weight, bias = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(lambda *x: instance_norm(*x, 1e-5), (values, weight, bias))
+    assert torch.autograd.gradcheck(
+        lambda x, w, b: instance_norm(x, w, b, 1e-5), (values, weight, bias)
+    )
 
 
 def test_bfloat16_stays_bfloat16() -> None:
