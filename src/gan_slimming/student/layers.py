@@ -205,6 +205,14 @@ def to_plain(slim: nn.Module) -> nn.Module:
     return plain
 
 
+def keep_channels_last(module: nn.Module) -> None:
+    """Give a module instance norms that keep the memory format, in place; it computes the same."""
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.InstanceNorm2d:
+                setattr(parent, name, to_slim(layer))
+
+
 # -- gates of every kind ------------------------------------------------------------------------
 
 

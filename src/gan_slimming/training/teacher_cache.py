@@ -84,7 +84,7 @@ class TeacherOutputs:
         if shrink != self.shrink:
             self.forget()
             self.shrink = shrink
-        fed = tuple(x.to(self.device) for x in self.feed.fed(indices, views, shrink))
+        fed = tuple(_laid_out(x.to(self.device)) for x in self.feed.fed(indices, views, shrink))
         pairs = zip(indices.tolist(), views.tolist(), strict=True)
         keys = [(view * len(self.feed) + index) * 2 + (shrink > 1) for index, view in pairs]
         answers = [
@@ -96,10 +96,7 @@ class TeacherOutputs:
     def _answer(self, key: int, fed: Fed) -> Answer:
         if key in self.kept:
             return self.kept[key]
-        laid_out = (
-            x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in fed
-        )
-        picture, *rest = self.teacher(key, *laid_out)
+        picture, *rest = self.teacher(key, *fed)
         # Numbers inside a network may be larger than float16 can hold.
         answer = [picture.to(torch.float16), *(x.to(torch.bfloat16) for x in rest)]
         size = sum(x.nbytes for x in answer)
@@ -107,3 +104,8 @@ class TeacherOutputs:
             self.kept[key] = answer = [self.shelf.put(x) for x in answer]
             self.bytes += size
         return answer
+
+
+def _laid_out(values: Tensor) -> Tensor:
+    """Images with channels last: convolutions, narrow ones above all, are faster so."""
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

@@ -21,6 +21,7 @@ from gan_slimming.metrics.tracker import Tracker, border, distance_of
 from gan_slimming.models.registry import spec_of
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.reports.run import PAGE, report
+from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.student.surgery import extract
 from gan_slimming.training.artifacts import (
@@ -113,6 +114,7 @@ def compress(
         start = _start(student, contract, fabric)
         run = dataclasses.replace(run, budget=_of_teacher(run.budget, dense))
     prepared = _prepared(start, example, run, protect)
+    keep_channels_last(teacher)
     material = open_material(contract, run, side, data, targets)
     distance_name, distance = distance_of(run.objective, teacher, contract, fabric.device)
     tracker = Tracker(material.held, border(contract)(teacher), fabric.device)

@@ -11,7 +11,9 @@ from gan_slimming.student.gates import LayerGate, gate_parameter
 from gan_slimming.student.layers import (
     SLIM,
     SlimConvolution,
+    SlimInstanceNorm2d,
     fold_gate,
+    keep_channels_last,
     output_axis,
     to_plain,
     to_slim,
@@ -169,3 +171,16 @@ def test_a_tensor_that_layers_share_is_folded_once() -> None:
         layer.__dict__["gate"] = LayerGate(2, [(gate, places, places)])
         fold_gate(layer, seen)
     torch.testing.assert_close(one.weight.detach(), before * torch.tensor([[2.0], [3.0]]))
+
+
+def test_a_generator_that_keeps_channels_last_computes_the_same() -> None:
+    """Only plain instance norms are exchanged, and the output's memory format is the input's."""
+    layers = (nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, affine=True), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    net = nn.Sequential(*layers).double().eval()
+    values = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    expected = net(values)
+    keep_channels_last(net)
+    made = net(values.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(made, expected, atol=1e-10, rtol=1e-8)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert isinstance(net[1], SlimInstanceNorm2d)
