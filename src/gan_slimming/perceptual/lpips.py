@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from gan_slimming.config import UserError
 from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
+from gan_slimming.perceptual.unit_distance import EPSILON, unit_distance
 from gan_slimming.perceptual.weights import SOURCES, load_weights
-
-EPSILON = 1e-10
-"""Added to the length of a feature vector, as in the original."""
 
 
 class Lpips(nn.Module):
@@ -53,6 +51,9 @@ class Lpips(nn.Module):
         of_second = self.features((second + 1) / 2).values()
         distances: list[Tensor] = []
         for layer, (a, b) in enumerate(zip(of_first, of_second, strict=True)):
+            if not b.requires_grad:
+                distances.append(unit_distance(a, b, self.get_buffer(f"weight{layer}")))
+                continue
             difference = (_unit_length(a) - _unit_length(b)).square()
             weighted = difference * self.get_buffer(f"weight{layer}")
             distances.append(weighted.sum(dim=1).mean(dim=(1, 2)))
