@@ -28,6 +28,7 @@ from gan_slimming.quantization.fake_quant import (
     OutputQuantizer,
     WeightQuantizer,
 )
+from gan_slimming.student import few_outputs
 from gan_slimming.student.gates import LayerGate, ungated_type
 from gan_slimming.student.instance_norm import instance_norm
 
@@ -151,6 +152,8 @@ def compute(layer: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> 
     """What the layer computes with these weights in place of its own."""
     if isinstance(layer, nn.Linear):
         return F.linear(values, weight, bias)
+    if few_outputs.pays(layer, values):
+        return few_outputs.convolve(values, weight, bias, layer.padding)
     if isinstance(layer, CONVOLUTIONS):
         return layer._conv_forward(values, weight, bias)
     function: Callable[..., Tensor] = (
