@@ -234,14 +234,19 @@ def run_variant(
         "threads": arguments.threads,
         "seed": seed,
         "macs_budget": arguments.macs,
-        "student": str(arguments.student or ""),
+        "student": arguments.student.name if arguments.student else "",
         "unseen_images": len(prepared.expected),
         "curve": curve,
-        "command": " ".join(sys.argv),
+        "command": command_line(),
         "environment": environment(),
     }
     record.write_text(json.dumps(row, indent=2) + "\n")
     return row
+
+
+def command_line() -> str:
+    """The command without the folders of this machine."""
+    return " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv)
 
 
 def train(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -63,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     places = profile_run(arguments)
     record = {
-        "command": " ".join(sys.argv),
+        "command": " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv),
         "environment": environment(),
         "images_per_step": 2,
         "places": places,
@@ -105,7 +106,8 @@ def profiled_steps(starts: dict[int, str], steps: int, places: dict[str, Any]) -
     original = Trainer.train_step
     running: list[Any] = []
 
-    def train_step(trainer: Trainer) -> dict[str, float]:
+    def train_step(trainer: Any) -> dict[str, float]:
+        context_of(trainer).track = lambda generate: {}  # no part of a step
         if trainer.step in starts:
             undo = mark_parts(trainer)
             running[:] = [starts[trainer.step], profile(activities=[ProfilerActivity.CPU]), undo]
@@ -139,7 +141,7 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
         if part is not None or layer is trainer.student:
             hooks += _hooks(layer, f"student {part or 'other'}")
     adversary = trainer.critic if hasattr(trainer, "critic") else trainer.discriminator
-    context = trainer.setting if hasattr(trainer, "setting") else trainer.context
+    context = context_of(trainer)
     if adversary is not None:
         hooks += _hooks(adversary.network, "discriminator")
     places: list[tuple[Any, str, Any]] = []
@@ -161,6 +163,11 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
             setattr(owner, name, original)
 
     return undo
+
+
+def context_of(trainer: Any) -> Any:
+    """What the trainer works with, by its name in this revision."""
+    return trainer.setting if hasattr(trainer, "setting") else trainer.context
 
 
 def _hooks(layer: nn.Module, part: str) -> list[Any]:

@@ -158,9 +158,9 @@ class Optimisation:
     are few). Take less where the teacher draws other things there, as stripes of a fixed width."""
     batch_size: int | None = None
     """Pictures a step; without it 2, or 16 where the generator takes noise."""
-    optimizer: Literal["muon", "adam"] = "adam"
-    """What trains weights: 'adam', as in the paper, or 'muon', orthogonalised momentum for the
-    kernels between the first and the last convolution, with Adam for the rest."""
+    optimizer: Literal["muon", "adam"] = "muon"
+    """What trains weights: 'muon', orthogonalised momentum for the kernels between the first and
+    the last convolution, with Adam for the rest; or 'adam' for all, as in the paper."""
     muon_lr: float = 0.02
     """Muon's step as a share of each kernel's root mean square, in both stages; cosine decay."""
     lr: float = 2e-4

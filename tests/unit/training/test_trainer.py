@@ -302,7 +302,7 @@ def test_learning_rates_rise_linearly_and_fall_by_the_cosine(
 
     def recorded() -> dict[str, float]:
         terms = one_step()
-        every = (trainer.optimizers[0], trainer.critic and trainer.critic.optimizer)
+        every = (*trainer.optimizers[:2], trainer.critic and trainer.critic.optimizer)
         if trainer.step < trainer.slim_steps:
             every += (trainer.gate_optimizer,)
         rates.append([optimizer.param_groups[0]["lr"] for optimizer in every if optimizer])
@@ -317,7 +317,7 @@ def test_learning_rates_rise_linearly_and_fall_by_the_cosine(
         factor = floor + (1 - floor) * (1 + math.cos(math.pi * at / 5)) / 2
         factor *= min(1.0, (at + 1) / 2)
         s = run.optimisation
-        full = [s.lr if slimming else s.recover_lr, s.discriminator_lr]
+        full = [s.muon_lr, s.lr if slimming else s.recover_lr, s.discriminator_lr]
         full += [s.gate_lr] if slimming else []
         assert rates[step] == pytest.approx([rate * factor for rate in full])
 
