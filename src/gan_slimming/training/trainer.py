@@ -75,8 +75,7 @@ class Trainer:
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
         sides = (setting.side // self.shrink, setting.side)
         self.critic = critic_of(fabric, run, setting, sides) if plays else None
-        batch = self.settings.batch()
-        self.sampler = setting.sampler(batch, run.seed, self.settings.steps * batch)
+        self.sampler = setting.sampler(s.batch(), run.seed, s.steps * s.batch())
         self.outputs = TeacherOutputs(setting.feed, self._answer, fabric.device)
         self.make_optimizers()
 
