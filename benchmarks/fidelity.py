@@ -212,7 +212,7 @@ def run_variant(
 ) -> dict[str, Any]:
     """Train and judge one variant, or take its record as it lies there."""
     folder = arguments.output / arguments.teacher / f"{variant.name}-{minutes:g}min-seed{seed}"
-    record = folder.with_suffix(".json")
+    record = folder.parent / f"{folder.name}.json"  # names may have dots
     if record.is_file():
         return json.loads(record.read_text())
     folder.mkdir(exist_ok=True)

@@ -149,14 +149,14 @@ def draw(trainer: Any, facts: dict[str, Any], name: Path, inputs: Path) -> None:
         values = batch.float() / 127.5 - 1 if batch.dtype == torch.uint8 else batch
         image = generate(values.to(trainer.fabric.device)).float().clamp(-1, 1)
         made.append(((image + 1) * 127.5).round().to(torch.uint8).cpu())
-    save_file({"images": torch.cat(made).contiguous()}, name.with_suffix(".safetensors"))
+    save_file({"images": torch.cat(made).contiguous()}, name.parent / f"{name.name}.safetensors")
     facts |= {
         "step": trainer.step + 1,
         "slim_steps": trainer.slim_steps,
         "parameters": sum(p.numel() for p in student.module.parameters()),
         "macs": trainer.cost_at_cut,
     }
-    name.with_suffix(".json").write_text(json.dumps(facts) + "\n")
+    (name.parent / f"{name.name}.json").write_text(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":
