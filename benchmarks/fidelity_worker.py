@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def run_of(task: dict[str, Any], *, keeps_its_size: bool) -> gs.Run:
-    """The run's settings: the defaults of this revision, and what the variant changes."""
+    """Return the run's settings: the defaults of this revision, and the variant's changes."""
     changes = task["settings"]
     optimisation = {"steps": task["planned_steps"], **changes.get("optimisation", {})}
     return gs.Run(
@@ -131,7 +131,7 @@ def follow_clock(
 
 
 def share_of_steps(time_share: float, half: float) -> float:
-    """The share of the steps that is over after a share of the time, for steps of two costs.
+    """Return the share of the steps that is over after a share of the time, for two step costs.
 
     Args:
         half: the share of the steps at half the size, the cheap ones, which come first.

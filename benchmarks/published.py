@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument("--adversarial", default="lsgan", choices=["lsgan", "none"])
     parser.add_argument("--pixel-weight", type=float, default=gs.Objective().pixel_weight)
     parser.add_argument(
-        "--hidden-weight", type=float, default=gs.Objective().feature_distillation_weight
+        "--hidden-weight",
+        dest="feature_distillation_weight",
+        type=float,
+        default=gs.Objective().feature_distillation_weight,
     )
     parser.add_argument("--floor", type=float, default=gs.Optimisation().floor)
     share = gs.Optimisation().half_size_share

@@ -166,7 +166,7 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
 
 
 def context_of(trainer: Any) -> Any:
-    """What the trainer works with, by its name in this revision."""
+    """Return the trainer's context, by its name in this revision."""
     return trainer.setting if hasattr(trainer, "setting") else trainer.context
 
 
@@ -192,7 +192,7 @@ def _marked(function: Callable[..., Any], part: str) -> Callable[..., Any]:
 
 
 def summary_of(trainer: Any, profiler: Any, seconds: float, steps: int) -> dict[str, Any]:
-    """ms a step of each part, forward and backward, the largest operators, and the floor."""
+    """Return ms a step of each part, forward and backward, the largest operators, and the floor."""
     parts: dict[str, float] = defaultdict(float)
     operators: dict[str, float] = defaultdict(float)
     events = [event for event in profiler.events() if part_of(event) is not None]
@@ -223,7 +223,7 @@ def summary_of(trainer: Any, profiler: Any, seconds: float, steps: int) -> dict[
 
 
 def part_of(event: Any) -> str | None:
-    """The innermost mark around an operator; None outside of a step."""
+    """Return the innermost mark around an operator; None outside of a step."""
     while event is not None:
         if event.name.startswith(MARK):
             return event.name.removeprefix(MARK)
@@ -232,7 +232,7 @@ def part_of(event: Any) -> str | None:
 
 
 def backward_of(event: Any) -> int | None:
-    """The number of the forward operator whose backward this is part of; None in a forward pass."""
+    """Return the number of the forward operator whose backward this is; None in a forward pass."""
     while event is not None:
         if event.name.startswith("autograd::engine::evaluate_function"):
             return event.sequence_nr
@@ -241,7 +241,7 @@ def backward_of(event: Any) -> int | None:
 
 
 def floor_of(trainer: Any) -> dict[str, float]:
-    """The student's MACs of a step over the rate of one large convolution in the run's type."""
+    """Return the student's MACs of a step over the rate of a large convolution in the run's type."""
     side = trainer.run.size // trainer.shrink
     with torch.random.fork_rng(devices=[]):
         macs = count(trainer.final(), (torch.zeros(1, 3, side, side),)).macs
@@ -271,7 +271,7 @@ def measured_rate(channels: int = 64, side: int = 64, repeats: int = 20) -> floa
 
 
 def print_table(name: str, place: dict[str, Any]) -> None:
-    """The parts of one place, largest first, on stderr."""
+    """Print the parts of one place, largest first, on stderr."""
     print(f"\n{name}: {place['ms_per_step']} ms a step, floor {place['floor']}", file=sys.stderr)
     for title in ("parts_ms", "largest_operators_ms"):
         for part, taken in place[title].items():

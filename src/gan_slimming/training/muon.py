@@ -82,7 +82,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
-    """The nearest matrices with orthonormal rows or columns, nearly: singular values near 1.
+    """Return the nearest matrices with orthonormal rows or columns: singular values near 1.
 
     Newton-Schulz: X <- a X + b (X X^T) X + c (X X^T)^2 X. With A = X X^T and P = a I + b A + c A^2
     it is X <- P X and A <- P A P, so all but the last product stay on A's side, the shorter one.
