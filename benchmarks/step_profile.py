@@ -241,7 +241,7 @@ def backward_of(event: Any) -> int | None:
 
 
 def floor_of(trainer: Any) -> dict[str, float]:
-    """Return the student's MACs of a step over the rate of a large convolution in the run's type."""
+    """Return a step's MACs of the student over the rate of one large convolution."""
     side = trainer.run.size // trainer.shrink
     with torch.random.fork_rng(devices=[]):
         macs = count(trainer.final(), (torch.zeros(1, 3, side, side),)).macs
