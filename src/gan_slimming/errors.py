@@ -23,6 +23,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def system_reason(error: OSError) -> str:
+    """Return what the system said, such as 'No space left on device'."""
+    return error.strerror or one_line(error)[:150]
+
+
 def renamed(**names: str) -> Callable[[Function], Function]:
     """Let a function take arguments under their old names, with one line of warning.
 

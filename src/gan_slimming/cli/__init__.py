@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import json
+import logging
 import math
 import os
 import sys
@@ -19,7 +22,7 @@ from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, system_reason
 
 __all__ = ["COMMANDS", "main"]
 
@@ -39,6 +42,16 @@ TRACEBACK = "GAN_SLIMMING_TRACEBACK"
 """The environment variable that, set to 1, prints the traceback of an error."""
 OK, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
+SYSTEM = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+)
+"""Errors of the disk, which no program can mend."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         one line on stderr; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # closed by the caller
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         if _answered(arguments):
             return OK
@@ -59,16 +74,42 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return OK
             with redirect_stdout(sys.stderr):
                 result = COMMANDS[name](*values[0], **values[1])
-        print(json.dumps(_plain(result), allow_nan=False))
+        _print_result(json.dumps(_plain(result), allow_nan=False))
     except UserError as error:
         return _fail(str(error), MISTAKE)
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", INTERRUPTED)
+    except (MemoryError, RecursionError) as error:
+        return _fail(f"there is not enough memory for this ({error or 'MemoryError'})", MISTAKE)
+    except OSError as error:
+        if error.errno not in SYSTEM:
+            return _bug(error)
+        named = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{system_reason(error)}{named}; make room, or name another place", MISTAKE)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        hint = f"please report this; run with {TRACEBACK}=1 for the traceback"
-        return _fail(f"{text}; {hint}", BUG)
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            return _fail("there is not enough memory for this; take smaller sizes", MISTAKE)
+        return _bug(error)
     return OK
+
+
+def _bug(error: Exception) -> int:
+    """Report a fault of the program."""
+    text = f"{type(error).__name__}: {error}"
+    return _fail(f"{text}; please report this; run with {TRACEBACK}=1 for the traceback", BUG)
+
+
+def _print_result(text: str) -> None:
+    """Print the result; raise UserError where stdout is closed or full."""
+    if sys.stdout is None:  # closed by the caller, who wants no result
+        return
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):  # at exit Python flushes it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = system_reason(error) if isinstance(error, OSError) else str(error)
+        raise UserError(f"the result cannot be written to stdout ({reason})") from error
 
 
 def _answered(arguments: Sequence[str]) -> bool:
@@ -117,14 +158,28 @@ def _fail(text: str, status: int) -> int:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Print warnings as 'warning: ...', without the source line, which a user cannot fix."""
+    """Print warnings and what a run says as 'warning: ...', without lines of source."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("warning: %(message)s"))
+    log = logging.getLogger("gan_slimming")
+    log.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        log.removeHandler(handler)
+
+
+class _OneLine(logging.Formatter):
+    """Write each record in one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join(super().format(record).split())
 
 
 def _plain(value: Any) -> Any:

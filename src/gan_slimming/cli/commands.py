@@ -31,6 +31,7 @@ def compress(
     precision: str = "auto",
     threads: int | None = None,
     seed: int = 0,
+    checkpoint_seconds: float = 240.0,
     weight_bits: int | None = None,
     activation_range: float | None = None,
     quantize_outputs: bool = False,
@@ -41,6 +42,7 @@ def compress(
     budget: Budget | None = None,
     objective: Objective | None = None,
     optimisation: Optimisation | None = None,
+    config: list[Path] | None = None,
 ) -> dict[str, Any]:
     """Make a trained generator small: prune, quantise and distil it in one optimisation.
 
@@ -77,7 +79,9 @@ def compress(
         precision: auto, 32-true (float32) or bf16-mixed; auto takes bf16 where both the machine and
             the generator support it.
         threads: Number of CPU threads, such as 4. Default: one or all, whichever runs faster.
-        seed: Seed of all random numbers.
+        seed: Seed of all random numbers, 0 to 2^62.
+        checkpoint_seconds: Time between two checkpoints in seconds, such as 60: what a crash can
+            cost.
         weight_bits: Bits per weight, 2 to 8. Default: --bits, but at most 7, because int8 kernels
             are then exact on every CPU. 8 needs a CPU with VNNI, AMX or dot products.
         activation_range: Upper end p of one fixed range [0, p] for all activations, such as the
@@ -90,7 +94,9 @@ def compress(
         preset: Starting values of the settings that neither a flag nor --config names. paper takes
             the released hyperparameters of Wang et al. 2020.
         resume: Continue the run in --output, with its own settings.
-        overwrite: Replace the run in --output.
+        overwrite: Replace the run in --output. Only files that a run makes are removed, and never
+            from a folder that holds an input of this run.
+        config: The files of --config.
     """
     budget, objective = budget or Budget(), objective or Objective()
     if not resume:
@@ -110,6 +116,7 @@ def compress(
         precision=precision,
         threads=threads,
         seed=seed,
+        checkpoint_seconds=checkpoint_seconds,
     )
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.errors import Interrupted
@@ -128,8 +135,9 @@ def compress(
     try:
         with step_bar() as on_step:
             return compress_by_name(
-                named, output, run, resume=resume, overwrite=overwrite, on_step=on_step
-            )
+                named, output, run, resume=resume, overwrite=overwrite, on_step=on_step,
+                keep=config or [],
+            )  # fmt: skip
     except Interrupted as error:
         raise KeyboardInterrupt(str(error)) from error
 

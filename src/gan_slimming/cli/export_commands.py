@@ -18,6 +18,7 @@ def export(
     opset: int = 17,
     size: int = 64,
     cpus: Literal["all", "own"] = "all",
+    overwrite: bool = False,
     source: Source | None = None,
 ) -> dict[str, Any]:
     """Write a generator as a checked ONNX or OpenVINO IR file, in int8 if it was trained so.
@@ -38,6 +39,7 @@ def export(
             size.
         cpus: Kinds of CPU on which OpenVINO's int8 kernels are checked: all kinds that this CPU can
             act as (some seconds each), or only its own.
+        overwrite: Replace the file, and the .bin beside an .xml, if they exist.
     """
     from gan_slimming.export.export_model import export_model as run
 
@@ -49,6 +51,7 @@ def export(
         opset=opset,
         size=size,
         cpus=cpus,
+        overwrite=overwrite,
         **options(source),
     )
 

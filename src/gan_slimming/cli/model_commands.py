@@ -144,7 +144,9 @@ def sample(
     )
 
 
-def report(runs: list[str], /, *, output: Path | None = None) -> dict[str, Any]:
+def report(
+    runs: list[str], /, *, output: Path | None = None, overwrite: bool = False
+) -> dict[str, Any]:
     """Show runs, finished or under way, as one page that works offline.
 
     One run: held-out images to compare, curves, channels, ranges, cost. Several: quality against
@@ -158,10 +160,12 @@ def report(runs: list[str], /, *, output: Path | None = None) -> dict[str, Any]:
         runs: Folders that compress made.
         output: The page; report.html in the run folder without it, or comparison.html in the folder
             that holds several.
+        overwrite: Replace the page if it exists. An earlier report in its default place is replaced
+            anyway.
     """
     from gan_slimming.workflows.report import report as write
 
-    return write([Path(run) for run in runs], output)
+    return write([Path(run) for run in runs], output, overwrite=overwrite)
 
 
 def _whole_numbers(name: str, text: str | None) -> list[int]:

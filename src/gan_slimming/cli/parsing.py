@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import os
 import re
 import typing
 import warnings
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
 from gan_slimming.config import PAPER, RENAMED
+from gan_slimming.data.plain_yaml import check_yaml, read_text
 from gan_slimming.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -43,6 +46,8 @@ OLD_FLAGS = {
 """Flag or YAML key of version 0.1 -> its name now."""
 OLD_VALUES = {"quantization": {"float": "none"}}
 """Flag -> {value of version 0.1: its name now}."""
+CONFIG = "config"
+"""Name of the flag that every command has, and of the parameter that gets its files."""
 WHOLE_SPELLINGS = {"class": "target-class"}
 """Other names of whole flags: a Python parameter cannot be called class."""
 
@@ -83,6 +88,7 @@ def parse(
     """
     parser = build_parser(command, program)
     arguments = _as_declared(arguments, parser)
+    files = _checked_configs(arguments)
     try:
         values = parser.parse_args(arguments)
         if values.get("preset") == "paper":
@@ -99,13 +105,34 @@ def parse(
     flat = _groups(command, flat=True)
     named = {}
     for name in parameters:
-        if name in flat:
+        if name == CONFIG:
+            named[name] = files
+        elif name in flat:
             fields = dataclasses.fields(flat[name])
             named[name] = flat[name](**{field.name: values[field.name] for field in fields})
         else:
             named[name] = groups[name](**vars(values[name])) if name in groups else values[name]
     positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     return positional, named
+
+
+def _checked_configs(arguments: Sequence[str]) -> list[Path]:
+    """Return the files of --config, once they are seen to be small, plain YAML.
+
+    Raises:
+        UserError: one is no regular file, too large, damaged, or has aliases.
+    """
+    found = []
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if argument == "--":
+            break
+        if flag == f"--{CONFIG}" and (equals or place + 1 < len(arguments)):
+            found.append(Path(value if equals else arguments[place + 1]))
+    files = [file for file in found if os.path.lexists(file)]  # it may be YAML itself
+    for file in files:
+        check_yaml(read_text(file), str(file))
+    return files
 
 
 def _take_old_names(values: Any) -> None:
@@ -155,7 +182,7 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
     for parameter in parameters:
         if parameter.name in flat:
             _add_flat(parser, flat[parameter.name])
-        elif parameter.name not in groups:
+        elif parameter.name not in groups and parameter.name != CONFIG:
             help_text = " ".join(texts[parameter.name].split())
             _add(parser, parameter, hints[parameter.name], help_text)
     for name, group in groups.items():

@@ -10,6 +10,7 @@ from gan_slimming.config.settings import (
     Optimisation,
     Run,
     bits_of_weights,
+    check_numbers,
     parse_amount,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "Optimisation",
     "Run",
     "bits_of_weights",
+    "check_numbers",
     "parse_amount",
 ]

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from gan_slimming.errors import UserError
+
+RANGES = {
+    "channels": (1, 64),
+    "multiple_of": (1, 4096),
+    "min_size": (1, 16384),
+    "scale": (1, 64),
+    "latent_size": (0, 1 << 20),
+    "classes": (0, 1 << 20),
+}
+"""Field -> least and most; beyond, a damaged file would ask for all memory."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +46,29 @@ class InputContract:
     """Number of classes, given by a second input (batch,) int64; 0 without one."""
 
     def __post_init__(self) -> None:
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise UserError(f"{name} must be {least} to {most}, got {value}")
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise UserError(f"{name} must be a number, got {value}")
         if self.colour_order not in ("RGB", "BGR"):
             raise UserError(f"colour_order must be 'RGB' or 'BGR', got {self.colour_order!r}")
         if not self.low < self.high:
             raise UserError(f"low must be below high, got low={self.low}, high={self.high}")
+
+    @classmethod
+    def from_record(cls, record: Any) -> InputContract:
+        """Return the contract in a file, of which nothing is trusted.
+
+        Raises:
+            UserError: an entry is unknown, of another type, or out of its range.
+        """
+        if not isinstance(record, dict) or not record.keys() <= cls.__dataclass_fields__.keys():
+            raise UserError(f"no contract of inputs and outputs: {str(record)[:80]}")
+        return cls(**record)
 
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of `side` x `side` pixels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 2
 """
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
 """Setting of version 0.1 -> its name now."""
+MOST_SIDE = 8192
+"""Largest side of an image in pixels."""
+MOST_THREADS = 1024
+MOST_COUNT = 10**9
+"""Largest number of steps, images, channels or the like."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 """Suffix of an amount -> factor."""
 
@@ -125,9 +131,10 @@ class Objective:
             "feature_distillation_weight",
         ):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        _check_finite(self, "objective.")
         scales = self.pixel_scales
-        _check(scales >= 1, "objective.pixel_scales", scales, "at least 1")
-        _check(self.upsample_to >= 1, "objective.upsample_to", self.upsample_to, "at least 1")
+        _check_between("objective.pixel_scales", scales, 1, 16)
+        _check_between("objective.upsample_to", self.upsample_to, 1, MOST_SIDE)
         _check_choice(self, "adversarial", "objective.adversarial")
         _check_choice(self, "distill", "objective.distill")
         _check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
@@ -188,21 +195,22 @@ class Optimisation:
     compute 16 at once. The cost may then end several percent below the budget. Needs a budget."""
 
     def __post_init__(self) -> None:
-        _check(self.steps >= 1, "steps", self.steps, "at least 1")
+        _check_finite(self)
+        check_numbers(steps=self.steps)
         _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
-        _check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size,
-               "at least 1")  # fmt: skip
+        check_numbers(batch_size=self.batch_size)
         for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("warmup", "weight_decay", "range_lr", "replay"):
+        for name in ("weight_decay", "range_lr"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas", self.betas,
                "two numbers in [0, 1)")  # fmt: skip
         _check(0 <= self.gate_momentum < 1, "gate_momentum", self.gate_momentum, "in [0, 1)")
-        width = self.discriminator_width
-        _check(width >= 1, "discriminator_width", width, "at least 1")
+        for name, most in (("replay", MOST_COUNT), ("warmup", MOST_COUNT)):
+            _check_between(name, getattr(self, name), 0, most)
+        _check_between("discriminator_width", self.discriminator_width, 1, 4096)
         _check_choice(self, "gate_start", "gate_start")
         _check_choice(self, "optimizer", "optimizer")
         _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
@@ -246,7 +254,9 @@ class Run:
     threads: int | None = None
     """Number of CPU threads; None times one and all, and keeps the faster when a run is resumed."""
     seed: int = 0
-    """Seed of all random numbers."""
+    """Seed of all random numbers, 0 to 2^62."""
+    checkpoint_seconds: float = 240.0
+    """Time between two checkpoints in seconds: what a crash can cost."""
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
@@ -256,10 +266,12 @@ class Run:
         _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
         if self.quantize_outputs and self.bits is None:
             raise UserError("quantize_outputs needs bits, such as 8; got none")
+        _check_finite(self)
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
-        _check(self.latents >= 1, "latents", self.latents, "at least 1")
-        _check(self.holdout is None or self.holdout >= 1, "holdout", self.holdout, "at least 1")
-        _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
+        check_numbers(size=self.size, threads=self.threads, seed=self.seed)
+        check_numbers(latents=self.latents, holdout=self.holdout)
+        seconds = self.checkpoint_seconds
+        _check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
         if self.budget.kind is not None and self.objective.rho is not None:
             raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
 
@@ -282,6 +294,40 @@ class Run:
 def bits_of_weights(bits: int, weight_bits: int | None) -> int:
     """Return the bits per weight: `weight_bits`, else as many as are exact on every CPU."""
     return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)
+
+
+NUMBERS: dict[str, tuple[int, int]] = {
+    "size": (1, MOST_SIDE),
+    "threads": (1, MOST_THREADS),
+    "workers": (1, MOST_THREADS),
+    "seed": (0, 2**62),
+}
+"""Number -> least and most; all others are counts."""
+
+
+def check_numbers(**numbers: int | None) -> None:
+    """Raise UserError for numbers that are too small, or that no machine has room for.
+
+    Args:
+        numbers: name -> value; None is right. Names not in NUMBERS are counts of 1 or more.
+    """
+    for name, value in numbers.items():
+        least, most = NUMBERS.get(name, (1, MOST_COUNT))
+        _check_between(name, value, least, most)
+
+
+def _check_between(name: str, value: int | None, least: int, most: int) -> None:
+    if value is not None:
+        _check(value >= least, name, value, f"at least {least}")
+        _check(value <= most, name, value, f"at most {most:,}")
+
+
+def _check_finite(settings: object, prefix: str = "") -> None:
+    """Raise UserError for a number that is infinite or none."""
+    for f in dataclasses.fields(settings):  # pyright: ignore[reportArgumentType]
+        value = getattr(settings, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{prefix}{f.name} must be a finite number, got {value}")
 
 
 def _check_choice(settings: object, field_name: str, name: str) -> None:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from gan_slimming.data.image_files import SUFFIXES, list_images
+from gan_slimming.data.image_files import SUFFIXES, list_images, open_image
 from gan_slimming.data.video import is_video, require_video
 from gan_slimming.errors import UserError
 
@@ -112,7 +110,7 @@ def _name(path: Path) -> str:
 
 def _has_alpha(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.has_transparency_data
     except Exception:
         # Pillow raises nearly anything on damaged files; read_image reports the reason later.

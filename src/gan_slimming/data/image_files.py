@@ -6,6 +6,7 @@ Canonical images are float32 RGB in [-1, 1]. Embedded colour profiles are not ap
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gan_slimming.data.files import draft_of
+from gan_slimming.data.memory import free_memory
 from gan_slimming.errors import UserError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -33,6 +35,18 @@ _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Ending -> Pillow's format and options."""
 _FORMATS_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
+
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
+"""Pillow's names of the formats that are read; JPEG includes the MPO of phones."""
+PIXEL_BYTES = 24
+"""Bytes that a pixel takes at most while it is decoded and converted to floats."""
+PILLOWS_LIMIT = 2**30 // 12
+_OPENING = threading.Lock()
+
+
+class TooLarge(ValueError):
+    """An image that does not fit into memory."""
 
 
 class ImageError(UserError):
@@ -74,6 +88,10 @@ def read_image(path: str | Path) -> DecodedImage:
 def read_content(path: Path) -> bytes:
     """Return the file's bytes; raise ImageError if it is missing, unreadable or empty."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ImageError(path, "it is no regular file")
+        if path.stat().st_size > free_memory() // 2:
+            raise ImageError(path, "it does not fit into memory")
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(path, error.strerror or type(error).__name__) from error
@@ -85,16 +103,40 @@ def read_content(path: Path) -> bytes:
 def decode_image(path: Path, content: bytes) -> Image.Image:
     """Decode a file's bytes to an upright image of mode RGB, or RGBA if it has transparency."""
     try:
-        with Image.open(BytesIO(content)) as image:
+        with open_image(BytesIO(content)) as image:
             image.load()
             return _to_8_bit_colour(_turn_upright(image))
     except UnidentifiedImageError:
         raise ImageError(path, "it is not an image in a format that Pillow reads") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(path, f"it is too large; scale it down first ({error})") from error
     except Exception as error:
         # On damaged files Pillow's decoders raise nearly anything: SyntaxError, struct.error, ...
         raise ImageError(path, one_line(error)) from error
+
+
+def open_image(source: Path | BytesIO) -> Image.Image:
+    """Open an image of a named format, whatever its name says; pixels are not decoded yet.
+
+    Pillow knows more formats than these, and starts another program for some.
+
+    Raises:
+        TooLarge: this machine has no room for so many pixels.
+        UnidentifiedImageError, OSError, ...: as Image.open.
+    """
+    with _OPENING:  # Pillow's limit is one for all threads
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit == PILLOWS_LIMIT:  # which knows nothing of this machine; another is the user's own
+            Image.MAX_IMAGE_PIXELS = None
+        try:
+            image = Image.open(source, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    width, height = image.size
+    if width * height > (most := free_memory() // PIXEL_BYTES):
+        image.close()
+        raise TooLarge(f"{width}x{height} pixels; there is memory for {most:,}")
+    return image
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -150,8 +192,10 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found.update(_images_below(path))
-        elif path.exists():
+        elif path.is_file():
             found.add(path)
+        elif path.exists():
+            raise UserError(f"{path} is no regular file; name an image file or a folder")
         else:
             raise UserError(f"no such file or folder: {path}; check the path")
     if not found:

@@ -20,6 +20,12 @@ from gan_slimming.errors import UserError
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), "": ("libx264", "mpeg4")}
 """Suffix -> encoders, best first; '' for all other suffixes."""
+SIGNATURES = (
+    (b"ftyp", 4, "mov"), (b"moov", 4, "mov"), (b"mdat", 4, "mov"), (b"wide", 4, "mov"),
+    (b"free", 4, "mov"), (b"skip", 4, "mov"), (b"\x1aE\xdf\xa3", 0, "matroska"),
+    (b"AVI ", 8, "avi"),
+)  # fmt: skip
+"""First bytes, their place, and ffmpeg's reader of that format."""
 Change = Callable[[Tensor], Tensor]
 """Image (3, height, width), RGB in [-1, 1] -> its translation."""
 
@@ -55,13 +61,35 @@ def translate_video(source: Path, target: Path, change: Change) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
             draft_of(target) as draft,
-            av.open(str(source)) as given,
+            open_video(source) as given,
             av.open(str(draft), "w") as made,
         ):
             return _copy(given, made, change, target.suffix.lower())
     except (FFmpegError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ImageError(source, reason, "translate") from error
+
+
+def open_video(path: Path) -> Any:
+    """Open a video with the reader of its own format, which its first bytes tell.
+
+    ffmpeg would take a list of other files or addresses under a video's name, and open those.
+
+    Raises:
+        ValueError: it is no video of a known format.
+        FFmpegError, OSError: it cannot be opened.
+    """
+    import av
+
+    if not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        head = file.read(12)
+    for signature, at, reader in SIGNATURES:
+        if head[at : at + len(signature)] == signature:
+            options = {"protocol_whitelist": "file"}
+            return av.open(str(path.resolve()), format=reader, options=options)
+    raise ValueError("it is no MP4, MOV, Matroska, WebM or AVI file")
 
 
 def _copy(given: Any, made: Any, change: Change, suffix: str) -> int:

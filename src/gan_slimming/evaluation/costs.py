@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.data.image_files import open_image
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.evaluation.items import Items, read_frames
 from gan_slimming.evaluation.subjects import Origin, Subject
@@ -75,7 +75,7 @@ def _first_size(items: Items, contract: InputContract) -> list[int]:
     elif items.video is not None:
         sides = list(next(iter(read_frames(items.video))).shape[-2:])
     else:
-        with Image.open(items.paths[0]) as image:
+        with open_image(items.paths[0]) as image:
             turned = image.getexif().get(0x0112, 1) > 4  # rotated by 90 or 270 degrees
             sides = list(image.size) if turned else list(image.size)[::-1]
     return [contract.next_side(side) for side in sides]

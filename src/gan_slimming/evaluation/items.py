@@ -13,7 +13,7 @@ from gan_slimming.data.image_files import ImageError
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.latents import LatentSet
 from gan_slimming.data.pipeline import read_ahead
-from gan_slimming.data.video import require_video
+from gan_slimming.data.video import open_video, require_video
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.images import ImageFolder, as_image, read_image
 
@@ -147,11 +147,10 @@ def read_frames(video: Path) -> Iterator[Tensor]:
         UserError: PyAV is missing, or the file cannot be read.
     """
     require_video()
-    import av
     from av.error import FFmpegError
 
     try:
-        with av.open(str(video)) as container:
+        with open_video(video) as container:
             for frame in container.decode(video=0):
                 pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
                 yield pixels.permute(2, 0, 1).contiguous()

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from gan_slimming.data.files import write_atomically
+from gan_slimming.data.files import refuse_existing, write_atomically
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.catalogue import METRICS
 
@@ -53,8 +53,7 @@ def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
     path = Path(output)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"output {path} must end in {', '.join(SUFFIXES)}")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise UserError(f"{path} exists already; replace it with --overwrite or name another")
+    refuse_existing(path, overwrite=overwrite)
     return path
 
 

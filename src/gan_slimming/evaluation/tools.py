@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from gan_slimming.data.image_files import open_image
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.catalogue import Metric, Pairwise, pairwise
 from gan_slimming.metrics.tasks import check_labels, class_index, classifier_size
@@ -115,7 +115,7 @@ def read_label_map(path: Path, classes: int) -> Tensor:
         UserError: the file cannot be read, is no map of numbers, or holds unknown classes.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             values = np.array(image)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the label map {path} ({error})") from error

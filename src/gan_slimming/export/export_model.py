@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from torch import nn
 
+from gan_slimming.config import check_numbers
+from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.convert import FLOAT, OPSET, TRACED_SIZE, ExportedContent, convert
 from gan_slimming.metrics.complexity import parameters_of
@@ -43,6 +45,7 @@ def export_model(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     cpus: Literal["all", "own"] = "all",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Export a generator to a file for a runtime, after checking its parity with torch.
 
@@ -58,6 +61,7 @@ def export_model(
         weights, factory, arguments: as for resolve_model.
         cpus: kinds of CPUs to check OpenVINO's int8 kernels on: all that this CPU can imitate, or
             its own alone.
+        overwrite: whether to replace the file, and the .bin beside an .xml, if they exist.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
@@ -65,12 +69,14 @@ def export_model(
         kernels get them wrong), seconds.
     Raises:
         UserError: format, quantization, opset or model is wrong; an operator has no counterpart;
-            or parity is missed. Nothing is written then.
+            parity is missed; or the file exists. Nothing is written then.
     """
     started = time.monotonic()
+    check_numbers(size=size)
     path = Path(output)
     quantization = "none" if quantization == FLOAT else quantization
     kind = check_format(path, format, quantization)
+    refuse_existing(*_files(path, kind), overwrite=overwrite)
     require("onnx", *(["openvino"] if kind == "openvino" else []))
     provenance: dict[str, Any] = {}
     if not isinstance(model, nn.Module):
@@ -117,6 +123,11 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
             "runs in int8"
         )
     return kind
+
+
+def _files(path: Path, kind: str) -> list[Path]:
+    """Return the files of an export: itself, and the weights of OpenVINO's."""
+    return [path, path.with_suffix(".bin")] if kind == "openvino" else [path]
 
 
 def _warn_of_float(path: Path, exported: ExportedContent) -> None:

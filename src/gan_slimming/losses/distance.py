@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -14,6 +16,11 @@ from gan_slimming.losses.objective import Distance
 from gan_slimming.losses.perceptual import content_and_gram, multiscale_l1, paper_perceptual
 from gan_slimming.perceptual.features import load_features
 from gan_slimming.perceptual.lpips import load_lpips, lpips_at_hand
+from gan_slimming.perceptual.weights import named_weights_folder
+
+
+class WeightsWarning(UserWarning):
+    """A warning that a named folder holds no weights of the preferred distance."""
 
 
 def distance_of(
@@ -29,6 +36,13 @@ def distance_of(
     noise = contract.latent_size > 0
     if name == "auto":
         name = "lpips" if lpips_at_hand() is not None else "l1" if noise else "encoder"
+        if name != "lpips" and (variable := named_weights_folder()):
+            warnings.warn(
+                f"{variable} names a folder without the weights of lpips (squeezenet); the "
+                f"distance is {name}",
+                WeightsWarning,
+                stacklevel=3,
+            )
     if name == "encoder" and noise:
         raise UserError(
             "a generator that takes noise has no encoder; take --distill lpips, vgg19, paper or l1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gan_slimming.errors import UserError, one_line
+from gan_slimming.torch_files import FileDamage, load_tensors
 
 _SHARED_WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params")
 GENERATOR_WRAPPERS = (
@@ -44,6 +44,7 @@ def read_state_dict(
     path = Path(path)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
+        kind = "is no regular file" if path.exists() and not path.is_dir() else kind
         raise UserError(f"weights file {path} {kind}; give the path of a .pth or .safetensors file")
     if path.suffix == ".safetensors":
         try:
@@ -104,9 +105,9 @@ def load_checked(
 def _load_torch(path: Path) -> Any:
     """Return the content of a PyTorch checkpoint, or raise a UserError that says what it is."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of formats that are refused just below
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
+    except FileDamage as error:
+        reason, advice = f"is damaged: {error}", "download or save it again"
     except UnpicklingError as error:
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             reason = f"holds code or an object ({found[1]}), not only tensors"

@@ -19,6 +19,7 @@ from torch import Tensor
 from gan_slimming.data.download import Progress, download, file_sha256
 from gan_slimming.data.files import cache_folder
 from gan_slimming.errors import UserError
+from gan_slimming.torch_files import load_tensors
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Source:
     """At least the first eight hexadecimal digits of its SHA-256."""
     paths: tuple[str, ...]
     """Its possible paths in a weights folder; the first is its name in the cache."""
+    copies: tuple[str, ...] = ()
+    """SHA-256 of files that hold the same tensors in another form."""
+
+    def has(self, digest: str) -> bool:
+        """Return whether a file of this SHA-256 is the published one, or a copy of it."""
+        return digest.startswith(self.sha256) or digest in self.copies
 
 
 SOURCES = {
@@ -49,6 +56,7 @@ SOURCES = {
         "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
         "b8a52dc0",
         ("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1/squeezenet1_1_imagenet.pth"),
+        ("83402e8ab16f2b2f467e1c28fe3f581db997c04858038777ba39c013d3298929",),
     ),
     "lpips": Source(
         "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/squeeze.pth",
@@ -87,6 +95,8 @@ SOURCES = {
     ),
 }
 """Name -> source: feature networks, and the linear layers of LPIPS (v0.1) and of DISTS."""
+VARIABLES = ("GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA")
+"""Variables of the environment that name folders of weights."""
 INSIDE_TORCHMETRICS = {
     "lpips": "lpips_models/squeeze.pth",
     "lpips_alex": "lpips_models/alex.pth",
@@ -97,10 +107,24 @@ INSIDE_TORCHMETRICS = {
 
 
 def weight_folders() -> list[Path]:
-    """Return the folders where weights may lie: those of the environment, then the cache."""
-    variables = ("GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA")
-    named = [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+    """Return the folders where weights may lie: those of the environment, then the cache.
+
+    Raises:
+        UserError: the environment names one that is not there.
+    """
+    given = {name: Path(os.environ[name]) for name in VARIABLES if os.environ.get(name)}
+    for variable, folder in given.items():
+        if not folder.is_dir():
+            raise UserError(
+                f"{variable} names {folder}, which is no folder; correct it, or unset it"
+            )
+    named = list(given.values())
     return [*named, cache_folder()]
+
+
+def named_weights_folder() -> str | None:
+    """Return the variable of the environment that names a folder of weights, if one does."""
+    return next((name for name in VARIABLES if os.environ.get(name)), None)
 
 
 def find_weights(name: str) -> Path | None:
@@ -130,10 +154,12 @@ def load_weights(name: str, path: Path | None = None, download: bool = True) -> 
         download: whether to download a file that is not found.
 
     Raises:
-        UserError: there is no file, or it is not a dict of tensors.
+        UserError: there is no file, it is not the published one, or not a dict of tensors.
     """
     if path is None:
         path = fetch_weights(name) if download else find_weights(name)
+        if path is not None:
+            check_weights(name, path)
     if path is None:
         raise UserError(
             f"no weights for {name} on this machine; allow the download of {_source(name).url}, "
@@ -142,7 +168,7 @@ def load_weights(name: str, path: Path | None = None, download: bool = True) -> 
     if not path.is_file():
         raise UserError(f"weights for {name}: no file {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(
             f"weights for {name}: {path} is not a file of tensors ({type(error).__name__}); "
@@ -163,7 +189,7 @@ def check_weights(name: str, path: Path) -> str:
     if not path.is_file():
         raise UserError(f"weights for {name}: no file {path}; get it from {source.url}")
     digest = file_sha256(path)
-    if not digest.startswith(source.sha256):
+    if not source.has(digest):
         raise UserError(
             f"weights for {name}: {path} has SHA-256 {digest[: len(source.sha256)]}, the published "
             f"file has {source.sha256}; get that from {source.url}"

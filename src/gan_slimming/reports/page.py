@@ -10,10 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
+from gan_slimming.data.files import write_atomically
 from gan_slimming.reports.gallery import Gallery, Sample, gallery_of
 from gan_slimming.reports.images import pixels_of
 
 TEMPLATES = Path(__file__).parent / "template"
+OWN = b"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""Text in the head of every page, also of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,15 @@ def render(page: Page) -> str:
 
 def save_page(path: Path, page: Page) -> None:
     """Write the page atomically."""
-    unfinished = path.with_suffix(path.suffix + ".part")
-    unfinished.write_text(render(page), encoding="utf-8")
-    unfinished.replace(path)
+    write_atomically(path, render(page).encode())
+
+
+def is_own_page(path: Path) -> bool:
+    """Return whether a file is a page of this package's, which shows only what is elsewhere."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return OWN in file.read(1024)
 
 
 def write_page(

@@ -12,8 +12,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gan_slimming.config import Run
 from gan_slimming.errors import UserError
 from gan_slimming.serialization.generator_file import read_header
@@ -77,7 +75,7 @@ def read_run_data(folder: Path) -> RunData:
         UserError: no run folder, or settings that cannot be read.
     """
     files = RunFolder(folder)
-    run, record = _settings(files)
+    run, record = files.read_config()
     warnings: list[str] = []
     return RunData(
         folder=folder,
@@ -93,16 +91,6 @@ def read_run_data(folder: Path) -> RunData:
         benchmark=_json(files.benchmark, warnings),
         warnings=warnings,
     )
-
-
-def _settings(folder: RunFolder) -> tuple[Run, dict[str, Any]]:
-    try:
-        return folder.read_config()
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{folder.config} cannot be read ({type(error).__name__}); it is damaged or of "
-            f"another version, so take the run's own copy or run compress again"
-        ) from error
 
 
 def _lines(file: Path, keys: Mapping[str, type], warnings: list[str]) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gan_slimming.config import InputContract
-from gan_slimming.errors import UserError
+from gan_slimming.config import InputContract, check_numbers
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.runtime.openvino_int8 import (
     INT8_KERNELS,
     all_in_float,
@@ -97,6 +97,7 @@ def open_runtime(
         UserError: file or runtime does not exist, or the runtime is not installed or cannot read
             the file.
     """
+    check_numbers(threads=threads)
     file = Path(path)
     runtime = _runtime_for(file, runtime, precision)
     threads = threads or available_cpus()
@@ -106,6 +107,8 @@ def open_runtime(
     require(runtime)
     try:
         started = start(file, threads, precision=precision, profile=profile)
+    except UserError:
+        raise
     except Exception as error:  # runtimes raise types of their own; the text says what is wrong
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
@@ -116,12 +119,32 @@ def open_runtime(
             KernelWarning,
             stacklevel=2,
         )
-    metadata = json.loads(started.metadata) if started.metadata else {}
-    contract = InputContract(**metadata.get("contract", {}))
+    metadata, contract = read_metadata(started.metadata, file)
     return RuntimeModel(
         runtime, threads, contract, metadata, size_bytes, started.run, started.native,
         started.float_layers,
     )  # fmt: skip
+
+
+def read_metadata(text: str, source: Path | bytes) -> tuple[dict[str, Any], InputContract]:
+    """Return the metadata of an exported file, and the contract in it, of which nothing is trusted.
+
+    Args:
+        text: JSON; empty for files of other tools.
+        source: the file, for the error.
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        metadata = json.loads(text) if text else {}
+        if not isinstance(metadata, dict):
+            raise ValueError(f"a {type(metadata).__name__}")
+        return metadata, InputContract.from_record(metadata.get("contract") or {})
+    except (ValueError, TypeError, RecursionError, UserError) as error:
+        name = source if isinstance(source, Path) else "the model"
+        raise UserError(
+            f"{name} has damaged metadata ({one_line(error)[:150]}); export it again"
+        ) from error
 
 
 def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
@@ -217,8 +240,7 @@ def start_openvino(
     metadata = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else ""
     if not metadata and model.has_rt_info(["framework", KEY]):  # as its ONNX reader stores metadata
         metadata = model.get_rt_info(["framework", KEY]).astype(str)
-    contract_fields = json.loads(metadata).get("contract") if metadata else None
-    contract = InputContract(**contract_fields) if contract_fields else None
+    contract = read_metadata(metadata, source)[1] if metadata else None
     wrong: tuple[str, ...] = ()
     if kernels == "checked":
         from gan_slimming.runtime.kernel_verdicts import open_request

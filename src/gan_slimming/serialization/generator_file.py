@@ -8,10 +8,9 @@ anything.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,18 @@ from gan_slimming.data.files import write_atomically
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.pruning.channel_attributes import noted_numbers
+from gan_slimming.serialization.header import bitmask, channels_of, check_header
 from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors
 
 FORMAT = 1
 """Version of the file's layout; a reader refuses a newer one."""
 KEY = "gan_slimming"
-_MISFIT = (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError)
+MOST_BYTES = 1 << 32
+"""Size of a dense generator beyond which a header is taken for damaged."""
+_MISFIT = (
+    AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError,
+    OverflowError, UserError,
+)  # fmt: skip
 """Errors raised by a header and tensors that do not belong together."""
 
 
@@ -69,7 +74,7 @@ def save_generator(
         "numbers": noted_numbers(module),
         "quantizers": [way.row() for way in quantizers],
         "vectors": rows,
-        "channel_map": {name: _bitmask(kept) for name, kept in (channel_map or {}).items()},
+        "channel_map": {name: bitmask(kept) for name, kept in (channel_map or {}).items()},
         "provenance": dict(provenance or {}),
     }
     try:
@@ -103,13 +108,13 @@ def load_generator_file(
     """
     header, tensors = _read(Path(path))
     try:
-        contract = InputContract(**header["contract"])
+        contract = InputContract.from_record(header["contract"])
         spec = GeneratorSpec(header["generator"], header["arguments"], contract)
         foreign = ":" in spec.name
     except _MISFIT as error:
         raise _damaged(path, error) from error
     _check_factory(path, spec.name, foreign, factory)
-    module = _build(spec, foreign)
+    module = _build(path, spec, foreign)
     try:
         fill(module, header, tensors)
     except _MISFIT as error:
@@ -137,7 +142,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
         return {
             **{name: header[name] for name in plain},
             "quantized": {n: q._asdict() for n, q in quantizers_by_layer(header).items()},
-            "channel_map": {name: _channels(mask) for name, mask in header["channel_map"].items()},
+            "channel_map": {
+                name: channels_of(mask) for name, mask in header["channel_map"].items()
+            },
             "tensors": {name: list(tensor.shape) for name, tensor in whole.items()},
             "size_bytes": Path(path).stat().st_size,
         }
@@ -155,20 +162,24 @@ def _check_factory(path: str | Path, name: str, foreign: bool, factory: str | No
     raise UserError(f"{path} holds a generator by {name}, {given}; {advice}")
 
 
-def _build(spec: GeneratorSpec, foreign: bool) -> nn.Module:
+def _build(path: str | Path, spec: GeneratorSpec, foreign: bool) -> nn.Module:
     """Build the architecture; for the package's own, allocate and draw nothing."""
     if foreign:  # a user's code may compute while it builds, which the meta device cannot
         return rebuild_generator(spec).float()
     with torch.device("meta"):
         module = rebuild_generator(spec)
     computed = any(m._non_persistent_buffers_set for m in module.modules())
+    size = sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
+    if computed and size > MOST_BYTES:
+        raise _damaged(path, ValueError(f"{spec} has {size:,} bytes"))
     return rebuild_generator(spec).float() if computed else module
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return header and tensors of a file of known format, or raise a UserError with the reason."""
     if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "does not exist"
+        kind = "is no regular file" if path.exists() else "does not exist"
+        kind = "is a folder" if path.is_dir() else kind
         raise UserError(f"{path} {kind}; give the path of a generator.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
@@ -187,7 +198,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         header = json.loads(text)
         newer = int(header["format"]) > FORMAT
-    except _MISFIT as error:
+        if not newer:
+            check_header(header, tensors)
+    except (*_MISFIT, RecursionError) as error:
         raise _damaged(path, error) from error
     if newer:
         raise UserError(
@@ -206,22 +219,6 @@ def _write(path: Path, content: bytes) -> None:
         raise UserError(
             f"{path} cannot be written ({one_line(error)}); check the folder and the free space"
         ) from error
-
-
-def _bitmask(kept: Iterable[int]) -> str:
-    """Return channels as base64 of a bit each, the lowest first: 44 characters for 256 of them.
-
-    >>> _bitmask([0, 1, 9]), _channels("AwI=")
-    ('AwI=', [0, 1, 9])
-    """
-    bits = sum(1 << channel for channel in set(kept))
-    return base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
-
-
-def _channels(mask: str) -> list[int]:
-    """Return the channels of a `_bitmask`."""
-    bits = int.from_bytes(base64.b64decode(mask, validate=True), "little")
-    return [channel for channel in range(bits.bit_length()) if bits >> channel & 1]
 
 
 def _damaged(path: str | Path, error: Exception) -> UserError:

@@ -40,6 +40,8 @@ class TrainingContext:
     """Whether the student began as the teacher's copy, so that their channels can be compared."""
     discriminator: nn.Module | None = None
     """The user's discriminator; None for a fresh PatchGAN."""
+    resume_command: str | None = None
+    """The command that goes on with a stopped run; None for the plain one."""
 
     @property
     def contract(self) -> InputContract:

@@ -18,6 +18,7 @@ from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.training.context import TrainingContext
+from gan_slimming.training.divergence import read_terms
 
 PATCHGAN_LAYERS = 3
 """Strided layers of the PatchGAN; fewer on images below 32 pixels."""
@@ -84,9 +85,11 @@ class DiscriminatorTrainer:
                 self.objective, self.network, real, self.replay.exchange(fake)
             )
         self.fabric.backward(loss)
-        self.optimizer.step()
+        told, finite = read_terms({"loss": loss}, self.network.parameters())
+        if finite:  # a step that is not would end the game for good
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        return told["loss"]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on."""

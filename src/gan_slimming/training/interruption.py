@@ -1,4 +1,7 @@
-"""Ctrl-C without loss: a run ends after its step, saved, and says how to go on."""
+"""Ctrl-C without loss: a run ends after its step, saved, and says how to go on.
+
+SIGHUP, the end of a terminal, counts as well, except where nohup has set it to be ignored.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM ask the loop to stop after its step; a second one stops at once.
+    """Let Ctrl-C, SIGTERM and SIGHUP ask for a stop after the step; a second one stops at once.
 
     Yields:
         Whether a stop has been asked for.
@@ -23,7 +26,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     before = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _numbers():
             before[number] = signal.signal(number, ask)
     except ValueError:  # not in the main thread: leave signals to whoever runs us
         pass
@@ -32,3 +35,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _numbers() -> list[signal.Signals]:
+    """Return the signals of this system that ask for a stop."""
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on Windows
+    heard = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if hangup is not None and heard else [])]

@@ -13,7 +13,11 @@ from gan_slimming.data.inputs import Inputs
 from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
+from gan_slimming.training.divergence import check_answer, first_bad_layer, name_of
 from gan_slimming.training.teacher_cache import Answer, TeacherCache
+
+CHECKED = 16
+"""Most inputs about which the teacher is asked before training."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class TeacherBatch:
     """The teacher's side of `FeatureDistillation`; empty where it is left out."""
     seeds: list[int]
     """One for each input: the positions at which features are compared."""
+    indices: list[int]
+    """The number of each input in its set."""
 
 
 class TeacherBatches:
@@ -73,22 +79,40 @@ class TeacherBatches:
 
         def answer(place: int) -> Answer:
             alone = tuple(x[place : place + 1] for x in batch)
-            return self._answer(student if compare else None, alone, seeds[place])
+            return self._answer(student if compare else None, alone, seeds[place], keys[place][0])
 
         images, *features = self.cache.answers(keys, answer)
-        return TeacherBatch(batch, images, features, seeds)
+        return TeacherBatch(batch, images, features, seeds, [index for index, _ in keys])
+
+    def check_teacher(self, downscale: int) -> None:
+        """Ask the teacher about some inputs before training, without drawing them.
+
+        Raises:
+            BadAnswer: an answer is not finite, or too large for the 16-bit floats that keep it.
+        """
+        inputs = self.context.inputs
+        for index in range(0, len(inputs), max(1, -(-len(inputs) // CHECKED))):
+            place = torch.tensor([index])
+            found = inputs.batch(place, torch.zeros_like(place), downscale)
+            self._answer(None, tuple(x.to(self.fabric.device) for x in found), 0, index)
 
     @torch.no_grad()
-    def _answer(self, student: Student | None, batch: Inputs, seed: int) -> Answer:
+    def _answer(self, student: Student | None, batch: Inputs, seed: int, index: int) -> Answer:
         """Return the teacher's image and, with a student, its features, for one input."""
 
         def generate() -> Tensor:
             with self.fabric.autocast():
                 return self.context.teacher(*batch).float()
 
-        if student is None:
-            return [generate()]
-        images, features = self.features.of_teacher(student, generate, [seed])
+        def explain() -> str:
+            name = name_of(self.context.inputs, index)
+            layer = first_bad_layer(self.context.teacher.generator, generate)
+            return name if layer is None else f"{name}, from layer {layer} on,"
+
+        images, features = (generate(), []) if student is None else (
+            self.features.of_teacher(student, generate, [seed])
+        )  # fmt: skip
+        check_answer(images, features, explain)
         return [images, *features]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
-from gan_slimming.errors import Interrupted
+from gan_slimming.errors import Interrupted, system_reason
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
+from gan_slimming.training.divergence import Diverged
 from gan_slimming.training.interruption import interruptible
 from gan_slimming.training.records import log_gates
+from gan_slimming.training.saving import Saves
 from gan_slimming.training.trainer import Trainer
 
-SAVE_SECONDS = 240.0
-"""Time between two checkpoints."""
+_log = logging.getLogger("gan_slimming")
 
 
 def train(trainer: Trainer, folder: RunFolder) -> Student:
@@ -22,26 +24,58 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
         trainer: fresh, or with the state of a checkpoint.
         folder: gets the metrics and the checkpoints.
     Raises:
-        Interrupted: Ctrl-C; the run has been saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run has been saved.
+        Diverged: the numbers are no longer finite, also with lower learning rates.
     """
-    saved = time.monotonic()
-    started = saved - trainer.seconds
+    saves = Saves(folder, trainer, trainer.run.checkpoint_seconds)
+    started = time.monotonic() - trainer.seconds
+    steps = trainer.settings.steps
     with interruptible() as stopped:
         if trainer.step == 0:
             trainer.begin()
-        while trainer.step < trainer.settings.steps:
-            terms = trainer.advance()
-            trainer.seconds = time.monotonic() - started
-            terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
-            folder.append_metrics(terms)
-            log_gates(folder, trainer.student, trainer.step, trainer.seconds, trainer.slim_steps)
-            trainer.context.on_step(trainer.step, terms)
-            if stopped() or time.monotonic() - saved > SAVE_SECONDS:
-                folder.save_checkpoint(trainer.state_dict())
-                saved = time.monotonic()
+            saves.save()  # or a run that is killed early could not go on
+        else:
+            saves.step = trainer.step
+        while trainer.step < steps:
+            try:
+                terms = trainer.advance()
+                trainer.seconds = time.monotonic() - started
+                terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
+                _log_step(trainer, folder, terms)
+                trainer.context.on_step(trainer.step, terms)
+                folder.lock.touch()
+                if stopped() or saves.due() or trainer.step == steps:
+                    saves.save()
+            except Diverged as found:
+                saves.go_back(found)
+                started = time.monotonic() - trainer.seconds
             if stopped():
-                raise Interrupted(
-                    f"stopped after step {trainer.step} of {trainer.settings.steps}, nothing is "
-                    f"lost; go on with gan-slimming compress --resume --output {folder}"
-                )
+                raise Interrupted(_goodbye(trainer, folder, saves))
     return trainer.final()
+
+
+def _log_step(trainer: Trainer, folder: RunFolder, terms: dict[str, float]) -> None:
+    """Write the log; lines that the disk refuses wait for the next step."""
+    if "skipped" in terms:
+        text = "step %d is not finite and left out, the %d. such step"
+        _log.warning(text, trainer.step, terms["skipped"])
+    try:
+        folder.append_metrics(terms)
+        log_gates(folder, trainer.student, trainer.step, trainer.seconds, trainer.slim_steps)
+    except OSError as error:
+        _log.warning(
+            "step %d is not in the log yet (%s); the run goes on",
+            trainer.step,
+            system_reason(error),
+        )
+
+
+def _goodbye(trainer: Trainer, folder: RunFolder, saves: Saves) -> str:
+    """Return what is said to a user who stops a run."""
+    at = f"stopped after step {trainer.step} of {trainer.settings.steps}"
+    state = "nothing is lost"
+    if saves.step != trainer.step:
+        state = f"which could not be saved ({saves.problem}), {saves.kept()}; make room, then"
+    return f"{at}, {state}{';' if saves.step == trainer.step else ''} go on with " + (
+        trainer.context.resume_command or f"gan-slimming compress --resume --output {folder}"
+    )

@@ -27,6 +27,15 @@ from gan_slimming.training.batch_statistics import has_batch_statistics, recalib
 from gan_slimming.training.budget import BudgetController
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.discriminator import discriminator_of
+from gan_slimming.training.divergence import (
+    SKIPS,
+    Diverged,
+    LossRange,
+    cause_in_student,
+    is_finite,
+    name_of,
+    read_terms,
+)
 from gan_slimming.training.ema import update_average
 from gan_slimming.training.optimizers import (
     HAND_OVER,
@@ -55,29 +64,48 @@ class Trainer:
 
     def __init__(self, fabric: Fabric, student: Student, run: Run, context: TrainingContext):
         self.fabric, self.run, self.context = fabric, run, context
-        self.settings = s = run.optimisation
-        self.student = student.to(fabric.device).train()
-        self.step = 0
-        self.seconds = 0.0
+        self.settings = run.optimisation
         asked = bool(run.budget.kind or run.objective.rho)
         self.slims = asked and len(student.gates) > 0
+        self._whole = copy.deepcopy(student).cpu() if self.slims else None
+        """The student with all its channels, for the way back to before a cut."""
+        self._start(student)
+
+    def _start(self, student: Student) -> None:
+        """Set everything to the state before the first step."""
+        run, context, s = self.run, self.context, self.settings
+        self.student = student.to(self.fabric.device).train()
+        self.step = 0
+        self.seconds = 0.0
+        self.rate = 1.0
+        """Factor on all learning rates, below 1 after a divergence."""
+        self.skipped = self.skipped_in_a_row = 0
+        """Steps left out because they were not finite: in all, and up to now."""
         self.slim_steps = max(1, round(s.slim_share * s.steps)) if self.slims else 0
         limits = (run.budget, run.bits, self.slim_steps, s.floor, s.width_multiple)
         self.controller = BudgetController(student, *limits) if run.budget.kind else None
         self.ema: Student | None = None
         self.cost_at_cut = self.whole_cost = macs_left(student.graph, {})
-        weight = run.objective.feature_distillation_weight if context.same_channels else 0.0
+        objective = run.objective
+        weight = objective.feature_distillation_weight if context.same_channels else 0.0
         self.features = FeatureDistillation(student, context.teacher.generator, weight)
-        plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
+        plays = objective.adversarial != "none" and objective.adversarial_weight > 0
         sides = (context.side // self.downscale, context.side)
-        self.discriminator = discriminator_of(fabric, run, context, sides) if plays else None
-        self.batches = TeacherBatches(fabric, context, self.features, run)
+        self.discriminator = discriminator_of(self.fabric, run, context, sides) if plays else None
+        self.batches = TeacherBatches(self.fabric, context, self.features, run)
+        weights = (objective.distill_weight, objective.pixel_weight, objective.adversarial_weight)
+        self.loss_range = LossRange(sum(weights) + weight)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Calibrate ranges and start the gates at their channels' saliency."""
+        """Calibrate ranges and start the gates at their channels' saliency.
+
+        Raises:
+            Diverged: the teacher's own answers are not finite.
+        """
+        self.batches.check_teacher(self.downscale)
         self._calibrate()  # first: on a grid of step 1 most channels would seem to be worth nothing
         if self.slims and self.settings.gate_start == "saliency":
             with self.fabric.autocast():
@@ -100,6 +128,7 @@ class Trainer:
         for gate in self.student.gates:
             gate.requires_grad_(False)
         self.batches.cache.clear()  # from here on answers have features, too
+        self.loss_range.clear()
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
@@ -139,10 +168,14 @@ class Trainer:
                 features,
             )  # fmt: skip
         self.fabric.backward(terms.total)
+        logged, finite = read_terms(terms._asdict(), self.student.parameters())
+        if not finite:
+            return self._skip(batch, logged)
+        self.loss_range.take(logged["total"])
+        self.skipped_in_a_row = 0
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        logged = {name: float(value.detach()) for name, value in terms._asdict().items()}
         if slimming:
             logged |= self._proximal_step()
         if self.discriminator:
@@ -152,6 +185,24 @@ class Trainer:
         if self.ema is not None:
             update_average(self.ema, self.student, self.settings.ema, self.step - self.slim_steps)
         return logged
+
+    def _skip(self, batch: TeacherBatch, terms: dict[str, float]) -> dict[str, float]:
+        """Leave out a step that is not finite; return what is finite of it, and the count.
+
+        Raises:
+            Diverged: the third in a row, or one that has reached the student's state.
+        """
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= SKIPS or not is_finite(self.student.state_dict()):
+            names = [name_of(self.context.inputs, index) for index in batch.indices]
+            adapter = self.context.adapt(self.student)
+            with self.fabric.autocast():
+                raise Diverged(cause_in_student(self.student, batch.inputs, names, adapter))
+        finite = {name: value for name, value in terms.items() if abs(value) < float("inf")}
+        return finite | {"skipped": self.skipped}
 
     def _generate(self, batch: TeacherBatch) -> tuple[Tensor, tuple[float, Tensor] | None]:
         """Return the student's images, and weight and distance of its features."""
@@ -231,7 +282,7 @@ class Trainer:
         lowest = HAND_OVER if slimming and self.controller is not None else 0.0
         factor = cosine(self.step - start, length, self.settings.warmup, lowest)
         other = [self.discriminator.optimizer] if self.discriminator else []
-        scale_learning_rates([*self.optimizers, *other], factor)
+        scale_learning_rates([*self.optimizers, *other], factor * self.rate)
 
     def _cut(self) -> None:
         cut(self.student, self.student.alive(), self.optimizers)
@@ -263,8 +314,16 @@ class Trainer:
             "discriminator": self.discriminator.state_dict() if self.discriminator else None,
             "sampler": self.batches.sampler.state_dict(),
             "cost_at_cut": self.cost_at_cut,
+            "rate": self.rate,
+            "skipped": [self.skipped, self.skipped_in_a_row],
+            "loss_range": self.loss_range.state_dict(),
             "random": torch.get_rng_state(),
         }
+
+    def go_back(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier state of this run, which may have more channels than are left."""
+        self._start(self.student if self._whole is None else copy.deepcopy(self._whole))
+        self.load_state_dict(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
@@ -286,4 +345,8 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.batches.sampler.load_state_dict(state["sampler"])
         self.cost_at_cut = state["cost_at_cut"]
+        self.rate = state.get("rate", 1.0)  # version 0.1 did not watch over its numbers
+        self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
+        if "loss_range" in state:
+            self.loss_range.load_state_dict(state["loss_range"])
         torch.set_rng_state(state["random"])

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gan_slimming.config import check_numbers
 from gan_slimming.errors import UserError
 from gan_slimming.export.benchmark_jobs import (
     CEILING,
@@ -70,6 +71,7 @@ def benchmark(
         UserError: a runtime or precision is unknown, a model cannot be loaded, or nothing is left
             to measure.
     """
+    check_numbers(size=size, threads=threads, rounds=rounds)
     _check(runtimes, precisions, rounds)
     threads = threads or available_cpus()
     origin = Origin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 from torch import nn
 
 from gan_slimming.config import Run
+from gan_slimming.data.image_list import list_set
 from gan_slimming.data.training_data import TrainingData, open_training_data
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, system_reason
 from gan_slimming.losses.distance import distance_of
 from gan_slimming.losses.objective import Distance
 from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.reports.run import report
+from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
 from gan_slimming.serialization.provenance import environment, fingerprint
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.surgery import extract
@@ -60,6 +63,8 @@ def compress(
     weights: Path | None = None,
     student_source: Path | None = None,
     discriminator_source: str | None = None,
+    keep: Sequence[Path] = (),
+    resume_command: str | None = None,
     **settings: Any,
 ) -> Compressed:
     """Make a trained generator small: one objective, then an exact extraction.
@@ -82,10 +87,13 @@ def compress(
             width) RGB in [-1, 1] to logits; copied. None for a fresh PatchGAN.
         protect: shell patterns of modules whose channels stay.
         resume: go on with the run in `output`.
-        overwrite: replace a run folder that exists.
+        overwrite: replace a run folder that exists. Only files that a run makes are removed, and
+            never from a folder that holds an input of this run.
         on_step: called after every step with (step, steps, terms).
         weights: the teacher's file, noted down for whoever resumes the run.
         student_source, discriminator_source: where these were loaded from, noted down likewise.
+        keep: further files of the user's that overwriting must not touch.
+        resume_command: the command that goes on with this run, for whoever stops it.
         settings: fields of `Run`, over those of `run`: budget, bits, size, seed and so on.
 
     Raises:
@@ -93,7 +101,8 @@ def compress(
         Interrupted: Ctrl-C; the run is saved and can be resumed.
     """
     folder = RunFolder(output)
-    folder.check(resume=resume, overwrite=overwrite)
+    inputs = _inputs(data, targets, weights, student_source, discriminator_source, *keep)
+    folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
     run = dataclasses.replace(run or Run(), **_known(settings))
     setup = set_up(teacher, run, student=student, protect=protect)
     training_data = open_training_data(setup.contract, setup.run, setup.side, data, targets)
@@ -103,26 +112,51 @@ def compress(
     tracker = Tracker(training_data.held, setup.teacher, setup.fabric.device)
     context = _context(setup, training_data, distance, tracker)
     context.same_channels, context.discriminator = student is None, discriminator
+    context.resume_command = resume_command
     if on_step is not None:
         context.on_step = lambda step, terms: on_step(step, setup.run.optimisation.steps, terms)
     trainer = Trainer(setup.fabric, setup.student, setup.run, context)
-    if resume:
-        trainer.load_state_dict(folder.load_checkpoint())
-        folder.drop_metrics_after(trainer.step)
-    else:
-        folder.make(overwrite=overwrite)
-        record = _record(setup, teacher) | {"distance": name, "protect": list(protect)}
-        record["generator"]["weights"] = _whole(weights)
-        record |= {"data": _whole(data), "targets": _whole(targets)}
-        if student is not None:
-            record["student"] = {"file": _whole(student_source), "sha256": fingerprint(student)}
-        folder.write_config(record | {"discriminator": discriminator_source})
-    final = train(trainer, folder)
-    generator = extract(final)
-    summary = write_artifacts(folder, setup, final, generator, tracker, trainer.seconds, name)
-    folder.write_summary(summary.as_json())
-    report(folder.path)
+    images = [*list_set("data", data), *list_set("targets", targets)]
+    folder.identity = RunIdentity(
+        dataclasses.asdict(setup.run), fingerprint(teacher), fingerprint(setup.start),
+        digest_of(images),
+    )  # fmt: skip
+    with folder.owned():
+        folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
+        if resume:
+            folder.check_images(images)
+            trainer.load_state_dict(folder.load_checkpoint())
+            folder.drop_metrics_after(trainer.step)
+        else:
+            folder.make(overwrite=overwrite, inputs=inputs)
+            record = _record(setup, teacher) | {"distance": name, "protect": list(protect)}
+            record["generator"]["weights"] = _whole(weights)
+            record |= {"data": _whole(data), "targets": _whole(targets)}
+            if student is not None:
+                record["student"] = {"file": _whole(student_source), "sha256": fingerprint(student)}
+            folder.write_images(images)
+            folder.write_config(record | {"discriminator": discriminator_source})
+        final = train(trainer, folder)
+        try:
+            generator = extract(final)
+            summary = write_artifacts(
+                folder, setup, final, generator, tracker, trainer.seconds, name
+            )
+            folder.write_summary(summary.as_json())
+            report(folder.path)
+        except OSError as error:
+            raise UserError(
+                f"the results in {folder} cannot be written ({system_reason(error)}); make room, "
+                f"then go on with {resume_command or f'--resume --output {folder}'}"
+            ) from error
     return Compressed(generator, summary.as_json())
+
+
+def _inputs(*given: str | Path | None) -> list[Path]:
+    """Return the files and folders that a run reads; of a discriminator, that of its weights."""
+    paths = [Path(path) for path in given if path is not None]
+    weights = [Path(str(path).rpartition(":")[2]) for path in paths if not path.exists()]
+    return [path for path in (*paths, *weights) if os.path.lexists(path)]
 
 
 def _context(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,13 +48,19 @@ def compress_by_name(
     resume: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
+    keep: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Load the teacher by its name, compress it, and return the summary.
 
     With `resume`, the settings and all parts without a name come from the run folder.
+
+    Args:
+        keep: files of the user's that `overwrite` must not touch.
     """
     folder = RunFolder(output)
-    folder.check(resume=resume, overwrite=overwrite)  # before any slow work
+    own = [named.data, named.targets, named.weights, named.student, *keep]
+    inputs = [path for path in own if path is not None]
+    folder.check(resume=resume, overwrite=overwrite, inputs=inputs)  # before any slow work
     record: dict[str, Any] = {}
     if resume:
         run, record = folder.read_config()
@@ -78,8 +85,18 @@ def compress_by_name(
         teacher, named.data, output, run, targets=named.targets, student=student,
         discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
         on_step=on_step, weights=weights, student_source=named.student,
-        discriminator_source=source,
+        discriminator_source=source, keep=keep,
+        resume_command=_resume_command(name, source, output),
     ).summary  # fmt: skip
+
+
+def _resume_command(generator: str, discriminator: str | None, output: Path) -> str:
+    """Return the command that resumes a run; code of the user's own has to be named again."""
+    words = ["gan-slimming", "compress", "--resume", "--output", str(output)]
+    words += ["--generator", generator] if ":" in generator else []
+    if discriminator and ":" in split_discriminator(discriminator)[0]:
+        words += ["--discriminator", discriminator]
+    return shlex.join(words)
 
 
 def _of_run(record: Mapping[str, Any], named: Named) -> Named:

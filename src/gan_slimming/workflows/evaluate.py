@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from gan_slimming.config import check_numbers
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.choice import Given
 from gan_slimming.evaluation.contest import Work, open_contest
@@ -95,7 +96,10 @@ def evaluate(
     """
     started = time.monotonic()
     file = check_output(output, overwrite)
-    _check(split, workers, batch_size, size)
+    _check(split)
+    check_numbers(
+        workers=workers, batch_size=batch_size, size=size, count=count, seed=seed, threads=threads
+    )
     origin = Origin(device, runtime, threads, weights, factory, arguments)
     tasks = TaskNetworks(
         target_class, _path(class_labels), segmenter, _path(inception), metrics is not None
@@ -131,12 +135,9 @@ def evaluate(
     return report
 
 
-def _check(split: str, workers: int, batch_size: int, size: int | None) -> None:
+def _check(split: str) -> None:
     if split not in ("all", "held"):
         raise UserError(f"split must be all or held, got {split!r}")
-    for name, value in (("workers", workers), ("batch_size", batch_size), ("size", size)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1, got {value}")
 
 
 def _path(value: str | Path | None) -> Path | None:

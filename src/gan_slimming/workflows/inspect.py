@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from gan_slimming.config import check_numbers
 from gan_slimming.data.adapter import dummy_inputs, output_side
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.architecture import group_rows, layer_rows
@@ -54,6 +55,7 @@ def inspect(
     Raises:
         UserError: there is no such model, or the size does not fit it.
     """
+    check_numbers(size=size)
     file = None if isinstance(model, nn.Module) else model_file(model)
     if isinstance(model, nn.Module):
         generator = model

@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError
 from gan_slimming.reports import comparison, run
+from gan_slimming.reports.page import is_own_page
 from gan_slimming.serialization.run_folder import RunFolder
 
 
-def report(runs: Sequence[Path], output: Path | None = None) -> dict[str, Any]:
+def report(
+    runs: Sequence[Path], output: Path | None = None, *, overwrite: bool = False
+) -> dict[str, Any]:
     """Write the page of a run, or of several.
 
     Args:
         runs: run folders, finished or under way.
         output: the page; by default report.html in the run folder, or comparison.html in the common
             parent folder of several runs.
+        overwrite: whether to replace the page if it exists. One of ours in the default place, which
+            is only a view of its run, is replaced anyway.
     Returns:
         For one run: report (path), steps, finished and its summary. For several: report, and runs
         with the same for each.
@@ -28,6 +34,8 @@ def report(runs: Sequence[Path], output: Path | None = None) -> dict[str, Any]:
     page = output or _place(runs)
     if page.is_dir():
         raise UserError(f"{page} is a folder; name a file such as {RunFolder(page).report}")
+    if output or not is_own_page(page):
+        refuse_existing(page, overwrite=overwrite)
     try:
         return run.report(runs[0], page) if len(runs) == 1 else comparison.compare(runs, page)
     except OSError as error:

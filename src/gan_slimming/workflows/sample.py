@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import InputContract, check_numbers
 from gan_slimming.data.adapter import GeneratorAdapter, output_side
 from gan_slimming.data.grid import as_grid
 from gan_slimming.data.image_files import SUFFIXES, write_image
@@ -64,6 +64,7 @@ def sample(
         UserError: the generator takes images, or a count, class, truncation or output is wrong.
     """
     started = time.monotonic()
+    check_numbers(count=count, seed=seed, threads=threads)
     grid, folder = Path(output), None if separate is None else Path(separate)
     names = [] if folder is None else [folder / f"{i:05d}.png" for i in range(count)]
     _check_outputs(grid, folder, names, overwrite)

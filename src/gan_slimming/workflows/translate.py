@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from gan_slimming.config import check_numbers
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.destinations import Job, plan
@@ -79,6 +80,7 @@ def translate(
         UserError: an input or output is wrong, or all inputs failed. Single failures are listed,
             with one TranslationWarning.
     """
+    check_numbers(threads=threads)
     jobs = plan(inputs, Path(output), overwrite=overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
     if generator.contract.latent_size:

@@ -1,0 +1,172 @@
+"""Training that has left its range: noticed at its step, and traced to its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_slimming.data.inputs import Inputs, InputSet
+from gan_slimming.errors import UserError
+from gan_slimming.torch_files import tensors_in
+
+SKIPS = 3
+"""Most steps in a row that are left out because they are not finite."""
+RANGE = 100.0
+"""A loss is out of range beyond this many times the largest of the stage's first steps."""
+FIRST_STEPS = 20
+"""Steps of a stage whose largest loss is its range."""
+LONG = 50
+"""Steps in a row out of range after which a run has diverged."""
+LARGEST_FLOAT16 = 65504.0
+
+
+class Diverged(UserError):
+    """Training whose numbers are no longer finite, or far out of their range; the text says why."""
+
+
+class BadAnswer(Diverged):
+    """An answer of the teacher's that no lower learning rate mends."""
+
+
+class LossRange:
+    """Watches whether the loss has left its range for long.
+
+    Args:
+        least: loss below which no range lies, such as the sum of the terms' weights: each term is
+            of the order of 1.
+    """
+
+    def __init__(self, least: float):
+        self.least = least
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew, for another stage."""
+        self.largest, self.seen, self.outside = 0.0, 0, 0
+
+    def take(self, loss: float) -> None:
+        """Note the loss of a step; raise Diverged where it has been out of range for long."""
+        if self.seen < FIRST_STEPS:
+            self.seen, self.largest = self.seen + 1, max(self.largest, loss)
+            return
+        limit = RANGE * max(self.largest, self.least)
+        self.outside = self.outside + 1 if loss > limit else 0
+        if self.outside >= LONG:
+            raise Diverged(
+                f"the loss has been above {limit:.3g} for {LONG} steps, now at {loss:.3g}"
+            )
+
+    def state_dict(self) -> dict[str, float]:
+        """Return plain numbers."""
+        return {"largest": self.largest, "seen": self.seen, "outside": self.outside}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.largest = float(state["largest"])
+        self.seen, self.outside = int(state["seen"]), int(state["outside"])
+
+
+def read_terms(
+    terms: Mapping[str, Tensor], weights: Iterable[Tensor]
+) -> tuple[dict[str, float], bool]:
+    """Return a step's terms, and whether they and all gradients are finite.
+
+    All of it comes from the device in one transfer, that of the log.
+
+    Args:
+        terms: scalars.
+        weights: parameters, after the backward pass.
+    """
+    gradients = [w.grad for w in weights if w.grad is not None]
+    norms = torch._foreach_norm(gradients) if gradients else []  # pyright: ignore[reportPrivateImportUsage]
+    values = [value.detach().float() for value in (*terms.values(), *norms)]
+    numbers = torch.stack([*values]).tolist()
+    finite = all(abs(number) < float("inf") for number in numbers)
+    return dict(zip(terms, numbers, strict=False)), finite
+
+
+def is_finite(content: Any) -> bool:
+    """Return whether all numbers in nested containers of tensors are finite."""
+    floats = [t for t in tensors_in(content) if t.is_floating_point() and t.numel()]
+    if not floats:
+        return True
+    place = floats[0].device
+    return bool(torch.stack([t.detach().isfinite().all().to(place) for t in floats]).all())
+
+
+def name_of(inputs: InputSet, index: int) -> str:
+    """Return what an input is called: the file of its image, or the number of its noise."""
+    paths: Sequence[Any] | None = getattr(inputs, "paths", None)
+    return f"noise {index}" if paths is None else f"image {paths[index]}"
+
+
+def check_answer(image: Tensor, features: Sequence[Tensor], explain: Callable[[], str]) -> None:
+    """Raise BadAnswer for an answer of the teacher's that is not finite, or too large to be kept.
+
+    Args:
+        image: the teacher's; it is kept in 16-bit floats.
+        features: the teacher's.
+        explain: returns the input's name, and the layer.
+    """
+    sound = image.isfinite().all() & (image.abs() <= LARGEST_FLOAT16).all()
+    for values in features:
+        sound = sound & values.isfinite().all()
+    if not bool(sound):
+        kind = "not finite" if not bool(image.isfinite().all()) else "too large for 16-bit floats"
+        raise BadAnswer(
+            f"the teacher's answer to {explain()} is {kind}; leave that input out, or mend the "
+            "teacher"
+        )
+
+
+def first_bad_layer(network: nn.Module, run: Callable[[], Any]) -> str | None:
+    """Return the first module whose output is not finite while `run` runs the network."""
+    with _watched(network) as found, torch.no_grad():
+        run()
+    return found[0] if found else None
+
+
+def cause_in_student(
+    student: nn.Module, batch: Inputs, names: Sequence[str], generate: Callable[..., Tensor]
+) -> str:
+    """Return what is not finite: a weight, a layer's output for an input, or else the gradient.
+
+    Args:
+        student: in training; its mode stays.
+        batch: inputs of the step.
+        names: of each of them.
+        generate: inputs -> the student's images.
+    """
+    for name, tensor in student.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not is_finite(tensor):
+            return f"the student's {name} is not finite"
+    for place, name in enumerate(names):
+        alone = tuple(x[place : place + 1] for x in batch)
+        layer = first_bad_layer(student, lambda one=alone: generate(*one))
+        if layer is not None:
+            return f"the student's answer to {name} is not finite in layer {layer}"
+    return f"the student's gradient is not finite for {', '.join(names[:3])}"
+
+
+@contextmanager
+def _watched(network: nn.Module) -> Iterator[list[str]]:
+    """Yield the names of modules whose outputs are not finite, in the order of their calls."""
+    found: list[str] = []
+
+    def hook(name: str) -> Callable[..., None]:
+        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not is_finite(output):
+                found.append(name or type(module).__name__)
+
+        return look
+
+    handles = [m.register_forward_hook(hook(name)) for name, m in network.named_modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,99 @@
+"""Checkpoints at their time, a disk that refuses, and the way back from a divergence."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from gan_slimming.errors import system_reason
+from gan_slimming.serialization.run_folder import RunFolder
+from gan_slimming.training.divergence import BadAnswer, Diverged, is_finite
+from gan_slimming.training.trainer import Trainer
+
+RETURNS = 3
+"""Times that a run goes back to its last good checkpoint before it stops."""
+LOWER_RATE = 0.5
+"""Factor on all learning rates each time."""
+_log = logging.getLogger("gan_slimming")
+
+
+class Saves:
+    """The checkpoints of a run under way, none of which is ever not finite.
+
+    Args:
+        seconds: between two checkpoints.
+    """
+
+    def __init__(self, folder: RunFolder, trainer: Trainer, seconds: float):
+        self.folder, self.trainer, self.seconds = folder, trainer, seconds
+        self.step: int | None = None
+        """The step of the last checkpoint; None before the first."""
+        self.problem: str | None = None
+        """Why the last try failed."""
+        self.returns = 0
+        self._stage = self._at_cut()
+        self._next = time.monotonic() + seconds
+
+    def due(self) -> bool:
+        """Return whether it is time: the interval is over, or channels were cut the first time."""
+        first_cut = not self._stage and self._at_cut()
+        return first_cut or time.monotonic() >= self._next
+
+    def save(self) -> bool:
+        """Write a checkpoint; return whether the disk took it, and say so if not.
+
+        Raises:
+            Diverged: the state is not finite.
+        """
+        state = self.trainer.state_dict()
+        if not is_finite([state[key] for key in ("student", "ema", "optimizers", "discriminator")]):
+            raise Diverged(
+                f"a weight or its optimiser is not finite after step {self.trainer.step}"
+            )
+        self._stage = self._stage or self._at_cut()
+        self._next = time.monotonic() + self.seconds
+        try:
+            self.folder.save_checkpoint(state)
+        except OSError as error:
+            problem = system_reason(error)
+            if problem != self.problem:
+                _log.warning(
+                    "the checkpoint of step %d cannot be saved (%s); the run goes on, %s",
+                    self.trainer.step, problem, self.kept(),
+                )  # fmt: skip
+            self.problem = problem
+            return False
+        self.step, self.problem = self.trainer.step, None
+        return True
+
+    def kept(self) -> str:
+        """Return which step is safe, in words."""
+        return "nothing is saved yet" if self.step is None else f"step {self.step} is saved"
+
+    def go_back(self, found: Diverged) -> None:
+        """Go on from the last good checkpoint with lower learning rates.
+
+        Raises:
+            Diverged: it has done so too often, there is no checkpoint, or the teacher is at fault.
+        """
+        at, returns = self.trainer.step + 1, self.returns
+        if isinstance(found, BadAnswer):
+            raise Diverged(f"stopped at step {at}: {found} ({self.kept()})") from found
+        if self.step is None or returns >= RETURNS:
+            often = f", also after {returns} returns with lower learning rates" if returns else ""
+            raise Diverged(
+                f"training diverged at step {at}{often}: {found}; {self.kept()} in {self.folder}; "
+                "take a lower --optimisation.recover_lr, --optimisation.lr and "
+                "--optimisation.muon_lr with --overwrite"
+            ) from found
+        self.returns += 1
+        self.trainer.go_back(self.folder.load_checkpoint())
+        self.trainer.rate = LOWER_RATE**self.returns
+        self.folder.drop_metrics_after(self.trainer.step)
+        _log.warning(
+            "training diverged at step %d (%s); going on from step %d with %g times the learning "
+            "rates", at, found, self.trainer.step, self.trainer.rate,
+        )  # fmt: skip
+
+    def _at_cut(self) -> bool:
+        return self.trainer.cost_at_cut < self.trainer.whole_cost or not self.trainer.slims
