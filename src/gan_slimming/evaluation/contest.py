@@ -67,7 +67,7 @@ class Contest:
     @property
     def steps(self) -> int:
         """Return how many images are looked at: items, and files for each feature network."""
-        files = [*self._files(self.contestants), self._real()]
+        files = [*self._files(self.contestants, self.items.names), self._real()]
         return len(self.items) + len(self.tools.embeddings) * sum(map(len, files))
 
     def measure(self, work: Work, advance: Advance) -> Measured:
@@ -80,32 +80,46 @@ class Contest:
             self.items, self.contestants, workers=work.workers, batch_size=work.batch_size,
             on_images=advance,
         )  # fmt: skip
-        sets = {network: self._embed(network, work, advance) for network in self.tools.embeddings}
+        bad = {name for name, _ in skipped}
+        names = [name for name in self.items.names if name not in bad]
+        sets = {n: self._embed(n, names, work, advance) for n in self.tools.embeddings}
         self._check_unchanged()
         _warn_of(skipped)
-        left = len(self.items) - len(skipped)
+        left = len(names)
         if left < 2:
             raise UserError(f"fewer than two images of {self.items.label} can be read")
+        self._check_what_is_left(left, sets)
         return Measured(self.items, self.given, self.tools, sets, left, tuple(skipped))
 
     def _real(self) -> Sequence[Path]:
         return self.given.targets.paths if self.given.targets is not None else ()
 
-    def _files(self, contestants: Sequence[Contestant]) -> list[tuple[Path, ...]]:
-        """The images of each folder that is judged."""
+    def _check_what_is_left(self, images: int, sets: dict[str, EmbeddedSet]) -> None:
+        """Refuse metrics between sets where too many files could not be read."""
+        for real in sets.values():
+            targets = real.count if self._real() else None
+            if images < len(self.items) or (targets or 0) < len(self._real()):
+                check_counts(self.metrics, images, targets, asked=True)
+
+    def _files(
+        self, contestants: Sequence[Contestant], names: Sequence[str]
+    ) -> list[tuple[Path, ...]]:
+        """The images of each folder that is judged, of these items."""
         return [
-            partners(self.items.names, c.subject.folder, self.items.label)
+            partners(names, c.subject.folder, self.items.label)
             for c in contestants
             if c.subject.folder is not None
         ]
 
-    def _embed(self, network: str, work: Work, advance: Advance) -> EmbeddedSet:
+    def _embed(
+        self, network: str, names: Sequence[str], work: Work, advance: Advance
+    ) -> EmbeddedSet:
         """Features of real images, which are returned, and of folders that are judged."""
         seed = self.given.seed
         real = self.contestants[0].scores.empty_set(network, seed)
         jobs = [(self._real(), real)]
         for contestant in self.contestants:
-            for paths in self._files([contestant]):
+            for paths in self._files([contestant], names):
                 own = contestant.scores.sets[network] = contestant.scores.empty_set(network, seed)
                 jobs.append((paths, own))
         for paths, into in jobs:

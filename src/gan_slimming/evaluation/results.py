@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gan_slimming.data.files import write_atomically
 from gan_slimming.errors import UserError
@@ -160,10 +161,10 @@ def as_table(report: dict[str, Any]) -> Table:
     """Return the same as a table for a terminal."""
     head, rows = table_rows(report)
     title = f"{report['images']} images of {report['protocol']['data']}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")  # Text: names may look like markup
     table.add_column(head[0])
     for model in head[1:]:
-        table.add_column(model, justify="right", overflow="fold")
+        table.add_column(Text(model), justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table

@@ -118,7 +118,7 @@ def kid(made: Tensor, real: Tensor, *, seed: int = 0, subsets: int = KID_SUBSETS
     size = size or min(KID_SUBSET_SIZE, least // 2)
     if not 2 <= size <= least:
         raise ValueError(f"subsets of {size} of {least} images; at least 2 are needed")
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(seed % 2**32)
     values = []
     for _ in range(subsets):
         first, second = (
