@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
         raise UserError(f"output {path} must end in {', '.join(SUFFIXES)}")
     if path.is_dir() or (path.exists() and not overwrite):
         raise UserError(f"{path} exists already; replace it with --overwrite or name another")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}); name another --output") from error
     return path
 
 

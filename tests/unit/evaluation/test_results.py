@@ -82,6 +82,8 @@ def test_outputs_are_refused_before_any_work(tmp_path: Path) -> None:
     assert check_output(str(tmp_path / "t.md"), True) == tmp_path / "t.md"
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
+        check_output(tmp_path / "file" / "t.md", False)
+    with pytest.raises(UserError, match="cannot write"):
         write_results(tmp_path / "file" / "t.md", {"results": [], "models": [], "protocol": {}})
 
 
