@@ -203,10 +203,14 @@ def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list[Subject | None]:
-    """Each model's teacher: the one that is given, its run's, or the only one that was found."""
+    """Each model's teacher: the one that is given, its run's, or the only one that was found.
+
+    A run that had a teacher, which cannot be had any more, is not compared with that of another.
+    """
     if given.teacher is not None:
         return [given.teacher for _ in subjects]
     known: dict[str, Subject] = {}
+    lost: list[Subject] = []
     found: list[Subject | None] = []
     for subject in subjects:
         try:
@@ -214,9 +218,11 @@ def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list
         except UserError as error:
             warnings.warn(str(error), EvaluationWarning, stacklevel=3)
             teacher = None
+            lost.append(subject)
         found.append(None if teacher is None else known.setdefault(teacher.name, teacher))
     if len(known) == 1:
-        return [next(iter(known.values())) for _ in subjects]
+        only = next(iter(known.values()))
+        return [None if subject in lost else only for subject in subjects]
     return found
 
 

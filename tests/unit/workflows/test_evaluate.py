@@ -239,6 +239,20 @@ def test_a_run_without_its_teacher(photos: Path, tmp_path: Path, squeezenet: Pat
         evaluate(tmp_path / "run", photos, split="held", metrics=["psnr"])
 
 
+def test_a_run_without_its_teacher_is_not_compared_with_anothers(
+    photos: Path, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
+    make_run(tmp_path / "other", photos, tmp_path / "another.pth")
+    (tmp_path / "teacher.pth").unlink()
+    runs = [tmp_path / "run", tmp_path / "other"]
+    with pytest.warns(EvaluationWarning, match="which is gone; give --teacher"):
+        report = evaluate(runs, photos, split="held", metrics=["psnr"])
+    assert [model["teacher"] is None for model in report["models"]] == [True, False]
+    assert not found(report)
+    assert list(found(report, 1)) == ["psnr"]
+
+
 def test_a_run_that_is_being_written(photos: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
     (tmp_path / "run" / "summary.json").unlink()
