@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import nn
 
 from gan_slimming.errors import UserError
@@ -180,4 +181,4 @@ def print_table(report: dict[str, Any]) -> None:
     console.print(as_table(report))
     for model in report["models"]:
         if model["verdict"]:
-            console.print(f"{model['model']}: {model['verdict']}.", highlight=False)
+            console.print(Text(f"{model['model']}: {model['verdict']}."))
