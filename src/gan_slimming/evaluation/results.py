@@ -7,11 +7,13 @@ import io
 import json
 import math
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gan_slimming.data.files import refuse_existing, write_atomically
 from gan_slimming.errors import UserError
@@ -54,6 +56,11 @@ def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"output {path} must end in {', '.join(SUFFIXES)}")
     refuse_existing(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}); name another --output") from error
     return path
 
 
@@ -159,10 +166,10 @@ def as_table(report: dict[str, Any]) -> Table:
     """Return the results as a table for a terminal."""
     head, rows = table_rows(report)
     title = f"{report['images']} images of {report['protocol']['data']}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")  # Text: names may look like markup
     table.add_column(head[0])
     for model in head[1:]:
-        table.add_column(model, justify="right", overflow="fold")
+        table.add_column(Text(model), justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table

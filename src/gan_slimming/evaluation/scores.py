@@ -88,6 +88,11 @@ class Scores:
         if "flicker" in self.metrics:
             frames = [made, reference]
             if self._last is not None:
+                if self._last[0].shape[1:] != made.shape[1:]:
+                    raise UserError(
+                        f"flicker needs frames of one size; those of {self.name} differ; leave "
+                        "flicker out of --metrics, or judge a folder whose images are a video's"
+                    )
                 frames = [torch.cat(pair) for pair in zip(self._last, frames, strict=True)]
             self._keep("flicker", flicker(frames[0], frames[1]))
             self._last = (made[-1:], reference[-1:])

@@ -124,10 +124,13 @@ def check_answer(image: Tensor, features: Sequence[Tensor], explain: Callable[[]
 
 
 def first_bad_layer(network: nn.Module, run: Callable[[], Any]) -> str | None:
-    """Return the first module whose output is not finite while `run` runs the network."""
+    """Return the first module whose output is not finite while `run` runs the network.
+
+    None where there is none, or where it is the network's own forward that makes it so.
+    """
     with _watched(network) as found, torch.no_grad():
         run()
-    return found[0] if found else None
+    return found[0] or None if found else None
 
 
 def cause_in_student(
@@ -146,9 +149,11 @@ def cause_in_student(
             return f"the student's {name} is not finite"
     for place, name in enumerate(names):
         alone = tuple(x[place : place + 1] for x in batch)
-        layer = first_bad_layer(student, lambda one=alone: generate(*one))
-        if layer is not None:
-            return f"the student's answer to {name} is not finite in layer {layer}"
+        with _watched(student) as found, torch.no_grad():
+            generate(*alone)
+        if found:
+            layer = f" from layer {found[0].removeprefix('module.')} on" if found[0] else ""
+            return f"the student's answer to {name} is not finite{layer}"
     return f"the student's gradient is not finite for {', '.join(names[:3])}"
 
 
@@ -160,7 +165,7 @@ def _watched(network: nn.Module) -> Iterator[list[str]]:
     def hook(name: str) -> Callable[..., None]:
         def look(module: nn.Module, inputs: Any, output: Any) -> None:
             if not is_finite(output):
-                found.append(name or type(module).__name__)
+                found.append(name)
 
         return look
 

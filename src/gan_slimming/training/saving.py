@@ -40,16 +40,18 @@ class Saves:
         return first_cut or time.monotonic() >= self._next
 
     def save(self) -> bool:
-        """Write a checkpoint; return whether the disk took it, and say so if not.
+        """Write a checkpoint of a sound state; return whether it is on the disk, and say if not.
 
         Raises:
             Diverged: the state is not finite.
         """
+        if self.trainer.skipped_in_a_row:
+            self.problem = "the last steps are not finite"
+            return False
         state = self.trainer.state_dict()
-        if not is_finite([state[key] for key in ("student", "ema", "optimizers", "discriminator")]):
-            raise Diverged(
-                f"a weight or its optimiser is not finite after step {self.trainer.step}"
-            )
+        others = [state[key] for key in ("ema", "optimizers", "discriminator")]
+        if not (self.trainer.is_sound() and is_finite(others)):
+            raise Diverged("the student's answers, or its optimisers, are no longer finite")
         self._stage = self._stage or self._at_cut()
         self._next = time.monotonic() + self.seconds
         try:

@@ -63,11 +63,8 @@ def _log_step(trainer: Trainer, folder: RunFolder, terms: dict[str, float]) -> N
         folder.append_metrics(terms)
         log_gates(folder, trainer.student, trainer.step, trainer.seconds, trainer.slim_steps)
     except OSError as error:
-        _log.warning(
-            "step %d is not in the log yet (%s); the run goes on",
-            trainer.step,
-            system_reason(error),
-        )
+        text = "step %d is not in the log yet (%s); the run goes on"
+        _log.warning(text, trainer.step, system_reason(error))
 
 
 def _goodbye(trainer: Trainer, folder: RunFolder, saves: Saves) -> str:
@@ -75,7 +72,7 @@ def _goodbye(trainer: Trainer, folder: RunFolder, saves: Saves) -> str:
     at = f"stopped after step {trainer.step} of {trainer.settings.steps}"
     state = "nothing is lost"
     if saves.step != trainer.step:
-        state = f"which could not be saved ({saves.problem}), {saves.kept()}; make room, then"
+        state = f"which could not be saved ({saves.problem}), {saves.kept()}; then"
     return f"{at}, {state}{';' if saves.step == trainer.step else ''} go on with " + (
         trainer.context.resume_command or f"gan-slimming compress --resume --output {folder}"
     )

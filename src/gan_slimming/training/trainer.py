@@ -100,12 +100,7 @@ class Trainer:
     # -- the two stages ----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Calibrate ranges and start the gates at their channels' saliency.
-
-        Raises:
-            Diverged: the teacher's own answers are not finite.
-        """
-        self.batches.check_teacher(self.downscale)
+        """Calibrate ranges and start the gates at their channels' saliency."""
         self._calibrate()  # first: on a grid of step 1 most channels would seem to be worth nothing
         if self.slims and self.settings.gate_start == "saliency":
             with self.fabric.autocast():
@@ -298,6 +293,17 @@ class Trainer:
 
     def _inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Inputs]:
         return self.context.batches(count, seed, batch_size, self.fabric.device)
+
+    @torch.no_grad()
+    def is_sound(self) -> bool:
+        """Return whether the student's weights are finite, and so is its answer to one input."""
+        if self.skipped_in_a_row or not is_finite(self.student.state_dict()):
+            return False
+        self.student.eval()
+        with self.fabric.autocast():
+            answers = [self.student(*inputs) for inputs in self._inputs(1, self.run.seed + 6)]
+        self.student.train()
+        return is_finite(answers)
 
     # -- resume ------------------------------------------------------------------------------------
 

@@ -116,6 +116,8 @@ def compress(
     if on_step is not None:
         context.on_step = lambda step, terms: on_step(step, setup.run.optimisation.steps, terms)
     trainer = Trainer(setup.fabric, setup.student, setup.run, context)
+    if not resume:
+        trainer.batches.check_teacher(trainer.downscale)
     images = [*list_set("data", data), *list_set("targets", targets)]
     folder.identity = RunIdentity(
         dataclasses.asdict(setup.run), fingerprint(teacher), fingerprint(setup.start),
