@@ -25,6 +25,8 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
     Raises:
         UserError: this machine, or the teacher, does not have what was asked for.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("compress trains in one process so far; start it without torchrun")
     device = choose_device(run.device)
     precision: Any = run.precision
     if precision == "auto":

@@ -32,8 +32,8 @@ class BadAnswer(Diverged):
     """An answer of the teacher's that no lower learning rate mends."""
 
 
-class LossRange:
-    """Watches whether the loss has left its range for long.
+class Watch:
+    """Counts steps that are left out, and watches whether the loss has left its range for long.
 
     Args:
         least: loss below which no range lies, such as the sum of the terms' weights: each term is
@@ -42,14 +42,22 @@ class LossRange:
 
     def __init__(self, least: float):
         self.least = least
+        self.skipped = self.in_a_row = 0
+        """Steps left out because they were not finite: in all, and just now."""
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew, for another stage."""
+        """Take the range anew, for another stage."""
         self.largest, self.seen, self.outside = 0.0, 0, 0
+
+    def skip(self) -> bool:
+        """Count a step that is left out; return whether it is one too many in a row."""
+        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+        return self.in_a_row >= SKIPS
 
     def take(self, loss: float) -> None:
         """Note the loss of a step; raise Diverged where it has been out of range for long."""
+        self.in_a_row = 0
         if self.seen < FIRST_STEPS:
             self.seen, self.largest = self.seen + 1, max(self.largest, loss)
             return
@@ -62,12 +70,13 @@ class LossRange:
 
     def state_dict(self) -> dict[str, float]:
         """Return plain numbers."""
-        return {"largest": self.largest, "seen": self.seen, "outside": self.outside}
+        return {name: value for name, value in vars(self).items() if name != "least"}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.largest = float(state["largest"])
-        self.seen, self.outside = int(state["seen"]), int(state["outside"])
+        for name in ("skipped", "in_a_row", "seen", "outside"):
+            setattr(self, name, int(state[name]))
 
 
 def read_terms(
@@ -133,28 +142,29 @@ def first_bad_layer(network: nn.Module, run: Callable[[], Any]) -> str | None:
     return found[0] or None if found else None
 
 
+@torch.no_grad()
 def cause_in_student(
     student: nn.Module, batch: Inputs, names: Sequence[str], generate: Callable[..., Tensor]
-) -> str:
-    """Return what is not finite: a weight, a layer's output for an input, or else the gradient.
+) -> str | None:
+    """Return what is not finite: a weight, or a layer's output for an input; None if nothing.
 
     Args:
-        student: in training; its mode stays.
-        batch: inputs of the step.
+        student: its mode stays.
+        batch: inputs.
         names: of each of them.
         generate: inputs -> the student's images.
     """
     for name, tensor in student.state_dict().items():
-        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not is_finite(tensor):
-            return f"the student's {name} is not finite"
+        if isinstance(tensor, Tensor) and not is_finite(tensor):
+            return f"the student's {name.removeprefix('module.')} is not finite"
     for place, name in enumerate(names):
-        alone = tuple(x[place : place + 1] for x in batch)
-        with _watched(student) as found, torch.no_grad():
-            generate(*alone)
-        if found:
-            layer = f" from layer {found[0].removeprefix('module.')} on" if found[0] else ""
-            return f"the student's answer to {name} is not finite{layer}"
-    return f"the student's gradient is not finite for {', '.join(names[:3])}"
+        with _watched(student) as found:
+            answer = generate(*(x[place : place + 1] for x in batch))
+        if found or not is_finite(answer):
+            layer = found[0].removeprefix("module.") if found else ""
+            from_layer = f" from layer {layer} on" if layer else ""
+            return f"the student's answer to {name} is not finite{from_layer}"
+    return None
 
 
 @contextmanager

@@ -45,13 +45,15 @@ class Saves:
         Raises:
             Diverged: the state is not finite.
         """
-        if self.trainer.skipped_in_a_row:
+        if self.trainer.watch.in_a_row:
             self.problem = "the last steps are not finite"
             return False
+        if found := self.trainer.fault():
+            raise Diverged(found)
         state = self.trainer.state_dict()
-        others = [state[key] for key in ("ema", "optimizers", "discriminator")]
-        if not (self.trainer.is_sound() and is_finite(others)):
-            raise Diverged("the student's answers, or its optimisers, are no longer finite")
+        for name in ("ema", "optimizers", "discriminator"):
+            if not is_finite(state[name]):
+                raise Diverged(f"the state of the run ({name}) is not finite")
         self._stage = self._stage or self._at_cut()
         self._next = time.monotonic() + self.seconds
         try:
@@ -72,13 +74,16 @@ class Saves:
         """Return which step is safe, in words."""
         return "nothing is saved yet" if self.step is None else f"step {self.step} is saved"
 
-    def go_back(self, found: Diverged) -> None:
+    def go_back(self, found: Diverged, at: int) -> None:
         """Go on from the last good checkpoint with lower learning rates.
+
+        Args:
+            found: the divergence, in step `at`.
 
         Raises:
             Diverged: it has done so too often, there is no checkpoint, or the teacher is at fault.
         """
-        at, returns = self.trainer.step + 1, self.returns
+        returns = self.returns
         if isinstance(found, BadAnswer):
             raise Diverged(f"stopped at step {at}: {found} ({self.kept()})") from found
         if self.step is None or returns >= RETURNS:

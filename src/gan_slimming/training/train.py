@@ -37,6 +37,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
         else:
             saves.step = trainer.step
         while trainer.step < steps:
+            at = trainer.step + 1
             try:
                 terms = trainer.advance()
                 trainer.seconds = time.monotonic() - started
@@ -47,7 +48,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
                 if stopped() or saves.due() or trainer.step == steps:
                     saves.save()
             except Diverged as found:
-                saves.go_back(found)
+                saves.go_back(found, at)
                 started = time.monotonic() - trainer.seconds
             if stopped():
                 raise Interrupted(_goodbye(trainer, folder, saves))

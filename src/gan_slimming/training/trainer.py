@@ -28,9 +28,8 @@ from gan_slimming.training.budget import BudgetController
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.discriminator import discriminator_of
 from gan_slimming.training.divergence import (
-    SKIPS,
     Diverged,
-    LossRange,
+    Watch,
     cause_in_student,
     is_finite,
     name_of,
@@ -79,8 +78,6 @@ class Trainer:
         self.seconds = 0.0
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
-        self.skipped = self.skipped_in_a_row = 0
-        """Steps left out because they were not finite: in all, and up to now."""
         self.slim_steps = max(1, round(s.slim_share * s.steps)) if self.slims else 0
         limits = (run.budget, run.bits, self.slim_steps, s.floor, s.width_multiple)
         self.controller = BudgetController(student, *limits) if run.budget.kind else None
@@ -94,7 +91,7 @@ class Trainer:
         self.discriminator = discriminator_of(self.fabric, run, context, sides) if plays else None
         self.batches = TeacherBatches(self.fabric, context, self.features, run)
         weights = (objective.distill_weight, objective.pixel_weight, objective.adversarial_weight)
-        self.loss_range = LossRange(sum(weights) + weight)
+        self.watch = Watch(sum(weights) + weight)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
@@ -123,7 +120,7 @@ class Trainer:
         for gate in self.student.gates:
             gate.requires_grad_(False)
         self.batches.cache.clear()  # from here on answers have features, too
-        self.loss_range.clear()
+        self.watch.clear()
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
@@ -166,8 +163,7 @@ class Trainer:
         logged, finite = read_terms(terms._asdict(), self.student.parameters())
         if not finite:
             return self._skip(batch, logged)
-        self.loss_range.take(logged["total"])
-        self.skipped_in_a_row = 0
+        self.watch.take(logged["total"])
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -189,15 +185,15 @@ class Trainer:
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.skipped += 1
-        self.skipped_in_a_row += 1
-        if self.skipped_in_a_row >= SKIPS or not is_finite(self.student.state_dict()):
+        if self.watch.skip() or not is_finite(self.student.state_dict()):
             names = [name_of(self.context.inputs, index) for index in batch.indices]
-            adapter = self.context.adapt(self.student)
             with self.fabric.autocast():
-                raise Diverged(cause_in_student(self.student, batch.inputs, names, adapter))
+                found = cause_in_student(
+                    self.student, batch.inputs, names, self.context.adapt(self.student)
+                )
+            raise Diverged(found or f"the student's gradient is not finite for {names[0]}")
         finite = {name: value for name, value in terms.items() if abs(value) < float("inf")}
-        return finite | {"skipped": self.skipped}
+        return finite | {"skipped": self.watch.skipped}
 
     def _generate(self, batch: TeacherBatch) -> tuple[Tensor, tuple[float, Tensor] | None]:
         """Return the student's images, and weight and distance of its features."""
@@ -294,16 +290,18 @@ class Trainer:
     def _inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Inputs]:
         return self.context.batches(count, seed, batch_size, self.fabric.device)
 
-    @torch.no_grad()
-    def is_sound(self) -> bool:
-        """Return whether the student's weights are finite, and so is its answer to one input."""
-        if self.skipped_in_a_row or not is_finite(self.student.state_dict()):
-            return False
+    def fault(self) -> str | None:
+        """Return what is not finite in the student or in its answer to one input; None if sound."""
         self.student.eval()
+        seed, adapter = self.run.seed + 6, self.context.adapt(self.student)
+        sampler = self.context.sampler(1, seed)
+        indices, chosen = sampler.next(self.context.inputs.augmentations())
+        batch = tuple(x.to(self.fabric.device) for x in self.context.inputs.batch(indices, chosen))
+        names = [name_of(self.context.inputs, int(indices[0]))]
         with self.fabric.autocast():
-            answers = [self.student(*inputs) for inputs in self._inputs(1, self.run.seed + 6)]
+            found = cause_in_student(self.student, batch, names, adapter)
         self.student.train()
-        return is_finite(answers)
+        return found
 
     # -- resume ------------------------------------------------------------------------------------
 
@@ -321,8 +319,7 @@ class Trainer:
             "sampler": self.batches.sampler.state_dict(),
             "cost_at_cut": self.cost_at_cut,
             "rate": self.rate,
-            "skipped": [self.skipped, self.skipped_in_a_row],
-            "loss_range": self.loss_range.state_dict(),
+            "watch": self.watch.state_dict(),
             "random": torch.get_rng_state(),
         }
 
@@ -352,7 +349,6 @@ class Trainer:
         self.batches.sampler.load_state_dict(state["sampler"])
         self.cost_at_cut = state["cost_at_cut"]
         self.rate = state.get("rate", 1.0)  # version 0.1 did not watch over its numbers
-        self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
-        if "loss_range" in state:
-            self.loss_range.load_state_dict(state["loss_range"])
+        if "watch" in state:
+            self.watch.load_state_dict(state["watch"])
         torch.set_rng_state(state["random"])
