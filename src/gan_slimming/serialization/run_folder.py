@@ -119,7 +119,7 @@ class RunFolder:
 
     def _check_overwrite(self, overwrite: bool, inputs: Iterable[Path]) -> None:
         if not overwrite:
-            way = ", go on with --resume" if self._is_unfinished() else ""
+            way = ", go on with --resume" if self.is_unfinished else ""
             way += ", or replace it with --overwrite" if self.marked else ""
             raise UserError(f"{self} exists and is not empty; name another --output{way}")
         if not self.marked:
@@ -146,7 +146,9 @@ class RunFolder:
         begun = (self.lock.path, self.marker)
         return any(path not in begun for path in self.path.iterdir())
 
-    def _is_unfinished(self) -> bool:
+    @property
+    def is_unfinished(self) -> bool:
+        """Return whether there is a run here that can go on."""
         return self.config.is_file() and self.checkpoint.is_file() and not self.finished
 
     def _known(self) -> list[Path]:
@@ -283,6 +285,12 @@ class RunFolder:
         """
         self.checkpoint.parent.mkdir(exist_ok=True)
         write_checkpoint(self.checkpoint, state, self.identity, previous=self.previous)
+
+    def load_older_checkpoint(self) -> dict[str, Any]:
+        """Return the checkpoint before the newest one, or else that one."""
+        with contextlib.suppress(UserError):
+            return read_checkpoint(self.previous, self.identity, sealed=self.marked)
+        return self.load_checkpoint()
 
     def load_checkpoint(self) -> dict[str, Any]:
         """Return the newest checkpoint that is whole and of this run: tensors, numbers, texts.

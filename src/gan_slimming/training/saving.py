@@ -94,7 +94,10 @@ class Saves:
                 "--optimisation.muon_lr with --overwrite"
             ) from found
         self.returns += 1
-        self.trainer.go_back(self.folder.load_checkpoint())
+        # The newest may be what leads there, although all its numbers are finite.
+        first = self.returns == 1
+        load = self.folder.load_checkpoint if first else self.folder.load_older_checkpoint
+        self.trainer.go_back(load())
         self.trainer.rate = LOWER_RATE**self.returns
         self.folder.drop_metrics_after(self.trainer.step)
         _log.warning(

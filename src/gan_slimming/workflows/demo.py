@@ -8,6 +8,7 @@ student on three other photos.
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from gan_slimming.models.registry import spec_of
 from gan_slimming.perceptual.lpips import lpips_at_hand
 from gan_slimming.reports.page import Row, write_page
 from gan_slimming.serialization.generator_file import load_generator_file
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.workflows.compress import OnStep, compress
 
+MARKER = ".gan-slimming-demo"
+"""File by which a demonstration knows its own folder."""
 TEACHER = Path(__file__).parents[1] / "models" / "shipped" / "cartoon_small.safetensors"
 TRAINING = (
     "astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg",
@@ -43,6 +47,8 @@ SHARE = 0.1
 def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) -> dict[str, Any]:
     """Compress the included generator to a tenth of its MACs, and write a page of results.
 
+    A demonstration that was stopped goes on where it was.
+
     Args:
         output: folder for the page, the images and the run.
         steps: number of training steps; 300 take some minutes on two cores.
@@ -53,6 +59,8 @@ def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) ->
     photos = _photos()
     tiles = folder / "photos"
     _refuse_strangers(folder, tiles)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / MARKER, b"A demonstration of gan-slimming.\n")
     _cut_tiles(photos, tiles)
     teacher = load_generator_file(TEACHER)
     run = Run(
@@ -62,7 +70,14 @@ def demo(output: str | Path, steps: int = 300, on_step: OnStep | None = None) ->
         size=128,
         holdout=4,
     )
-    result = compress(teacher, tiles, folder / "run", run, overwrite=True, on_step=on_step)
+    files = RunFolder(folder / "run")
+    resume = files.is_unfinished and files.read_config()[0].optimisation.steps == steps
+    run = files.read_config()[0] if resume else run
+    words = ["gan-slimming", "demo", "--output", str(folder), "--steps", str(steps)]
+    result = compress(
+        teacher, tiles, folder / "run", run, resume=resume, overwrite=not resume, on_step=on_step,
+        resume_command=shlex.join(words),
+    )  # fmt: skip
     rows, quality = _compare(teacher, result.generator, photos)
     page = folder / "index.html"
     _write(page, teacher, rows, quality, result.summary)
@@ -89,7 +104,9 @@ def _refuse_strangers(folder: Path, tiles: Path) -> None:
     """Raise UserError for foreign files, which would be trained on or replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name another --output")
-    ours = {"photos", "run", "index.html", "summary.json"}
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+        raise UserError(f"{folder} is not of a demonstration; name another --output")
+    ours = {MARKER, "photos", "run", "index.html", "summary.json"}
     found = [path for path in folder.glob("*") if path.name not in ours]
     stems = tuple(f"{Path(name).stem}_" for name in TRAINING)
     found += [path for path in tiles.glob("*") if not path.name.startswith(stems)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from gan_slimming.errors import UserError
+from gan_slimming.errors import Interrupted, UserError
 from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.perceptual import lpips
 from gan_slimming.serialization.generator_file import save_generator
@@ -57,6 +59,34 @@ def test_the_demonstration_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monkey
     assert 0 < summary["macs"] <= 0.4 * summary["teacher_macs"]
     assert json.loads((folder / "summary.json").read_text()) == summary
     module._refuse_strangers(folder, folder / "photos")  # it may be made once more
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_stopped_demonstration_goes_on_with_its_own_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHARE", 0.4)
+    steps: list[int] = []
+
+    def on_step(step: int, total: int, terms: dict[str, float]) -> None:
+        steps.append(step)
+        if steps == [1, 2]:
+            signal.raise_signal(signal.SIGINT)
+
+    text = f"go on with gan-slimming demo --output {tmp_path / 'out'} --steps 4"
+    with pytest.raises(Interrupted, match=re.escape(text)):
+        demo(tmp_path / "out", 4, on_step)
+    demo(tmp_path / "out", 4, on_step)
+    assert steps == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_page_of_the_users_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("mine")
+    with pytest.raises(UserError, match="is not of a demonstration"):
+        demo(tmp_path / "out", 1)
+    assert (tmp_path / "out" / "index.html").read_text() == "mine"
 
 
 @pytest.mark.usefixtures("tiny")
