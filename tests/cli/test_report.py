@@ -47,6 +47,19 @@ def test_the_page_is_named_where_it_is(tmp_path: Path, capsys: Capture) -> None:
     assert not (run / "report.html").exists()
 
 
+def test_a_page_of_the_users_is_not_replaced_unasked(tmp_path: Path, capsys: Capture) -> None:
+    run = finished_run(tmp_path / "run")
+    ok(capsys, run)
+    ok(capsys, run)  # its own page is only a view of the run
+    for page, flags in ((tmp_path / "mine.html", ["--output"]), (run / "report.html", [])):
+        page.write_text("mine")
+        named = [*flags, page] if flags else []
+        assert "exists already; replace it with --overwrite" in refused(capsys, run, *named)
+        assert page.read_text() == "mine"
+        ok(capsys, run, *named, "--overwrite")
+        assert page.read_text() != "mine"
+
+
 def test_several_runs_are_compared_in_the_folder_that_holds_them(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_slimming.data import image_files as images
-from gan_slimming.data.image_files import ImageError, list_images, read_image
+from gan_slimming.data.image_files import ImageError, list_images, open_image, read_image
 from gan_slimming.errors import UserError
 
 
@@ -216,6 +217,57 @@ def test_absurdly_large_images_are_refused(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(ImageError, match="it is too large; scale it down first"):
         read_image(tmp_path / "x.png")
+
+
+def test_the_limit_of_pixels_is_this_machines_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (11, 10)).save(tmp_path / "x.png")
+    monkeypatch.setattr(images, "free_memory", lambda: 100 * images.PIXEL_BYTES)
+    with pytest.raises(ImageError, match=r"too large; scale it down .*11x10 pixels; .* for 100"):
+        read_image(tmp_path / "x.png")
+    monkeypatch.setattr(images, "free_memory", lambda: 10_000)
+    read_image(tmp_path / "x.png")
+
+
+def test_pillows_own_limit_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")  # more than Pillow takes unasked
+    with open_image(tmp_path / "x.png") as image:
+        assert image.size == (10_000, 9_000)
+    assert images.PILLOWS_LIMIT == Image.MAX_IMAGE_PIXELS
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_only_named_formats_are_opened_whatever_a_file_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *args, **named: started.append(args))
+    picture = Image.new("RGB", (9, 9))
+    for kind in ("TGA", "PCX", "ICO", "SGI", "EPS"):
+        picture.save(tmp_path / "x.jpg", format=kind)
+        with pytest.raises(ImageError, match="not an image in a format"):
+            read_image(tmp_path / "x.jpg")
+    (tmp_path / "x.jpg").write_bytes(POSTSCRIPT)
+    with pytest.raises(ImageError, match="not an image in a format"):
+        read_image(tmp_path / "x.jpg")
+    assert started == []
+    for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"):
+        picture.save(tmp_path / "x.jpg", format=kind)
+        assert read_image(tmp_path / "x.jpg").rgb.shape == (3, 9, 9)
+
+
+def test_pipes_and_devices_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    for path in (tmp_path / "x.png", Path("/dev/zero")):
+        with pytest.raises(UserError, match="is no regular file"):
+            list_images([path])
+        with pytest.raises(UserError, match="is no regular file"):
+            read_image(path)
+    with pytest.raises(UserError, match="no images found"):
+        list_images([tmp_path])
 
 
 def test_list_images(tmp_path: Path) -> None:

@@ -53,6 +53,31 @@ def greys(path: Path) -> tuple[list[float], list[float], int]:
     return [level for level, _ in seen], [time for _, time in seen], sound
 
 
+LISTS = {
+    "concat": "ffconcat version 1.0\nfile '{secret}'\n",
+    "playlist": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+    "description": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=video 9 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, kind: str, suffix: str) -> None:
+    secret = film(tmp_path / "secret.mp4")
+    file = (tmp_path / "x").with_suffix(suffix)
+    file.write_text(LISTS[kind].format(secret=secret))
+    with pytest.raises(UserError, match="it is no MP4, MOV, Matroska, WebM or AVI file"):
+        translate(Negative(), [file], tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out" / file.name).exists()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+def test_every_kind_of_container_is_opened_by_what_it_holds(tmp_path: Path, suffix: str) -> None:
+    source = film((tmp_path / "a").with_suffix(suffix)).rename(tmp_path / "b.mp4")
+    with video.open_video(source) as given:
+        assert sum(1 for _ in given.decode(video=0)) == FRAMES
+
+
 @pytest.mark.parametrize(("width", "height"), [(44, 36), (42, 34)])
 def test_frames_change_and_times_and_sound_stay(tmp_path: Path, width: int, height: int) -> None:
     source = film(tmp_path / "a.mp4", width, height)

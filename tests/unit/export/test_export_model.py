@@ -185,3 +185,16 @@ def test_the_old_name_of_quantization_still_works(tiny_cyclegan: nn.Module, tmp_
         told = gs.export(tiny_cyclegan, tmp_path / "g.onnx", form="float", size=32)  # pyright: ignore[reportCallIssue]
     assert (told["form"], told["quantization"]) == ("float", "none")
     assert open_runtime(tmp_path / "g.onnx").metadata["form"] == "float"  # as in every version
+
+
+@pytest.mark.parametrize(("name", "present"), [("g.onnx", "g.onnx"), ("g.xml", "g.xml"),
+                                               ("g.xml", "g.bin")])  # fmt: skip
+def test_files_that_exist_are_not_replaced_unasked(
+    saved: Path, tmp_path: Path, name: str, present: str
+) -> None:
+    (tmp_path / present).write_text("mine")
+    with pytest.raises(UserError, match=f"{present} exists already; replace it with --overwrite"):
+        export(saved, tmp_path / name, quantization="none")
+    assert (tmp_path / present).read_text() == "mine"
+    export(saved, tmp_path / name, quantization="none", overwrite=True)
+    assert (tmp_path / present).read_bytes() != b"mine"

@@ -43,6 +43,32 @@ def test_cache_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, empty_machine
     assert cache_folder() == Path("/home/somebody/.cache/gan-slimming")
 
 
+@pytest.mark.parametrize("variable", ["GAN_SLIMMING_WEIGHTS", "GAN_SLIMMING_DATA"])
+def test_a_folder_that_is_not_there_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "absent"))
+    for find in (find_weights, load_weights):
+        with pytest.raises(UserError, match=rf"{variable} names .*absent, which is no folder"):
+            find("squeezenet")
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GAN_SLIMMING_WEIGHTS", str(tmp_path))
+    file = tmp_path / "squeezenet1_1-b8a52dc0.pth"
+    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match="the published file has b8a52dc0"):
+        load_weights("squeezenet")
+    assert load_weights("squeezenet", file)["a"] == 0  # a file of the caller's own choice
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    source = SOURCES["squeezenet"]
+    copied = Source(source.url, source.sha256, source.paths, (digest,))
+    monkeypatch.setitem(SOURCES, "squeezenet", copied)
+    assert load_weights("squeezenet")["a"] == 0
+
+
 def test_found_in_order_of_precedence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_machine: Path
 ) -> None:
