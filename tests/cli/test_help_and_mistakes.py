@@ -1,8 +1,10 @@
 """Help, exit statuses, and one clear line for every mistake."""
 
 import dataclasses
+import functools
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +133,30 @@ def test_python_dash_m_is_the_command() -> None:
         ("benchmark cartoongan --runtimes tflite", "--runtimes must be of torch, torch.compile"),
         ("benchmark", "MODELS"),
         ("demo --steps 0", "steps must be at least 1"),
+        ("compress --output o --generator g --rho 1 --seed " + str(2**70), "seed must be at most"),
+        ("compress --output o --generator g --rho 1 --seed -1", "seed must be at least 0, got -1"),
+        ("compress --output o --generator g --rho 1 --threads 100000", "threads must be at most"),
+        ("compress --output o --generator g --rho 1 --size 1000000", "size must be at most 8,192"),
+        ("compress --output o --generator g --rho 1 --steps 1" + "0" * 30, "steps must be at most"),
+        ("compress --output o --generator g --rho 1 --batch-size 99999999999", "batch_size must"),
+        ("compress --output o --generator g --rho 1 --latents 99999999999", "latents must be at m"),
+        ("compress --output o --generator g --rho inf", "--rho must be a number; got inf"),
+        (
+            "compress --output o --generator g --rho 1 --optimisation.lr nan",
+            "lr must be a number; got nan",
+        ),
+        ("compress --output o --generator g --rho 1 --checkpoint-seconds -1", "0 or more, got -1"),
+        ("compress --output o --generator g --rho 1 --checkpoint-seconds nan", "a number; got nan"),
+        ("compress --output o --config /dev/zero", "/dev/zero is no regular file"),
+        ("inspect cartoongan --size 1000000", "size must be at most 8,192, got 1000000"),
+        ("inspect cartoongan:/dev/zero", "weights file /dev/zero is no regular file"),
+        ("export cartoongan --output g.onnx --size 1000000", "size must be at most 8,192"),
+        ("benchmark cartoongan --threads 100000", "threads must be at most 1,024"),
+        ("translate cartoongan /dev/zero --output o", "/dev/zero is no regular file"),
+        ("translate cartoongan a.png --output o --threads 100000", "threads must be at most"),
+        ("sample sngan --output g.png --count 99999999999", "count must be at most"),
+        ("sample sngan --output g.png --seed " + str(2**70), "seed must be at most"),
+        ("evaluate cartoongan --workers 100000", "workers must be at most 1,024"),
     ],
 )
 def test_a_mistake_is_one_line(line: str, text: str, capsys: Capture) -> None:
@@ -192,3 +218,55 @@ def test_stdout_holds_the_json_alone(monkeypatch: pytest.MonkeyPatch, capsys: Ca
     out, err = capsys.readouterr()
     assert json.loads(out) == {"path": "a", "nan": None, "list": [1, None, True]}
     assert err == "from some library\n"
+
+
+@pytest.mark.parametrize("stdout", ["/dev/full", "a closed pipe"])
+def test_a_result_that_nobody_can_take_is_one_line(stdout: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gan_slimming", "inspect", "dcgan", "--generator-args",
+               '{"width": 2}']  # fmt: skip
+    if stdout == "/dev/full":
+        out = open(stdout, "w")  # noqa: SIM115
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        out = os.fdopen(writing, "w")
+    with out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: the result cannot be written to stdout (")
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
+def test_closed_streams_are_no_error(closed: str) -> None:
+    program = f"{sys.executable} -m gan_slimming inspect dcgan"
+    command = f"""{program} --generator-args '{{"width": 2}}' {closed}"""
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_disk_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def full(*_: object, **__: object) -> dict[str, object]:
+        raise OSError(28, "No space left on device", "out/x.png")
+
+    monkeypatch.setitem(COMMANDS, "demo", functools.wraps(COMMANDS["demo"])(full))
+    assert main(["demo"]) == 2
+    told = capsys.readouterr().err
+    assert told == "error: No space left on device (out/x.png); make room, or name another place\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce] can't allocate memory")])
+def test_too_little_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: Exception
+) -> None:
+    def large(*_: object, **__: object) -> dict[str, object]:
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "demo", functools.wraps(COMMANDS["demo"])(large))
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is not enough memory for this")
