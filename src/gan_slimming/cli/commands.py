@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.config import Budget, Objective, Optimisation, Run
+from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run
 from gan_slimming.errors import UserError
 
 
@@ -30,6 +30,7 @@ def compress(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    workers: int = 2,
     seed: int = 0,
     weight_bits: int | None = None,
     activation_range: float | None = None,
@@ -41,6 +42,7 @@ def compress(
     budget: Budget | None = None,
     objective: Objective | None = None,
     optimisation: Optimisation | None = None,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """Make a trained generator small: prune, quantise and distil it in one optimisation.
 
@@ -77,6 +79,8 @@ def compress(
         precision: auto, 32-true (float32) or bf16-mixed; auto takes bf16 where both the machine and
             the generator support it.
         threads: Number of CPU threads, such as 4. Default: one or all, whichever runs faster.
+        workers: Number of threads that decode images, such as 8 for a fast GPU; 0 decodes each
+            image where it is drawn.
         seed: Seed of all random numbers.
         weight_bits: Bits per weight, 2 to 8. Default: --bits, but at most 7, because int8 kernels
             are then exact on every CPU. 8 needs a CPU with VNNI, AMX or dot products.
@@ -110,6 +114,8 @@ def compress(
         precision=precision,
         threads=threads,
         seed=seed,
+        memory=memory or Memory(),
+        workers=workers,
     )
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.errors import Interrupted

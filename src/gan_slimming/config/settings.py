@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from gan_slimming.config.memory import UNITS, WHOLE_FOLDERS, Memory
 from gan_slimming.errors import UserError, renamed
 
 Settings = TypeVar("Settings")
@@ -20,8 +21,6 @@ products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 2
 """
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
 """Setting of version 0.1 -> its name now."""
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-"""Suffix of an amount -> factor."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +246,9 @@ class Run:
     """Number of CPU threads; None times one and all, and keeps the faster when a run is resumed."""
     seed: int = 0
     """Seed of all random numbers."""
+    memory: Memory = field(default_factory=Memory)
+    workers: int = 2
+    """Number of threads that decode images; 0 reads each where it is drawn."""
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
@@ -260,6 +262,7 @@ class Run:
         _check(self.latents >= 1, "latents", self.latents, "at least 1")
         _check(self.holdout is None or self.holdout >= 1, "holdout", self.holdout, "at least 1")
         _check(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
+        _check(self.workers >= 0, "workers", self.workers, "0 or more")
         if self.budget.kind is not None and self.objective.rho is not None:
             raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
 
@@ -275,6 +278,7 @@ class Run:
             budget=Budget(**settings.pop("budget")),
             objective=Objective(**{RENAMED.get(k, k): v for k, v in objective.items()}),
             optimisation=Optimisation(**optimisation),
+            memory=Memory(**settings.pop("memory", WHOLE_FOLDERS)),
             **settings,
         )
 

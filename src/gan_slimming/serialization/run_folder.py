@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -130,14 +131,14 @@ class RunFolder:
                 write_atomically(log, "".join(kept).encode())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Write the newest checkpoint, completely or not at all."""
+        """Write the newest checkpoint, its tensors on the CPU, completely or not at all."""
         self.checkpoint.parent.mkdir(exist_ok=True)
         with draft_of(self.checkpoint) as draft:
-            torch.save(state, draft)
+            torch.save(_on_cpu(state), draft)
 
     def load_checkpoint(self) -> dict[str, Any]:
         """Return the newest checkpoint, which holds only tensors, numbers and texts."""
-        return torch.load(self.checkpoint, weights_only=True)
+        return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -165,4 +166,16 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    return value
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        made = copy.copy(value)  # with the attributes that a state_dict has
+        made.update((key, _on_cpu(item)) for key, item in value.items())
+        return made
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
     return value

@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config import Run
-from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.data.square_images import SquareImages
 from gan_slimming.errors import UserError
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
@@ -41,7 +41,7 @@ class DiscriminatorTrainer:
         self,
         fabric: Fabric,
         run: Run,
-        targets: ImageSet | None,
+        targets: SquareImages | None,
         *,
         sides: tuple[int, ...],
         given: nn.Module | None = None,
@@ -78,6 +78,7 @@ class DiscriminatorTrainer:
         real = teacher
         if self.sampler is not None and self.targets is not None:
             real = self.targets.images(*self.sampler.next(augmentations), downscale).to(fake.device)
+            self.targets.expect(self.sampler.coming)
         self.network.requires_grad_(True)
         with self.fabric.autocast():
             loss = discriminator_objective(
