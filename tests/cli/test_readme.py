@@ -1,4 +1,4 @@
-"""What README and docs/generators.md tell people to type exists: commands, flags, targets, names."""
+"""What README and docs/generators.md tell people to type: commands, flags, targets, names."""
 
 from __future__ import annotations
 

@@ -81,7 +81,11 @@ def choose_metrics(
     ]
     chosen = [m for m in usual if missing_for(m, given.tasks.inception is not None) is None]
     if left := [f"{m.name} ({missing_for(m)})" for m in usual if m not in chosen]:
-        _warn(f"left out, because what they need is not on this machine: {', '.join(left)}")
+        _warn(
+            f"left out, because what they need is not on this machine: {', '.join(left)}; weights "
+            "are downloaded for metrics that --metrics names, or read from the folder "
+            "GAN_SLIMMING_WEIGHTS; FLIP needs pip install 'gan-slimming[flip]'"
+        )
     if not chosen:
         raise UserError(
             "there is nothing to compare with: give --teacher MODEL, --targets FOLDER of real "

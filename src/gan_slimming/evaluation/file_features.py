@@ -73,7 +73,7 @@ def embed_files(
 
 
 def _chunks(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
-    """The files in parts of CHUNK and CHUNK_BYTES at most."""
+    """Yield the files in parts of at most CHUNK files and CHUNK_BYTES bytes."""
     part: list[Path] = []
     total = 0
     for path in paths:

@@ -133,9 +133,8 @@ def kid(made: Tensor, real: Tensor, *, seed: int = 0, subsets: int = KID_SUBSETS
 def kid_interval(made: Tensor, real: Tensor, found: Subsets, images: int) -> tuple[float, float]:
     """Return a 95 % interval of a kernel distance, by the jackknife over groups of images.
 
-    The spread over subsets would not do: they are drawn from the same images again and again, so
-    that their mean scatters far less than the figure does on other images. It is only what the
-    draws add. The reference counts as fixed.
+    Subsets share images, so the scatter of their mean is too small; it serves only as the error
+    of the draws. The reference counts as fixed.
 
     Args:
         made, real: (images, dimensions) each.
@@ -150,7 +149,7 @@ def kid_interval(made: Tensor, real: Tensor, found: Subsets, images: int) -> tup
 
 
 def _kid_without_groups(made: Tensor, real: Tensor, groups: int) -> list[float]:
-    """The unbiased distance without each group of made images, up to what all share."""
+    """Return the unbiased distance without each group of made images, less a common constant."""
     parts = [made[at::groups].double() for at in range(groups)]
     others = real.double()
     within = torch.zeros(groups, groups, dtype=torch.float64)

@@ -108,6 +108,11 @@ def evaluate(
         None if teacher is None else open_subject(teacher, origin),
         tasks, size, count, seed, split,
     )  # fmt: skip
+    if not isinstance(models, str | Path | nn.Module | Sequence):
+        raise UserError(
+            f"models must be run folders, files or modules; got {type(models).__name__}: for what "
+            "compress returned, give its run folder, or its .generator and a teacher"
+        )
     listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
     contest = open_contest(listed, metrics, given, origin)
     work = Work(workers, batch_size, cache)

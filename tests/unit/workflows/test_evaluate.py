@@ -625,3 +625,9 @@ def test_weights_of_another_hash(
     with pytest.warns(EvaluationWarning), pytest.raises(UserError, match="cannot download"):
         evaluate(photos, targets=photos, metrics=["fid"])
     assert not list((empty_machine.parent / "cache").rglob("*.safetensors"))
+
+
+def test_what_compress_returns_is_refused_with_the_way_out(photos: Path) -> None:
+    done = gs.Compressed(nn.Identity(), {})
+    with pytest.raises(UserError, match=r"got Compressed: .* its run folder, or its \.generator"):
+        evaluate(done, photos)  # pyright: ignore[reportArgumentType]
