@@ -30,7 +30,7 @@ from gan_slimming.quantization.fake_quant import (
     Quantizer,
     WeightQuantizer,
 )
-from gan_slimming.student.gates import LayerGate, gate_parameter
+from gan_slimming.student.gates import LayerGate, gate_parameter, on_cpu
 from gan_slimming.student.layers import (
     SLIM,
     SlimConvolution,
@@ -73,8 +73,8 @@ class Student(nn.Module):
 
     def alive(self) -> dict[str, Tensor]:
         """Map every prunable group to (channels,) bool: the gates that are not zero."""
-        pairs = zip(self.graph.prunable, self.gates, strict=True)
-        return {group.name: gate.detach().cpu() != 0 for group, gate in pairs}
+        pairs = zip(self.graph.prunable, on_cpu(self.gates), strict=True)
+        return {group.name: gate != 0 for group, gate in pairs}
 
     def weights(self) -> list[nn.Parameter]:
         """Return the trainable parameters, without gates and activation ranges."""

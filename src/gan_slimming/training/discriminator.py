@@ -67,8 +67,8 @@ class DiscriminatorTrainer:
         """Return the network as the student's loss sees it: gradients pass, none are kept."""
         return self.network.requires_grad_(False)
 
-    def step(self, teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
-        """Take one step on real images against the student's, new and replayed; return the loss.
+    def step(self, teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> Tensor:
+        """Take one step on real images against the student's, new and replayed; return its loss.
 
         Args:
             teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
@@ -87,7 +87,7 @@ class DiscriminatorTrainer:
         self.fabric.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on."""

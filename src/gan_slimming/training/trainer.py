@@ -8,7 +8,7 @@ recover   the same loss without rho, on the extracted net, where a step costs a 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -142,16 +142,15 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        logged = {name: float(value.detach()) for name, value in terms._asdict().items()}
-        if slimming:
-            logged |= self._proximal_step()
+        costs = self._proximal_step() if slimming else {}
+        losses = terms._asdict()
         if self.discriminator:
-            logged["discriminator"] = self.discriminator.step(
+            losses["discriminator"] = self.discriminator.step(
                 batch.images, fake.detach(), self.downscale, self.augmentations
             )
         if self.ema is not None:
             update_average(self.ema, self.student, self.settings.ema, self.step - self.slim_steps)
-        return logged
+        return _numbers(losses) | costs
 
     def _generate(self, batch: TeacherBatch) -> tuple[Tensor, tuple[float, Tensor] | None]:
         """Return the student's images, and weight and distance of its features."""
@@ -287,3 +286,9 @@ class Trainer:
         self.batches.sampler.load_state_dict(state["sampler"])
         self.cost_at_cut = state["cost_at_cut"]
         torch.set_rng_state(state["random"])
+
+
+def _numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return scalars as numbers, for which the CPU waits once."""
+    values = torch.stack([loss.detach().float() for loss in losses.values()])
+    return dict(zip(losses, values.cpu().tolist(), strict=True))
