@@ -6,11 +6,10 @@ Needs the package, torch and a folder with weights and photos. Each teacher gets
 `compress`; its folder lies in OUTPUT/runs. Started again, the script goes on where it stopped:
 finished teachers are kept, a run under way continues from its checkpoint. What is worth keeping
 lies in OUTPUT/results, 64 MiB at most: for each teacher the record, the student, the distances of
-every held-out image and 12 samples. The last line on stdout is a JSON object of what is done and
-what is left.
+every held-out image and 12 samples. The last line on stdout is a JSON object of what is done, what
+failed and why, and what is left.
 
-Weights are looked for under --data as in benchmarks/fidelity.py; a teacher without them is left
-out, and named.
+Weights are looked for under --data as in benchmarks/fidelity.py.
 """
 
 from __future__ import annotations
@@ -62,13 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if given.stop_after is not None:
         signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
         signal.setitimer(signal.ITIMER_REAL, 60 * given.stop_after)
-    told: dict[str, Any] = {"done": {}, "missing": {}, "left": list(given.teachers)}
+    told: dict[str, Any] = {"done": {}, "failed": {}, "left": list(given.teachers)}
     try:
         for name in given.teachers:
             try:
                 told["done"][name] = one_teacher(name, given)
-            except FileNotFoundError as error:
-                told["missing"][name] = str(error)
+            except (FileNotFoundError, gs.UserError) as error:
+                told["failed"][name] = str(error)
             told["left"].remove(name)
     except (gs.Interrupted, KeyboardInterrupt) as stop:
         print(f"{stop}; start the script again to go on", file=sys.stderr)

@@ -56,7 +56,7 @@ def test_it_stops_goes_on_and_keeps_small_results(
     with monkeypatch.context() as patch:
         patch.setattr(script, "tell", interrupt)
         told = script.main([*flags, "--stop-after", "60"])
-    assert told["missing"] == {"absent": "no absent*.pth under --data"}
+    assert told["failed"] == {"absent": "no absent*.pth under --data"}
     assert (told["done"], told["left"]) == ({}, ["tiny"])
     assert not (tmp_path / "out" / "results").exists()
 
