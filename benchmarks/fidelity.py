@@ -65,7 +65,7 @@ TEACHERS = {
     "vintage": Teacher(
         "cyclegan", "**/vintagify-0.1.2-*.whl", "vintagify/resources/G_A2B_epoch33.pth"
     ),
-    "mosaic": Teacher("fast_style", "fast_neural_style/mosaic_nc32_fp16.pth"),
+    "mosaic": Teacher("fast-style", "fast_neural_style/mosaic_nc32_fp16.pth"),
     "faces": Teacher("dcgan", "**/gan_face_generate-1.1.1*", "weights.tar", steps_per_minute=400.0),
 }
 

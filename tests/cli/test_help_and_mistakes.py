@@ -14,11 +14,16 @@ import pytest
 from gan_slimming.cli import COMMANDS, main
 from gan_slimming.cli.parsing import SHORT
 from gan_slimming.cli.source import Source
-from gan_slimming.config import Budget, Objective, Optimisation
+from gan_slimming.config import Budget, Memory, Objective, Optimisation
 from gan_slimming.errors import UserError
 
 Capture = pytest.CaptureFixture[str]
-GROUPS = {"budget": Budget, "objective": Objective, "optimisation": Optimisation}
+GROUPS = {
+    "budget": Budget,
+    "objective": Objective,
+    "optimisation": Optimisation,
+    "memory": Memory,
+}
 
 
 def mistake(capsys: Capture, *argv: str, status: int = 2) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import gan_slimming as gs
-from gan_slimming.config import Budget, Objective, Optimisation, Run
+from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run
 from gan_slimming.models.registry import build_generator
 from gan_slimming.serialization.run_folder import RunFolder
 
@@ -130,6 +130,29 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     assert gates[0]
     distances = [(tmp_path / run / "held_out.jsonl").read_text() for run in ("whole", "parts")]
     assert distances[0] == distances[1]
+
+
+def test_streamed_images_and_answers_on_disk_change_nothing_in_a_resumed_run(
+    teacher: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    short = replace(settings().optimisation, steps=6)
+    run = settings(optimisation=short)
+    gs.compress(teacher, photos, tmp_path / "whole", run)
+    memory = Memory(images=3 * 32 * 32 * 2, answers="1M", answers_on="disk")
+    run = replace(run, memory=memory, workers=3)
+
+    def interrupt(step: int, total: int, terms: dict[str, float]) -> None:
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(gs.Interrupted):
+        gs.compress(teacher, photos, tmp_path / "parts", run, on_step=interrupt)
+    gs.compress(teacher, photos, tmp_path / "parts", run, resume=True)
+    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    for name, tensor in whole.items():
+        if isinstance(tensor, torch.Tensor):
+            assert torch.equal(tensor, parts[name]), name
+    assert RunFolder(tmp_path / "parts").read_config()[0] == run
 
 
 def test_the_paper_objective_with_rho_and_without_a_budget(

@@ -11,6 +11,7 @@ from gan_slimming.config import (
     PAPER,
     Budget,
     InputContract,
+    Memory,
     Objective,
     Optimisation,
     Run,
@@ -76,6 +77,16 @@ def test_a_fraction_is_of_the_whole_and_an_amount_is_itself() -> None:
         ),
         (lambda: Objective(rho=0.0), "rho must be above 0, such as 0.01, got 0.0"),
         (lambda: Run(bits=1), "bits must be 2 to 8, or none, got 1"),
+        (lambda: Run(workers=-1), "workers must be 0 to 1024, got -1"),
+        (
+            lambda: Memory(images=2),
+            "memory.images must be an amount of memory such as 500M or 2G, or 0; got 2",
+        ),
+        (lambda: Memory(answers="much"), "memory.answers must be an amount of memory"),
+        (
+            lambda: Memory(answers_on="ram"),  # pyright: ignore[reportArgumentType]
+            "memory.answers_on must be device or disk, got ram",
+        ),
         (lambda: Run(size=8), "size must be at least 32 pixels, got 8"),
         (lambda: InputContract(colour_order="GBR"), "must be 'RGB' or 'BGR', got 'GBR'"),
         (lambda: InputContract(low=1.0, high=0.0), "low must be below high"),
@@ -88,6 +99,14 @@ def test_refusals_name_the_setting_what_came_and_what_to_write(
         make()
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("amount", "count"),
+    [(0, 0), ("0", 0), (4096, 4096), ("500M", 5e8), ("1.5 GiB", 1.5e9), ("2g", 2e9)],
+)
+def test_memory_is_given_in_bytes_or_with_a_unit(amount: str | int, count: float) -> None:
+    assert Memory(images=amount).image_bytes == Memory(answers=amount).answer_bytes == count
 
 
 def test_a_budget_and_rho_exclude_each_other() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.config import Budget, Objective, Optimisation, Run
+from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run
 from gan_slimming.errors import UserError
 
 
@@ -30,6 +30,7 @@ def compress(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    workers: int = 2,
     seed: int = 0,
     checkpoint_seconds: float = 240.0,
     weight_bits: int | None = None,
@@ -42,6 +43,7 @@ def compress(
     budget: Budget | None = None,
     objective: Objective | None = None,
     optimisation: Optimisation | None = None,
+    memory: Memory | None = None,
     config: list[Path] | None = None,
 ) -> dict[str, Any]:
     """Make a trained generator small: prune, quantise and distil it in one optimisation.
@@ -79,6 +81,8 @@ def compress(
         precision: auto, 32-true (float32) or bf16-mixed; auto takes bf16 where both the machine and
             the generator support it.
         threads: Number of CPU threads, such as 4. Default: one or all, whichever runs faster.
+        workers: Number of threads that decode images, such as 8 for a fast GPU; 0 decodes each
+            image where it is drawn.
         seed: Seed of all random numbers, 0 to 2^62.
         checkpoint_seconds: Time between two checkpoints in seconds, such as 60: what a crash can
             cost.
@@ -117,6 +121,8 @@ def compress(
         threads=threads,
         seed=seed,
         checkpoint_seconds=checkpoint_seconds,
+        memory=memory or Memory(),
+        workers=workers,
     )
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.errors import Interrupted

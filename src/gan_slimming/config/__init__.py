@@ -1,6 +1,7 @@
 """All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
 from gan_slimming.config.contract import InputContract
+from gan_slimming.config.memory import Memory
 from gan_slimming.config.presets import PAPER
 from gan_slimming.config.settings import (
     PORTABLE_WEIGHT_BITS,
@@ -20,6 +21,7 @@ __all__ = [
     "RENAMED",
     "Budget",
     "InputContract",
+    "Memory",
     "Objective",
     "Optimisation",
     "Run",

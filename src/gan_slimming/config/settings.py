@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from gan_slimming.config.memory import UNITS, WHOLE_FOLDERS, Memory
 from gan_slimming.errors import UserError, renamed
 
 Settings = TypeVar("Settings")
@@ -26,8 +27,6 @@ MOST_SIDE = 8192
 MOST_THREADS = 1024
 MOST_COUNT = 10**9
 """Largest number of steps, images, channels or the like."""
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-"""Suffix of an amount -> factor."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +254,9 @@ class Run:
     """Number of CPU threads; None times one and all, and keeps the faster when a run is resumed."""
     seed: int = 0
     """Seed of all random numbers, 0 to 2^62."""
+    memory: Memory = field(default_factory=Memory)
+    workers: int = 2
+    """Number of threads that decode images; 0 reads each where it is drawn."""
     checkpoint_seconds: float = 240.0
     """Time between two checkpoints in seconds: what a crash can cost."""
 
@@ -270,6 +272,7 @@ class Run:
         _check(self.size >= 32, "size", self.size, "at least 32 pixels")
         check_numbers(size=self.size, threads=self.threads, seed=self.seed)
         check_numbers(latents=self.latents, holdout=self.holdout)
+        _check(0 <= self.workers <= MOST_THREADS, "workers", self.workers, f"0 to {MOST_THREADS}")
         seconds = self.checkpoint_seconds
         _check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
         if self.budget.kind is not None and self.objective.rho is not None:
@@ -287,6 +290,7 @@ class Run:
             budget=Budget(**settings.pop("budget")),
             objective=Objective(**{RENAMED.get(k, k): v for k, v in objective.items()}),
             optimisation=Optimisation(**optimisation),
+            memory=Memory(**settings.pop("memory", WHOLE_FOLDERS)),
             **settings,
         )
 

@@ -1,119 +1,22 @@
-"""The training set: a folder of images, each decoded once, split into training and held-out sets.
+"""A folder of images that fits in memory: each decoded once, split in training and held-out sets.
 
-Resize rule: the central square of the image (its whole short side) is resized to size x size with
-Pillow's Lanczos filter and antialiasing. This is 'resize the short side, then crop the centre',
-without rounding in between. With instance normalisation a generator's function depends on the
-field of view, so images at full size are never cropped further. At half size there are pixels to
-spare, so square crops are drawn, too. The fewer images for the steps, the more crops of each. Crops
-are fixed, so that the teacher's outputs can be cached.
+Larger folders are streamed (`data.streamed`). The resize rule is that of `data.square_images`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from gan_slimming.data.image_files import (
-    ImageError,
-    decode_image,
-    flatten,
-    list_images,
-    read_content,
-)
-from gan_slimming.data.inputs import downscaled
-from gan_slimming.data.sampler import seeded
+from gan_slimming.data.holdout import default_holdout, split_holdout
+from gan_slimming.data.image_files import ImageError, list_images
+from gan_slimming.data.square_images import ImageSet, ImageWarning, bytes_of, read_square
 from gan_slimming.errors import UserError
-
-SMALLEST_SIDE = 8
-"""Least side in pixels of a usable image."""
-HOLDOUT = 16
-"""Default number of images held out of a folder; of small folders, a fifth."""
-MIN_DISTINCT = 200
-"""Least number of images that a run draws from, if the folder has so many."""
-DRAWS_PER_CROP = 4
-"""Average number of draws of each crop in a run."""
-
-
-class ImageWarning(UserWarning):
-    """A warning that images of a folder were skipped."""
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Square images of one size, decoded and in memory."""
-
-    pixels: Tensor
-    """(total, 3, size, size) uint8: storage shared by both sets of a split."""
-    rows: Tensor
-    """(count,) int64: the rows of `pixels` in this set."""
-    paths: tuple[Path, ...]
-    """(count,) the image files, sorted."""
-    skipped: tuple[tuple[Path, str], ...] = ()
-    """(path, reason) of every unusable file in the whole folder."""
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
-        """Return the number of augmentations: whole and mirrored, and crops if downscaled."""
-        if downscale == 1:
-            return 2
-        return 2 * max(1, round(draws / (2 * DRAWS_PER_CROP * max(1, len(self)))))
-
-    def distinct(self, draws: int) -> int:
-        """Return the number of images that a run of so many draws takes.
-
-        A teacher's answer costs more than the student's step, so each serves several times.
-        """
-        return min(len(self), max(MIN_DISTINCT, draws // (2 * DRAWS_PER_CROP)))
-
-    def images(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Tensor:
-        """Return images (batch, 3, side, side), float32 RGB in [-1, 1], on the device of `pixels`.
-
-        Args:
-            indices: (batch,) int64 below len(self).
-            augmentations: (batch,) int64; odd ones are mirrored. 0 and 1 are the whole image, each
-                further pair is a square crop.
-            downscale: factor; side = size / downscale. Crops need a factor of 2 or more.
-        """
-        device = self.pixels.device
-        rows = self.rows[indices.cpu()]
-        chosen = self.pixels[rows.to(device)].float() / 127.5 - 1.0
-        unmirrored = downscaled(chosen, downscale)
-        for k, (row, number) in enumerate(zip(rows.tolist(), augmentations.tolist(), strict=True)):
-            if number > 1:
-                unmirrored[k] = crop(chosen[k], row, number // 2, downscale)
-        mirrored = (augmentations % 2 == 1).to(device).view(-1, 1, 1, 1)
-        return torch.where(mirrored, unmirrored.flip(-1), unmirrored)
-
-    def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> tuple[Tensor]:
-        """Return `images` as a batch of `data.inputs`."""
-        return (self.images(indices, augmentations, downscale),)
-
-
-def crop(image: Tensor, row: int, number: int, downscale: int) -> Tensor:
-    """Return a square crop of an image (3, size, size), resized to size / downscale (antialias).
-
-    The crop is never smaller than the result, so nothing is enlarged. (row, number) determine it.
-    """
-    size = image.shape[-1]
-    side = size // downscale
-    width, left, top = torch.rand(3, generator=seeded(f"{row}:{number}")).tolist()
-    wide = side + round(width * (size - side))
-    x, y = round(left * (size - wide)), round(top * (size - wide))
-    cropped = image[..., y : y + wide, x : x + wide]
-    return F.interpolate(cropped[None], (side, side), mode="bilinear", antialias=True)[0]
 
 
 def open_folder(
@@ -132,7 +35,7 @@ def open_folder(
     ImageWarning.
 
     Args:
-        size: height and width in pixels after the module's resize rule.
+        size: height and width in pixels after the resize rule.
         holdout: a count (int) or a fraction in [0, 1) (float) of images; see split_holdout. None
             for HOLDOUT, or a fifth of the images where that is less.
         min_count: least number of usable images.
@@ -156,7 +59,7 @@ def open_folder(
     _check_usable(folder, len(good), max(2, min_count), skipped)
     names = [path.relative_to(folder).as_posix() for path in good]
     if holdout is None:
-        holdout = min(HOLDOUT, max(1, len(good) // 5))
+        holdout = default_holdout(len(good))
     held = split_holdout(names, digests, holdout)
     sides = ([row for row in range(len(good)) if (row in held) is side] for side in (False, True))
     train, kept = (
@@ -164,38 +67,6 @@ def open_folder(
         for rows in sides
     )
     return train, kept
-
-
-def split_holdout(names: Sequence[str], digests: Sequence[str], holdout: int | float) -> set[int]:
-    """Return the positions of the images to hold out, chosen by a hash of each relative name.
-
-    The choice depends on neither a seed nor the number of images. With a fraction, an added image
-    moves no other; with a count, it can replace another. Files of equal content (equal digests)
-    form a group, placed by its least hash, so that no held-out image is trained on. Groups that
-    exceed the count are skipped. Both sides get at least one group, unless holdout is 0.
-    """
-    if holdout == 0:
-        return set()
-    members: dict[str, list[int]] = {}
-    for position, digest in enumerate(digests):
-        members.setdefault(digest, []).append(position)
-    groups = sorted((min(_name_hash(names[p]) for p in group), group) for group in members.values())
-    if len(groups) < 2 or holdout >= len(names):
-        came = f"{len(names)} images, {len(groups)} of them different"
-        raise UserError(f"cannot hold out {holdout} of {came}; hold out fewer or add images")
-    held: set[int] = set()
-    for place, group in groups[:-1]:
-        by_fraction = isinstance(holdout, float)
-        if place < holdout if by_fraction else len(held) + len(group) <= holdout:
-            held.update(group)
-    return held or set(groups[0][1])
-
-
-def _name_hash(name: str) -> float:
-    """Hash a name to a number in [0, 1); Unicode is normalised, because systems differ in it."""
-    text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
-    # 6 bytes: exact in a double, and never rounded up to 1.
-    return int.from_bytes(hashlib.sha256(text).digest()[:6], "big") / 2**48
 
 
 def _decode_all(
@@ -208,7 +79,7 @@ def _decode_all(
 
     def decode(path: Path) -> tuple[Tensor, str] | ImageError:
         try:
-            return _read_square(path, size)
+            return read_square(path, size)
         except ImageError as error:
             return error
 
@@ -224,22 +95,6 @@ def _decode_all(
     return pixels[: len(digests)], digests, skipped
 
 
-def _read_square(path: Path, size: int) -> tuple[Tensor, str]:
-    """Return (3, size, size) uint8 by the module's resize rule, and a digest of the file."""
-    content = read_content(path)
-    image = flatten(decode_image(path, content))
-    width, height = image.size
-    side = min(width, height)
-    if side < SMALLEST_SIDE:
-        least = f"at least {SMALLEST_SIDE}x{SMALLEST_SIDE}"
-        raise ImageError(path, f"it has {width}x{height} pixels, {least} are needed")
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    square = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
-    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)
-    return pixels, hashlib.sha256(content).hexdigest()
-
-
 def _check_holdout(holdout: int | float) -> None:
     if isinstance(holdout, float) and not 0.0 <= holdout < 1.0:
         raise UserError(
@@ -252,10 +107,10 @@ def _check_holdout(holdout: int | float) -> None:
 def _check_memory(count: int, size: int, limit: int) -> None:
     if size < 1:
         raise UserError(f"size must be at least 1 pixel, got {size}")
-    need = count * 3 * size * size
+    need = bytes_of(count, size)
     if need > limit:
         came = f"{count} images at {size}x{size} need {need / 2**30:.1f} GiB of memory"
-        fits = limit // (3 * size * size)
+        fits = limit // bytes_of(1, size)
         raise UserError(
             f"{came}, the limit is {limit / 2**30:.1f} GiB; use a smaller size or {fits} images"
         )

@@ -201,26 +201,33 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     if not found:
         where = ", ".join(map(str, paths)) or "an empty list of paths"
         raise UserError(f"no images found in {where}; looked for {', '.join(SUFFIXES)}")
-    return sorted(found)
+    return sorted(found, key=lambda path: path.parts)
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot read folder {error.filename}: {error.strerror}") from error
-
     visited: set[str] = set()
-    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+    waiting = [str(folder)]
+    while waiting:
+        parent = waiting.pop()
         real = os.path.realpath(parent)
         if real in visited:  # a link that leads back into the tree
-            folders.clear()
             continue
         visited.add(real)
-        # Sorted, so that the same one of two links to a folder is taken on every machine.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
+        try:
+            with os.scandir(parent) as listing:
+                # Sorted, so that of two links to a folder every machine takes the same one.
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(f"cannot read folder {parent}: {error.strerror}") from error
+        inner: list[str] = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                inner.append(entry.path)
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                yield Path(entry.path)
+        waiting += reversed(inner)
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:

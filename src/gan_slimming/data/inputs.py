@@ -39,6 +39,14 @@ class InputSet(Protocol):
         """Return the number of inputs."""
         ...
 
+    def expect(self, coming: Callable[[int], Tensor]) -> None:
+        """Prepare for the next draws, where that saves time.
+
+        Args:
+            coming: a count -> the indices of so many draws, in order.
+        """
+        ...
+
     def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Inputs:
         """Return a batch of inputs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,9 @@ class LatentSet:
     def distinct(self, draws: int) -> int:
         """Return how many vectors a run of so many draws takes: all, as noise costs little."""
         return self.count
+
+    def expect(self, coming: Callable[[int], Tensor]) -> None:
+        """Do nothing: noise is made at once."""
 
     def __len__(self) -> int:
         return self.count

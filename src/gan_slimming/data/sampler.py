@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 
 import torch
@@ -56,6 +57,12 @@ class Sampler:
             self.drawn += stop - start
             missing -= stop - start
         return torch.cat(indices), (torch.cat(chances) * augmentations).long()
+
+    def coming(self, count: int) -> Tensor:
+        """Return the indices (count,) int64 of the next draws, without drawing them."""
+        ahead = copy.copy(self)
+        ahead.batch_size = count
+        return ahead.next()[0]
 
     def state_dict(self) -> dict[str, int]:
         """Return plain integers from which load_state_dict continues, bit for bit."""

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_slimming.config import InputContract, Run
-from gan_slimming.data.folder import HOLDOUT, ImageSet, open_folder
+from gan_slimming.data.folder import open_folder
+from gan_slimming.data.holdout import HOLDOUT
+from gan_slimming.data.image_files import list_images
 from gan_slimming.data.inputs import InputSet
 from gan_slimming.data.latents import HELD, TRAIN, latents_for
+from gan_slimming.data.square_images import ImageSet, SquareImages, bytes_of
+from gan_slimming.data.streamed import open_streamed
 from gan_slimming.errors import UserError
 
 
@@ -20,7 +24,7 @@ class TrainingData:
     """Inputs for training."""
     held: InputSet
     """Held-out inputs, never trained on."""
-    targets: ImageSet | None
+    targets: SquareImages | None
     """Real images of the output's kind; None if the teacher's outputs count as real."""
 
 
@@ -43,8 +47,8 @@ def open_training_data(
     if not contract.latent_size:
         if data is None:
             raise UserError("name the images to train on: --data FOLDER")
-        inputs, held = open_folder(data, run.size, holdout=run.holdout)
-        return TrainingData(inputs, held, _real(targets, side))
+        inputs, held = _opened(data, run.size, run.holdout, run)
+        return TrainingData(inputs, held, _real(targets, side, run))
     if data is not None and targets is not None:
         raise UserError(
             "this generator takes noise, so there is one folder to name, that of real images for "
@@ -53,9 +57,23 @@ def open_training_data(
     return TrainingData(
         latents_for(contract, run.latents, run.seed, TRAIN),
         latents_for(contract, run.holdout or HOLDOUT, run.seed, HELD),
-        _real(targets if data is None else data, side),
+        _real(targets if data is None else data, side, run),
     )
 
 
-def _real(folder: str | Path | None, side: int) -> ImageSet | None:
-    return None if folder is None else open_folder(folder, side, holdout=0)[0]
+def _real(folder: str | Path | None, side: int, run: Run) -> SquareImages | None:
+    return None if folder is None else _opened(folder, side, 0, run)[0]
+
+
+def _opened(
+    folder: str | Path, size: int, holdout: int | None, run: Run
+) -> tuple[SquareImages, ImageSet]:
+    """Return a folder's training and held-out images, streamed where they do not fit in memory."""
+    limit = run.memory.image_bytes
+    if Path(folder).is_dir():
+        paths = list_images([folder])
+        if bytes_of(len(paths), size) > limit:
+            return open_streamed(
+                Path(folder), paths, size, holdout=holdout, memory_limit=limit, workers=run.workers
+            )
+    return open_folder(folder, size, holdout=holdout, memory_limit=limit, workers=run.workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_slimming.data.folder import HOLDOUT, SMALLEST_SIDE, split_holdout
+from gan_slimming.data.holdout import default_holdout
 from gan_slimming.data.image_files import (
     ImageError,
     decode_image,
@@ -21,10 +20,14 @@ from gan_slimming.data.image_files import (
     list_images,
     read_content,
 )
+from gan_slimming.data.square_images import SMALLEST_SIDE
+from gan_slimming.data.streamed import held_out_of
 from gan_slimming.errors import UserError
 
 NAMED = 3
 """Most files that a message names."""
+MANY = 1000
+"""Images of a folder from which on only those that may be held out are opened."""
 
 
 @dataclass(frozen=True)
@@ -157,20 +160,22 @@ def held_out(folder: ImageFolder, holdout: int | None) -> ImageFolder:
         folder: the training folder.
         holdout: as for compress; None for its default.
     """
-    good, digests = [], []
-    for place, path in enumerate(folder.paths):
-        try:
-            content = read_content(path)
-            decode_image(path, content)
-        except ImageError:
-            continue
-        good.append(place)
-        digests.append(hashlib.sha256(content).hexdigest())
-    names = [folder.paths[place].relative_to(folder.root).as_posix() for place in good]
-    count = min(HOLDOUT, max(1, len(good) // 5)) if holdout is None else holdout
-    kept = [good[place] for place in sorted(split_holdout(names, digests, count))]
+    usable = list(range(len(folder.paths)))
+    if len(usable) < MANY:  # so few that unusable ones can change the default
+        usable = [place for place in usable if _is_image(folder.paths[place])]
+    count = default_holdout(len(usable)) if holdout is None else holdout
+    kept = held_out_of(folder.root, [folder.paths[place] for place in usable], count)
+    kept = [usable[place] for place in sorted(kept)]
     paths, stamps = (tuple(field[p] for p in kept) for field in (folder.paths, folder.stamps))
     return HeldOut(folder.root, paths, stamps, whole=folder)  # pyright: ignore[reportArgumentType]
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        decode_image(path, read_content(path))
+    except ImageError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

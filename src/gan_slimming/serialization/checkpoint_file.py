@@ -5,6 +5,7 @@ It is a file of torch.save. Beside the state it holds one entry, `seal`.
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import os
@@ -27,7 +28,10 @@ SEAL = "seal"
 FORMAT = 1
 SPACE = 1 << 22
 """Bytes: a disk with less room is full, if torch fails to write."""
-FREE = ("threads", "checkpoint_seconds")
+FREE = (
+    *("threads", "checkpoint_seconds", "workers"),
+    *("memory.images", "memory.answers", "memory.answers_on"),
+)
 """Settings that may differ between a checkpoint and its run: they change no result."""
 _CHANGED = "its content is not what was saved"
 
@@ -60,11 +64,12 @@ class RunIdentity:
 def write_checkpoint(
     path: Path, state: dict[str, Any], identity: RunIdentity | None, *, previous: Path
 ) -> None:
-    """Write a checkpoint, completely or not at all, and keep the one before under another name.
+    """Write a checkpoint, its tensors on the CPU, completely or not at all; keep the one before.
 
     Raises:
         OSError: the disk refuses; an old file stays as it is.
     """
+    state = _on_cpu(state)
     run = None if identity is None else asdict(identity)
     seal = {"format": FORMAT, "run": run, "sha256": digest_of([state, run])}
     with draft_of(path) as draft:
@@ -149,3 +154,15 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        made = copy.copy(value)  # with the attributes that a state_dict has
+        made.update((key, _on_cpu(item)) for key, item in value.items())
+        return made
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
+    return value

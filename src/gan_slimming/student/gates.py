@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,14 @@ class LayerGate:
         for gate, positions, channels in self.parts:
             vector = vector.index_put((positions.to(gate.device),), gate[channels.to(gate.device)])
         return vector
+
+
+def on_cpu(gates: Iterable[Tensor]) -> list[Tensor]:
+    """Return copies of gate vectors on the CPU, after one transfer for all of them."""
+    vectors = [gate.detach() for gate in gates]
+    if not vectors:
+        return []
+    return list(torch.cat(vectors).cpu().split([len(vector) for vector in vectors]))
 
 
 def gate_parameter(layer: nn.Module, name: str, axis: int, gate: LayerGate) -> None:

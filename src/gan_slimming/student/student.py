@@ -30,7 +30,7 @@ from gan_slimming.quantization.fake_quant import (
     Quantizer,
     WeightQuantizer,
 )
-from gan_slimming.student.gates import LayerGate, gate_parameter
+from gan_slimming.student.gates import LayerGate, gate_parameter, on_cpu
 from gan_slimming.student.layers import (
     SLIM,
     SlimConvolution,
@@ -56,7 +56,7 @@ class Student(nn.Module):
         self.module = module
         self.graph = graph
         self.gates = nn.ParameterList(
-            torch.ones(group.channels, dtype=_dtype(module)) for group in graph.prunable
+            torch.ones(group.channels).to(_like(module)) for group in graph.prunable
         )
         self.identities: list[str] = []
         self.kept = {group.name: torch.arange(group.channels) for group in graph.groups}
@@ -73,8 +73,8 @@ class Student(nn.Module):
 
     def alive(self) -> dict[str, Tensor]:
         """Map every prunable group to (channels,) bool: the gates that are not zero."""
-        pairs = zip(self.graph.prunable, self.gates, strict=True)
-        return {group.name: gate.detach().cpu() != 0 for group, gate in pairs}
+        pairs = zip(self.graph.prunable, on_cpu(self.gates), strict=True)
+        return {group.name: gate != 0 for group, gate in pairs}
 
     def weights(self) -> list[nn.Parameter]:
         """Return the trainable parameters, without gates and activation ranges."""
@@ -194,8 +194,8 @@ def give_norms_a_scale(module: nn.Module) -> None:
     for layer in module.modules():
         width = norm_width(layer)
         if width is not None and layer.weight is None:
-            layer.weight = nn.Parameter(torch.ones(width, dtype=_dtype(module)))
-            layer.bias = nn.Parameter(torch.zeros(width, dtype=_dtype(module)))
+            layer.weight = nn.Parameter(torch.ones(width).to(_like(module)))
+            layer.bias = nn.Parameter(torch.zeros(width).to(_like(module)))
             mark_affine(layer)
 
 
@@ -217,9 +217,7 @@ def _quantize_layer(
         return
     axis = output_axis(layer)
     layer.weight_quantizer = WeightQuantizer(layer.weight, axis, weight_bits)
-    layer.input_quantizer = ActivationQuantizer(bits, fixed_range=activation_range).to(
-        layer.weight.dtype
-    )
+    layer.input_quantizer = ActivationQuantizer(bits, fixed_range=activation_range).to(layer.weight)
     _cut_with_outputs(student, layer, path + SCALES[0])
 
 
@@ -230,7 +228,7 @@ def _quantize_output(student: Student, path: str, bits: int) -> None:
     if getattr(layer, "out_channels", None) != channels or not isinstance(layer, SlimConvolution):
         return
     quantizer = OutputQuantizer(channels, bits, layer.weight.dim() - 2)
-    layer.output_quantizer = quantizer.to(layer.weight.dtype)
+    layer.output_quantizer = quantizer.to(layer.weight)
     _cut_with_outputs(student, layer, path + SCALES[1])
 
 
@@ -264,5 +262,6 @@ def holders_of(root: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
     return [(m, key) for m in root.modules() for key, p in m._parameters.items() if p is tensor]
 
 
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
+def _like(module: nn.Module) -> Tensor:
+    """Return a parameter, whose device and type new parameters take."""
+    return next(module.parameters())

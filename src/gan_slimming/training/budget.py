@@ -30,6 +30,7 @@ from gan_slimming.pruning.proximal import (
     shrink_gates,
     uniform_widths,
 )
+from gan_slimming.student.gates import on_cpu
 from gan_slimming.student.student import Student
 
 MARGIN = 0.003
@@ -145,7 +146,7 @@ class BudgetController:
         prices = channel_prices(groups, price_of(student.graph))
         weights = [math.sqrt(price) for price in prices]
         floors = [min(self.floors[g.name], g.channels) for g in groups]
-        gates = [gate.detach().cpu() for gate in student.gates]
+        gates = on_cpu(student.gates)
 
         def shrunk(threshold: float) -> list[Tensor]:
             return shrink_gates(gates, [threshold * w for w in weights], floors, self.multiple)

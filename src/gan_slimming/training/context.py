@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import GeneratorAdapter, to_inputs
-from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.inputs import Generate, Inputs, InputSet
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.data.square_images import SquareImages
 from gan_slimming.losses.objective import Distance
 
 Track = Callable[[Generate], dict[str, float]]
@@ -27,7 +28,7 @@ class TrainingContext:
     """The dense generator, frozen, in evaluation mode."""
     inputs: InputSet
     """What training draws from."""
-    targets: ImageSet | None
+    targets: SquareImages | None
     """Real images of the teacher's output domain; None where the teacher's outputs stand in."""
     distance: Distance
     """The distillation term."""
@@ -42,6 +43,9 @@ class TrainingContext:
     """The user's discriminator; None for a fresh PatchGAN."""
     resume_command: str | None = None
     """The command that goes on with a stopped run; None for the plain one."""
+
+    answers_folder: Path | None = None
+    """Folder for the teacher's answers, where they are kept on disk."""
 
     @property
     def contract(self) -> InputContract:

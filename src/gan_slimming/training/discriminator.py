@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config import Run
-from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.data.square_images import SquareImages
 from gan_slimming.errors import UserError
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
@@ -42,7 +42,7 @@ class DiscriminatorTrainer:
         self,
         fabric: Fabric,
         run: Run,
-        targets: ImageSet | None,
+        targets: SquareImages | None,
         *,
         sides: tuple[int, ...],
         given: nn.Module | None = None,
@@ -69,7 +69,7 @@ class DiscriminatorTrainer:
         return self.network.requires_grad_(False)
 
     def step(self, teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
-        """Take one step on real images against the student's, new and replayed; return the loss.
+        """Take one step on real images against the student's, new and replayed; return its loss.
 
         Args:
             teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
@@ -79,6 +79,7 @@ class DiscriminatorTrainer:
         real = teacher
         if self.sampler is not None and self.targets is not None:
             real = self.targets.images(*self.sampler.next(augmentations), downscale).to(fake.device)
+            self.targets.expect(self.sampler.coming)
         self.network.requires_grad_(True)
         with self.fabric.autocast():
             loss = discriminator_objective(

@@ -93,7 +93,7 @@ def read_terms(
     gradients = [w.grad for w in weights if w.grad is not None]
     norms = torch._foreach_norm(gradients) if gradients else []  # pyright: ignore[reportPrivateImportUsage]
     values = [value.detach().float() for value in (*terms.values(), *norms)]
-    numbers = torch.stack([*values]).tolist()
+    numbers = torch.stack([*values]).cpu().tolist()
     finite = all(abs(number) < float("inf") for number in numbers)
     return dict(zip(terms, numbers, strict=False)), finite
 

@@ -53,7 +53,8 @@ class TeacherBatches:
         batch_size = run.optimisation.batch()
         draws = run.optimisation.steps * batch_size
         self.sampler = context.sampler(batch_size, run.seed, draws)
-        self.cache = TeacherCache()
+        folder = context.answers_folder if run.memory.answers_on == "disk" else None
+        self.cache = TeacherCache(run.memory.answer_bytes, folder)
         self._downscale = 1
 
     def next(
@@ -73,6 +74,7 @@ class TeacherBatches:
         inputs = self.context.inputs
         indices, chosen = self.sampler.next(augmentations)
         found = inputs.batch(indices, chosen, downscale)
+        inputs.expect(self.sampler.coming)
         batch = tuple(_channels_last(x.to(self.fabric.device)) for x in found)
         keys = list(zip(indices.tolist(), chosen.tolist(), strict=True))
         seeds = [(number * len(inputs) + index) * 2 + (downscale > 1) for index, number in keys]

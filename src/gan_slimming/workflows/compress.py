@@ -113,6 +113,7 @@ def compress(
     context = _context(setup, training_data, distance, tracker)
     context.same_channels, context.discriminator = student is None, discriminator
     context.resume_command = resume_command
+    context.answers_folder = folder.checkpoint.parent
     if on_step is not None:
         context.on_step = lambda step, terms: on_step(step, setup.run.optimisation.steps, terms)
     trainer = Trainer(setup.fabric, setup.student, setup.run, context)

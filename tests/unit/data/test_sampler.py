@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -108,3 +109,14 @@ def test_a_part_of_the_set_is_drawn_and_no_more() -> None:
     resumed = Sampler(count=50, batch_size=3, seed=4, distinct=12)
     resumed.load_state_dict(sampler.state_dict())
     assert torch.equal(resumed.next()[0], sampler.next()[0])
+
+
+def test_coming_draws_are_told_without_being_drawn() -> None:
+    order = Sampler(5, 2, seed=1, distinct=3)
+    for _ in range(4):
+        coming = order.coming(8)
+        before = order.state_dict()
+        drawn = torch.cat([copy.copy(order).next()[0], coming[2:]])
+        assert torch.equal(coming, drawn)
+        assert order.state_dict() == before
+        assert torch.equal(order.next()[0], coming[:2])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from gan_slimming.config import InputContract, Run
-from gan_slimming.data.folder import ImageSet
+from gan_slimming.config import InputContract, Memory, Run
 from gan_slimming.data.latents import LatentSet
+from gan_slimming.data.square_images import ImageSet
+from gan_slimming.data.streamed import StreamedImages
 from gan_slimming.data.training_data import open_training_data
 from gan_slimming.errors import UserError
 
@@ -31,6 +33,7 @@ def test_images_come_from_a_folder_and_targets_at_the_outputs_size(photos: Path)
     assert (len(made.inputs), len(made.held)) == (3, 2)
     assert made.targets is not None
     assert made.inputs.pixels.shape[-1] == 32
+    assert isinstance(made.targets, ImageSet)
     assert made.targets.pixels.shape == (5, 3, 64, 64)
 
 
@@ -39,6 +42,7 @@ def test_of_noise_either_folder_is_one_of_real_images(photos: Path, named: str) 
     folders = {"data": None, "targets": None} | {named: photos}
     made = open_training_data(NOISE, RUN, 16, **folders)
     assert made.targets is not None
+    assert isinstance(made.targets, ImageSet)
     assert made.targets.pixels.shape == (5, 3, 16, 16)
     assert isinstance(made.inputs, LatentSet)
     assert (len(made.inputs), len(made.held)) == (7, 2)
@@ -56,3 +60,19 @@ def test_folders_that_are_missing_or_too_many(photos: Path) -> None:
         open_training_data(InputContract(), RUN, 32, None, photos)
     with pytest.raises(UserError, match="leave out --data"):
         open_training_data(NOISE, RUN, 32, photos, photos)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_that_exceeds_the_memory_is_streamed(photos: Path, workers: int) -> None:
+    run = replace(RUN, memory=Memory(images=3 * 32 * 32 * 4), workers=workers)
+    made = open_training_data(InputContract(), run, 32, photos, photos)
+    assert isinstance(made.inputs, StreamedImages)
+    assert isinstance(made.held, ImageSet)
+    assert isinstance(made.targets, StreamedImages)
+    assert (len(made.inputs), len(made.held), len(made.targets)) == (3, 2, 5)
+    assert made.inputs.workers == workers
+    whole = open_training_data(InputContract(), RUN, 32, photos, photos)
+    drawn = torch.tensor([2, 0]), torch.tensor([1, 0])
+    for inputs, other in ((made.inputs, whole.inputs), (made.targets, whole.targets)):
+        assert other is not None
+        assert torch.equal(inputs.batch(*drawn)[0], other.batch(*drawn)[0])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from gan_slimming.config import PAPER, Budget, Objective, Optimisation, Run
+from gan_slimming.config import PAPER, Budget, Memory, Objective, Optimisation, Run
 from gan_slimming.errors import UserError
 from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
 from gan_slimming.serialization.run_folder import MARKER, RunFolder, whole_lines
@@ -141,6 +141,7 @@ def test_resume_needs_a_checkpoint_and_an_unfinished_run(tmp_path: Path) -> None
     "run",
     [
         Run(budget=Budget(bytes="300k"), bits=None, threads=2, seed=7),
+        Run(memory=Memory(images=0, answers="1.5G", answers_on="disk"), workers=0),
         Run(
             objective=Objective(rho=0.01, **PAPER["objective"]),
             optimisation=Optimisation(**PAPER["optimisation"]),
@@ -163,9 +164,12 @@ def test_settings_of_version_0_1_keep_their_meaning(tmp_path: Path) -> None:
     record = dataclasses.asdict(Run(objective=Objective(feature_distillation_weight=1.5)))
     weight = record["objective"].pop("feature_distillation_weight")
     record["objective"]["hidden_weight"] = weight
+    del record["memory"], record["workers"]
     folder = RunFolder(tmp_path)
     folder.write_config({"run": record})
-    assert folder.read_config()[0].objective.feature_distillation_weight == 1.5
+    read = folder.read_config()[0]
+    assert read.objective.feature_distillation_weight == 1.5
+    assert read.memory.image_bytes == 8 * 2**30  # numbers of images do not change at resumption
 
 
 def test_a_folder_without_settings_is_refused(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def test_on_drives_without_locks_the_owner_is_asked_for(
     path = tmp_path / ".lock"
     text = "" if owner is None else json.dumps({"host": socket.gethostname(), **owner})
     path.write_text(text)
-    os.utime(path, (time.time() - age,) * 2)
+    then = time.time() - age
+    os.utime(path, (then, then))
     if alive:
         with pytest.raises(UserError, match="belongs to another run"):
             RunLock(path).check("x")

@@ -109,6 +109,34 @@ def test_the_memory_limit_is_kept_and_costs_only_time(images: ImageSet) -> None:
     assert len(teacher.shown) == 4
 
 
+def test_answers_on_disk_are_the_same_and_leave_no_file(images: ImageSet, tmp_path: Path) -> None:
+    teacher = Teacher()
+    outputs = Asked(images, teacher)
+    outputs.cache = TeacherCache(folder=tmp_path / "answers")
+    keys = (0, 0), (1, 0), (2, 1)
+    (expected,) = Asked(images, Teacher())(*keys)[1]
+    for _ in range(2):
+        assert torch.equal(outputs(*keys)[1][0], expected)
+    assert len(teacher.shown) == 3
+    assert list((tmp_path / "answers").iterdir()) == []
+
+
+def test_a_full_disk_costs_only_time(
+    images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
+    outputs = Asked(images, Teacher())
+    outputs.cache = TeacherCache(folder=tmp_path)
+    with pytest.warns(UserWarning, match=r"no more .* are kept: .*: No space left") as caught:
+        first = outputs((0, 0), (1, 0))[1][0]
+    assert torch.equal(outputs((0, 0), (1, 0))[1][0], first)  # a second warning is an error
+    assert len(caught) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_features_are_kept_beside_the_image(images: ImageSet) -> None:
     """Numbers inside a network may be larger than float16 can hold."""
     asked: list[float] = []

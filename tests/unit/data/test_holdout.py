@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_slimming.data.folder import split_holdout
+from gan_slimming.data.holdout import pick_holdout, split_holdout
 from gan_slimming.errors import UserError
 
 
@@ -70,3 +70,23 @@ def test_a_group_that_exceeds_the_count_is_passed_over() -> None:
         held = split_holdout(names, contents, holdout)
         assert len(held) == holdout
         assert min(held) >= 5
+
+
+@pytest.mark.parametrize("holdout", [1, 4, 0.3])
+def test_unusable_files_are_passed_over_as_if_they_were_not_there(holdout: int | float) -> None:
+    names = names_of(20)
+    for bad in range(19):  # of the 20 names, the last in the order of hashes is 19.jpg
+        found = pick_holdout(names, lambda p, bad=bad: [] if p == bad else [p], holdout)
+        good = [*names[:bad], *names[bad + 1 :]]
+        assert {names[p] for p in found} == {good[p] for p in split_holdout(good, good, holdout)}
+
+
+def test_only_the_first_candidates_are_looked_at() -> None:
+    asked: list[int] = []
+
+    def copies(position: int) -> list[int]:
+        asked.append(position)
+        return [position]
+
+    assert len(pick_holdout(names_of(5000), copies, 16)) == 16
+    assert len(asked) == 16
