@@ -91,7 +91,7 @@ def test_refusals_name_the_setting_what_came_and_what_to_write(
 
 
 def test_a_budget_and_rho_exclude_each_other() -> None:
-    with pytest.raises(UserError, match="name a budget or rho, not both"):
+    with pytest.raises(UserError, match="name a budget, a target or rho, only one of them; got a b"):
         Run(budget=Budget(macs=0.1), objective=Objective(rho=0.01))
 
 

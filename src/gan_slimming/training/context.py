@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,8 @@ from gan_slimming.data.inputs import Generate, Inputs, InputSet
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.objective import Distance
 
+MIN_HALF_SIDE = 64
+"""Least side in pixels of a downscaled image: a discriminator's patch needs room."""
 Track = Callable[[Generate], dict[str, float]]
 """Measures a generator on held-out inputs."""
 
@@ -40,6 +42,10 @@ class TrainingContext:
     """Whether the student began as the teacher's copy, so that their channels can be compared."""
     discriminator: nn.Module | None = None
     """The user's discriminator; None for a fresh PatchGAN."""
+    judge: Track | None = None
+    """Measures a generator on all held-out inputs, by the metric of the run's target, too."""
+    positions: Sequence[float] = ()
+    """Progress of the run by the clock that is repeated, after each of its steps."""
 
     @property
     def contract(self) -> InputContract:
@@ -49,6 +55,15 @@ class TrainingContext:
     def adapt(self, generator: nn.Module) -> GeneratorAdapter:
         """Return a generator behind the border of the teacher's convention."""
         return GeneratorAdapter(generator, self.contract)
+
+    def judged(self, generator: nn.Module) -> dict[str, float]:
+        """Measure a generator in the teacher's convention by `judge`."""
+        assert self.judge is not None
+        return self.judge(self.adapt(generator))
+
+    def halves(self, size: int) -> bool:
+        """Return whether steps at half of a size in pixels are possible."""
+        return size % 2 == 0 and size // 2 >= MIN_HALF_SIDE and self.takes(size // 2)
 
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of this many pixels a side."""

@@ -25,23 +25,27 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
         Interrupted: Ctrl-C; the run has been saved.
     """
     saved = time.monotonic()
-    started = saved - trainer.seconds
     with interruptible() as stopped:
         if trainer.step == 0:
-            trainer.begin()
-        while trainer.step < trainer.settings.steps:
-            terms = trainer.advance()
-            trainer.seconds = time.monotonic() - started
-            terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
+            with trainer.stopwatch.lap():
+                found = trainer.begin()
+            if found:
+                folder.append_metrics(found | {"step": 0, "seconds": trainer.seconds})
+        while not trainer.schedule.over:
+            with trainer.stopwatch.lap():
+                terms = trainer.advance()
+                terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
             folder.append_metrics(terms)
-            log_gates(folder, trainer.student, trainer.step, trainer.seconds, trainer.slim_steps)
+            if trainer.schedule.stage.slimming:
+                ends = trainer.schedule.stage_ends
+                log_gates(folder, trainer.student, trainer.step, trainer.seconds, ends)
             trainer.context.on_step(trainer.step, terms)
             if stopped() or time.monotonic() - saved > SAVE_SECONDS:
                 folder.save_checkpoint(trainer.state_dict())
                 saved = time.monotonic()
             if stopped():
                 raise Interrupted(
-                    f"stopped after step {trainer.step} of {trainer.settings.steps}, nothing is "
-                    f"lost; go on with gan-slimming compress --resume --output {folder}"
+                    f"stopped after {trainer.schedule}, nothing is lost; go on with gan-slimming "
+                    f"compress --resume --output {folder}"
                 )
-    return trainer.final()
+    return trainer.finish()

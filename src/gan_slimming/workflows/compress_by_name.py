@@ -46,17 +46,30 @@ def compress_by_name(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    repeat: Path | None = None,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Load the teacher by its name, compress it, and return the summary.
 
-    With `resume`, the settings and all parts without a name come from the run folder.
+    With `resume` or `repeat`, the settings and all parts without a name come from the run folder.
+
+    Args:
+        repeat: folder of a finished run, whose steps are taken once more.
     """
     folder = RunFolder(output)
     folder.check(resume=resume, overwrite=overwrite)  # before any slow work
     record: dict[str, Any] = {}
-    if resume:
-        run, record = folder.read_config()
+    positions: list[float] = []
+    source = RunFolder(repeat) if repeat is not None else folder
+    if resume and repeat is not None:
+        raise UserError("a run that is repeated is resumed without --repeat; leave it out")
+    if repeat is not None:
+        if output.resolve() == repeat.resolve():
+            raise UserError(f"{output} is the run to repeat; name another --output")
+        positions = source.read_positions()
+    known = resume or repeat is not None
+    if known:
+        run, record = source.read_config()
         named = _of_run(record, named)
     if named.generator is None:
         raise UserError("name the teacher with --generator")
@@ -67,18 +80,18 @@ def compress_by_name(
     if weights is None and ":" not in name:
         raise UserError(f"{name} without trained weights draws noise; give its file with --weights")
     teacher = load_generator(name, weights, **named.arguments)
-    if resume and fingerprint(teacher) != record["generator"]["sha256"]:
-        raise UserError(f"{output} was started with another teacher; give the same --weights")
+    if known and fingerprint(teacher) != record["generator"]["sha256"]:
+        raise UserError(f"{source} was started with another teacher; give the same --weights")
     student = _student(named.student, name, output)
     saved_student = record.get("student") or {"sha256": None}
-    if resume and (student and fingerprint(student)) != saved_student["sha256"]:
-        raise UserError(f"{output} was started from another student; name that one with --student")
-    discriminator, source = _discriminator(named.discriminator, run.seed)
+    if known and (student and fingerprint(student)) != saved_student["sha256"]:
+        raise UserError(f"{source} was started from another student; name that one with --student")
+    discriminator, discriminator_source = _discriminator(named.discriminator, run.seed)
     return compress(
         teacher, named.data, output, run, targets=named.targets, student=student,
         discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
         on_step=on_step, weights=weights, student_source=named.student,
-        discriminator_source=source,
+        discriminator_source=discriminator_source, positions=positions,
     ).summary  # fmt: skip
 
 
