@@ -86,7 +86,7 @@ class Optimisation:
 
     steps: int | None = None
     """Number of training steps: slimming (pruning to the budget) and recovery (training the small
-    generator on). Default: 3000, or as many as --minutes have room for."""
+    generator on). Not with --minutes. Default: 3000."""
     minutes: float | None = None
     """Minutes of training in place of --steps, such as 60; pauses do not count. All schedules
     follow the clock then."""

@@ -86,6 +86,11 @@ class Schedule:
         return self._now if self.by_clock else self.step + 1
 
     @property
+    def stride(self) -> float:
+        """Return how far the last step led by the clock, with all that came before it; else 0."""
+        return self._now - self._before
+
+    @property
     def over(self) -> bool:
         """Return whether the run has ended; slimming is never left unfinished."""
         return not self.stage.slimming and self.position >= self.length

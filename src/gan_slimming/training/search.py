@@ -1,9 +1,10 @@
 """The search for the smallest student that has the quality that the user states.
 
 One continuous run. A student that meets the target is kept and slimmed further; one that does not
-is trained on until it does. In the last part of the run nothing is slimmed, so that the last
-student has time to recover. What is kept in the end is the smallest student that met the target,
-else the one that came nearest to it.
+is trained on until it does, or given up after some time for the one that was kept, which is then
+slimmed by less. In the last part of the run nothing is slimmed, so that the last student has time
+to recover. What is kept in the end is the smallest student that met the target, else the one that
+came nearest to it.
 """
 
 from __future__ import annotations
@@ -27,14 +28,20 @@ from gan_slimming.training.schedule import Schedule
 
 MIN_HELD_OUT = 8
 """Fewest held-out images whose mean a target can be judged by."""
-LOOK_SHARE = 0.04
+LOOK_SHARE = 0.03
 """Share of the run between two looks, and of recovery before the first after slimming."""
+LOOK_COST = 3.0
+"""Least time from one look to the next over that of a look, where a run goes by the clock."""
 SETTLE_SHARE = 0.25
 """Share of the run, its last, in which nothing is slimmed."""
 SLIM_SHARE_FOR = math.log(20)
 """Logarithm of the factor in cost that `slim_share` of the steps is for."""
-LEAST_FACTOR, MOST_FACTOR = 0.5, 0.85
+LEAST_FACTOR, MOST_FACTOR = 0.7, 0.85
 """Limits of the factor on the cost from one look to the next."""
+SLIGHT_FACTOR = 0.95
+"""Factor above which slimming is not worth its trouble."""
+PATIENCE_SHARE = 0.2
+"""Share of the run after which a student that does not meet the target is given up."""
 
 Judge = Callable[[nn.Module], dict[str, float]]
 """Measures a generator in its own convention on all held-out inputs."""
@@ -56,6 +63,16 @@ class Look:
     met: bool
 
 
+@dataclass(frozen=True)
+class Descent:
+    """A way to a smaller student."""
+
+    factor: float
+    """Factor on the cost."""
+    start: Student | None
+    """The student to go back to; None for the present one."""
+
+
 class Search:
     """The looks of a run, and the best student so far.
 
@@ -72,14 +89,23 @@ class Search:
         self.kept: tuple[Look, Student] | None = None
         self.due = 0.0
         """Position of the next look."""
+        self.spacing = 0.0
+        """Least distance between two looks, by what the last one cost."""
+        self._looked = False
+        self.missed = 0
+        """MACs of the last student that was given up; 0 without one."""
 
     def is_due(self, schedule: Schedule) -> bool:
-        """Return whether it is time for a look."""
-        return schedule.over or schedule.position >= self.due
+        """Return whether it is time for a look; asked after every step."""
+        if self._looked:
+            self._looked, self.spacing = False, LOOK_COST * schedule.stride
+            self.due = max(self.due, schedule.position + self.spacing)
+        recovers = not schedule.stage.slimming and schedule.step > schedule.stage.first_step
+        return recovers and (schedule.over or schedule.position >= self.due)
 
     def wait(self, schedule: Schedule) -> None:
         """Let the next look come after a share of the run."""
-        self.due = schedule.position + schedule.length_of(LOOK_SHARE)
+        self.due = schedule.position + max(schedule.length_of(LOOK_SHARE), self.spacing)
 
     def look(self, final: Student, schedule: Schedule) -> dict[str, float]:
         """Measure a student as it would be handed out, and keep it if it is the best so far.
@@ -88,6 +114,7 @@ class Search:
             The means, with macs, parameters and met (1 or 0), for metrics.jsonl.
         """
         self.wait(schedule)
+        self._looked = True
         found = self.judge(extract(final))
         alive, value = final.alive(), found[self.metric]
         costs = {
@@ -100,19 +127,30 @@ class Search:
             self.kept = look, final
         return found | costs | {"met": int(look.met)}
 
-    def factor(self, left: float) -> float | None:
-        """Return the factor on the cost that the last look allows; None to train on.
-
-        Args:
-            left: share of the run that is left.
+    def next(self, schedule: Schedule) -> Descent | None:
+        """Return how to slim further after the last look; None to train on.
 
         The distance is taken to be inversely proportional to the cost, which is cautious: what is
-        lost by slimming comes back in part.
+        lost by slimming comes back in part. A student that does not meet the target for long is
+        given up for the one that did, which then loses half as much. One that is much nearer than
+        the target passes by those given up: training has gone on since.
         """
-        last = self.looks[-1]
-        if not last.met or left <= SETTLE_SHARE:
+        assert self.kept is not None
+        last, (best, student) = self.looks[-1], self.kept
+        if 1 - schedule.share <= SETTLE_SHARE:
             return None
-        return min(MOST_FACTOR, max(LEAST_FACTOR, self.target.distance(last.value)))
+        if last.met:
+            start, macs, factor = None, last.macs, self.target.distance(last.value)
+        else:
+            tried = schedule.position - schedule.stage.start
+            if not best.met or tried <= PATIENCE_SHARE * schedule.length:
+                return None
+            self.missed = last.macs
+            start, macs, factor = student, best.macs, 0.0
+        factor = min(MOST_FACTOR, max(LEAST_FACTOR, factor))
+        if start is not None or self.target.distance(last.value) > MOST_FACTOR:
+            factor = max(factor, math.sqrt(self.missed / macs))
+        return Descent(factor, start) if factor <= SLIGHT_FACTOR else None
 
     def outcome(self, whole: int) -> dict[str, Any]:
         """Return the target, what was reached and the curve, for summary.json.
@@ -137,7 +175,7 @@ class Search:
         assert self.kept is not None
         look, student = self.kept
         return {
-            "due": self.due,
+            "due": [self.due, self.spacing, self._looked, self.missed],
             "looks": [asdict(look) for look in self.looks],
             "kept": asdict(look),
             "channels": student.kept,
@@ -156,7 +194,7 @@ class Search:
         student.load_state_dict(state["student"])
         for gate in student.gates:
             gate.requires_grad_(False)
-        self.due = state["due"]
+        self.due, self.spacing, self._looked, self.missed = state["due"]
         self.looks = [Look(**look) for look in state["looks"]]
         self.kept = Look(**state["kept"]), student.eval()
 

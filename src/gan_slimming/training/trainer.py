@@ -82,9 +82,7 @@ class Trainer:
         return self._look(self.search) if self.search is not None else {}
 
     def begin_slimming(self, factor: float) -> None:
-        """Slim once more, to a factor of the present cost, if channels enough are left."""
-        if not can_slim(self.student.graph, factor, self.settings.width_multiple):
-            return
+        """Slim once more, to a factor of the present cost."""
         share = slimming_share(factor, self.settings.slim_share)
         self.schedule.begin(slimming=True, share=share)
         self.controller = self._controller(Budget(macs=factor))
@@ -229,11 +227,11 @@ class Trainer:
 
         In a search these are its looks, which may begin to slim again.
         """
+        if self.search is not None:
+            return self._look(self.search) if self.search.is_due(self.schedule) else {}
         stage = self.schedule.stage
         if stage.slimming or self.step <= stage.first_step:
             return {}
-        if self.search is not None:
-            return self._look(self.search) if self.search.is_due(self.schedule) else {}
         if not self.schedule.crosses(TRACK_TIMES):
             return {}
         return self.context.track(self.context.adapt(self.final()))
@@ -241,9 +239,15 @@ class Trainer:
     def _look(self, search: Search) -> dict[str, float]:
         """Let the search look at the student; slim again where it may be smaller."""
         found = search.look(self.final(), self.schedule)
-        factor = search.factor(1 - self.schedule.share)
-        if factor is not None:
-            self.begin_slimming(factor)
+        descent = search.next(self.schedule)
+        if descent is None:
+            return found
+        start = descent.start or self.student
+        if can_slim(start.graph, descent.factor, self.settings.width_multiple):
+            if start is not self.student:
+                self.student = copy.deepcopy(start).train()
+                self.cost_at_cut = macs_left(self.student.graph, {})
+            self.begin_slimming(descent.factor)
         return found
 
     # -- optimisers --------------------------------------------------------------------------------
