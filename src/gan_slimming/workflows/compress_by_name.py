@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import Run
-from gan_slimming.errors import UserError
+from gan_slimming.errors import Interrupted, UserError
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.provenance import fingerprint
@@ -59,18 +59,31 @@ def compress_by_name(
     folder = RunFolder(output)
     folder.check(resume=resume, overwrite=overwrite)  # before any slow work
     record: dict[str, Any] = {}
-    positions: list[float] = []
-    source = RunFolder(repeat) if repeat is not None else folder
-    if resume and repeat is not None:
-        raise UserError("a run that is repeated is resumed without --repeat; leave it out")
+    known, positions = folder if resume else None, list[float]()
     if repeat is not None:
-        if output.resolve() == repeat.resolve():
-            raise UserError(f"{output} is the run to repeat; name another --output")
-        positions = source.read_positions()
-    known = resume or repeat is not None
-    if known:
-        run, record = source.read_config()
+        known, positions = _repeated(repeat, output, resume=resume)
+    if known is not None:
+        run, record = known.read_config()
         named = _of_run(record, named)
+    name, weights = _teacher(named)
+    teacher = load_generator(name, weights, **named.arguments)
+    student = _student(named.student, name, output)
+    if known is not None:
+        _check_same(known, record, teacher, student)
+    discriminator, source = _discriminator(named.discriminator, run.seed)
+    try:
+        return compress(
+            teacher, named.data, output, run, targets=named.targets, student=student,
+            discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
+            on_step=on_step, weights=weights, student_source=named.student,
+            discriminator_source=source, positions=positions,
+        ).summary  # fmt: skip
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}{_own_code(name, named.discriminator)}") from None
+
+
+def _teacher(named: Named) -> tuple[str, Path | None]:
+    """Return the teacher's name, and the file of its weights."""
     if named.generator is None:
         raise UserError("name the teacher with --generator")
     name, inline = _split(named.generator)
@@ -79,20 +92,35 @@ def compress_by_name(
     weights = Path(inline) if inline else named.weights
     if weights is None and ":" not in name:
         raise UserError(f"{name} without trained weights draws noise; give its file with --weights")
-    teacher = load_generator(name, weights, **named.arguments)
-    if known and fingerprint(teacher) != record["generator"]["sha256"]:
-        raise UserError(f"{source} was started with another teacher; give the same --weights")
-    student = _student(named.student, name, output)
+    return name, weights
+
+
+def _check_same(
+    known: RunFolder, record: Mapping[str, Any], teacher: nn.Module, student: nn.Module | None
+) -> None:
+    """Raise UserError where a run that is resumed or repeated had another teacher or start."""
+    if fingerprint(teacher) != record["generator"]["sha256"]:
+        raise UserError(f"{known} was started with another teacher; give the same --weights")
     saved_student = record.get("student") or {"sha256": None}
-    if known and (student and fingerprint(student)) != saved_student["sha256"]:
-        raise UserError(f"{source} was started from another student; name that one with --student")
-    discriminator, discriminator_source = _discriminator(named.discriminator, run.seed)
-    return compress(
-        teacher, named.data, output, run, targets=named.targets, student=student,
-        discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
-        on_step=on_step, weights=weights, student_source=named.student,
-        discriminator_source=discriminator_source, positions=positions,
-    ).summary  # fmt: skip
+    if (student and fingerprint(student)) != saved_student["sha256"]:
+        raise UserError(f"{known} was started from another student; name that one with --student")
+
+
+def _repeated(repeat: Path, output: Path, *, resume: bool) -> tuple[RunFolder, list[float]]:
+    """Return the run to repeat, and its progress after each step if it went by the clock."""
+    if resume:
+        raise UserError("a run that is repeated is resumed without --repeat; leave it out")
+    if output.resolve() == repeat.resolve():
+        raise UserError(f"{output} is the run to repeat; name another --output")
+    return RunFolder(repeat), RunFolder(repeat).read_positions()
+
+
+def _own_code(generator: str, discriminator: str | None) -> str:
+    """Return the flags that resuming needs because a run folder alone imports no code."""
+    flags = f" --generator {generator}" if ":" in generator else ""
+    if discriminator and ":" in split_discriminator(discriminator)[0]:
+        flags += f" --discriminator {discriminator}"
+    return flags
 
 
 def _of_run(record: Mapping[str, Any], named: Named) -> Named:
