@@ -10,7 +10,15 @@ run.generator(images)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gan_slimming.config import Budget, InputContract, Memory, Objective, Optimisation, Run
+from gan_slimming.config import (
+    Budget,
+    InputContract,
+    Memory,
+    Objective,
+    Optimisation,
+    Run,
+    Target,
+)
 from gan_slimming.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ __all__ = [
     "Optimisation",
     "Run",
     "Student",
+    "Target",
     "UserError",
     "calibrate",
     "compress",

@@ -71,7 +71,8 @@ def arguments(line: str) -> list[str]:
         "--output": "run",
         "--budget.macs": "0.5",
     }
-    if "--budget." in line or "--rho" in line or "--resume" in given:
+    sized = any(flag in line for flag in ("--budget.", "--rho", "--target."))
+    if sized or "--resume" in given:
         del defaults["--budget.macs"]
     words = [w for flag, value in defaults.items() if flag not in given for w in (flag, value)]
     return ["compress", *words, *given]
@@ -126,6 +127,9 @@ def refused(world: Path, capsys: Capture) -> Callable[[str], str]:
         ("--device mps", "this machine has none; use --device cpu"),
         ("--precision 7", "precision must be auto, 32-true or bf16-mixed, got 7"),
         ("--protect nothing*", "protect names no module of the generator: 'nothing*'"),
+        ("--target.psnr 20", "judged on at least 8 held-out images, here are 1; hold out more"),
+        ("--repeat photos", "photos is no run folder"),
+        ("--repeat run", "run is no run folder"),
         ("--frobnicate", "has no flag --frobnicate"),
         ("--resume", "run is no run folder: it has no config.yaml"),
         ("--resume --output photos", "photos is no run folder"),

@@ -33,3 +33,13 @@ def test_the_paper_preset_reaches_the_settings() -> None:
     assert keyword["optimisation"].recover_lr == 1e-4
     assert keyword["optimisation"].weight_decay == 1e-3
     assert keyword["activation_range"] == 4.0
+
+
+def test_a_target_and_minutes_can_stand_in_a_file(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("generator: cartoongan\ntarget: {lpips: 0.1}\nminutes: 60\n")
+    argv = ["--config", str(config), "--data", "photos", "--output", "run", "--target.lpips", "0.2"]
+    values = parse(compress, "gan-slimming compress", argv)
+    assert values is not None
+    assert values[1]["target"].value == 0.2
+    assert (values[1]["optimisation"].minutes, values[1]["optimisation"].steps) == (60, None)

@@ -14,12 +14,13 @@ import pytest
 from gan_slimming.cli import COMMANDS, main
 from gan_slimming.cli.parsing import SHORT
 from gan_slimming.cli.source import Source
-from gan_slimming.config import Budget, Memory, Objective, Optimisation
+from gan_slimming.config import Budget, Memory, Objective, Optimisation, Target
 from gan_slimming.errors import UserError
 
 Capture = pytest.CaptureFixture[str]
 GROUPS = {
     "budget": Budget,
+    "target": Target,
     "objective": Objective,
     "optimisation": Optimisation,
     "memory": Memory,
@@ -101,6 +102,14 @@ def test_python_dash_m_is_the_command() -> None:
         ("compress --output o --generator cartoongan --budget.macs 1", "give its file with --wei"),
         ("compress --output o --budget.macs 5", "write 0.05 for 5 %"),
         ("compress --output o --budget.macs 0.1 --budget.bytes 3k", "name one budget"),
+        ("compress --output o --target.lpips 2", "target.lpips must be above 0 and below 1, got"),
+        ("compress --output o --target.psnr x", "--target.psnr must be a number; got x"),
+        ("compress --output o --target.psnr 9 --target.flip 0.2", "name one target, got target.p"),
+        ("compress --output o --target.psnr 9 --budget.macs 0.1 --generator g", "only one of them"),
+        ("compress --output o --target.psnr 9 --rho 1 --generator g", "got a target and rho"),
+        ("compress --output o --minutes 5 --steps 9", "name steps or minutes, not both: got 9"),
+        ("compress --output o --minutes 0", "minutes must be above 0, got 0"),
+        ("compress --output o --repeat absent", "absent is no run folder: it has no config.yaml"),
         ("compress --output o --stps 3", "no flag --stps; did you mean --steps? see"),
         ("compress --output o --batchsize 3", "did you mean --batch-size?"),
         ("compress --output o --steps x", "--steps must be a whole number; got x"),

@@ -176,3 +176,21 @@ def test_a_student_that_takes_something_else_is_refused(world: Path, capsys: Cap
              "--weights", "cyclegan.pth", "--data", "photos"]  # fmt: skip
     assert main(["compress", *other, *QUICK, "--student", "first", "--output", "new"]) == 2
     assert "does not take and give what its teacher does" in capsys.readouterr().err
+
+
+def test_a_run_is_repeated_with_its_settings_alone(world: Path, capsys: Capture) -> None:
+    clock = ["--budget.macs", "0.5", "--minutes", "0.01"]
+    first = further(capsys, *clock, "--output", "clocked")
+    capsys.readouterr()
+    assert main(["compress", "--repeat", "clocked", "--output", "again"]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (again["steps"], again["macs"]) == (first["steps"], first["macs"])
+    one, other = (load_file(Path(run, "generator.safetensors")) for run in ("clocked", "again"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for words, text in (
+        ("--repeat clocked --output clocked --overwrite", "is the run to repeat; name another"),
+        ("--repeat clocked --output again --resume", "again is finished"),
+        ("--repeat photos --output new", "photos is no run folder"),
+    ):
+        assert main(["compress", *words.split()]) == 2
+        assert text in capsys.readouterr().err

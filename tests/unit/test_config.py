@@ -15,6 +15,7 @@ from gan_slimming.config import (
     Objective,
     Optimisation,
     Run,
+    Target,
     bits_of_weights,
     parse_amount,
 )
@@ -110,8 +111,48 @@ def test_memory_is_given_in_bytes_or_with_a_unit(amount: str | int, count: float
 
 
 def test_a_budget_and_rho_exclude_each_other() -> None:
-    with pytest.raises(UserError, match="name a budget or rho, not both"):
+    with pytest.raises(
+        UserError, match="name a budget, a target or rho, only one of them; got a b"
+    ):
         Run(budget=Budget(macs=0.1), objective=Objective(rho=0.01))
+
+
+@pytest.mark.parametrize("given", [{"lpips": 0.0}, {"lpips": 1.0}, {"flip": -1}, {"psnr": 100}])
+def test_a_target_out_of_range_is_refused_with_an_example(given: dict[str, float]) -> None:
+    with pytest.raises(
+        UserError, match=r"^target\.\w+ must be above 0 and below 10*, got .*; such"
+    ):
+        Target(**given)
+
+
+def test_one_goal_is_named() -> None:
+    with pytest.raises(UserError, match=r"name one target, got target\.lpips and target\.psnr"):
+        Target(lpips=0.1, psnr=20)
+    others: list[dict[str, Any]] = [
+        {"budget": Budget(macs=0.1)}, {"objective": Objective(rho=0.01)},
+    ]  # fmt: skip
+    for other in others:
+        with pytest.raises(UserError, match="name a budget, a target or rho, only one of them"):
+            Run(target=Target(lpips=0.1), **other)
+    assert (Target().kind, Target(flip=0.2).kind, Target(flip=0.2).value) == (None, "flip", 0.2)
+
+
+def test_a_run_goes_by_steps_or_by_the_clock() -> None:
+    assert (Optimisation().steps, Optimisation().minutes) == (3000, None)
+    assert (Optimisation(minutes=5).steps, Optimisation(steps=5).minutes) == (None, None)
+    with pytest.raises(UserError, match="name steps or minutes, not both: got 5 steps, 2 minutes"):
+        Optimisation(steps=5, minutes=2)
+    for wrong in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(UserError, match="minutes must be above 0"):
+            Optimisation(minutes=wrong)
+
+
+def test_settings_are_read_back_from_records_of_any_version() -> None:
+    for run in (Run(target=Target(psnr=24), optimisation=Optimisation(minutes=3)), Run()):
+        assert Run.from_record(dataclasses.asdict(run)) == run
+    old = dataclasses.asdict(Run())
+    del old["target"], old["optimisation"]["minutes"]
+    assert Run.from_record(old) == Run()
 
 
 def test_settings_cannot_change_after_they_were_checked() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run
+from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run, Target
 from gan_slimming.errors import UserError
 
 
@@ -39,8 +39,10 @@ def compress(
     protect: list[str] | None = None,
     preset: Literal["default", "paper"] = "default",
     resume: bool = False,
+    repeat: Path | None = None,
     overwrite: bool = False,
     budget: Budget | None = None,
+    target: Target | None = None,
     objective: Objective | None = None,
     optimisation: Optimisation | None = None,
     memory: Memory | None = None,
@@ -98,15 +100,20 @@ def compress(
         preset: Starting values of the settings that neither a flag nor --config names. paper takes
             the released hyperparameters of Wang et al. 2020.
         resume: Continue the run in --output, with its own settings.
+        repeat: Finished run to repeat in --output with its own settings, such as runs/hayao. One
+            by --minutes takes the recorded steps, and gives the same student on the same machine.
         overwrite: Replace the run in --output. Only files that a run makes are removed, and never
             from a folder that holds an input of this run.
         config: The files of --config.
     """
     budget, objective = budget or Budget(), objective or Objective()
-    if not resume:
-        _check_complete(generator, student, budget, objective)
+    target = target or Target()
+    if not resume and repeat is None:
+        asked = (budget.kind, target.kind, objective.rho)
+        _check_complete(generator, student, sized=any(asked))
     run = Run(
         budget=budget,
+        target=target,
         objective=objective,
         optimisation=optimisation or Optimisation(),
         bits=None if bits == "none" else bits,
@@ -141,8 +148,8 @@ def compress(
     try:
         with step_bar() as on_step:
             return compress_by_name(
-                named, output, run, resume=resume, overwrite=overwrite, on_step=on_step,
-                keep=config or [],
+                named, output, run, resume=resume, overwrite=overwrite, repeat=repeat,
+                on_step=on_step, keep=config or [],
             )  # fmt: skip
     except Interrupted as error:
         raise KeyboardInterrupt(str(error)) from error
@@ -170,17 +177,19 @@ def demo(*, output: Path = Path("demo-output"), steps: int = 300) -> dict[str, A
         raise KeyboardInterrupt(str(error)) from error
 
 
-def _check_complete(
-    generator: str | None, student: Path | None, budget: Budget, objective: Objective
-) -> None:
-    """Raise UserError for what is missing, before torch is loaded."""
+def _check_complete(generator: str | None, student: Path | None, *, sized: bool) -> None:
+    """Raise UserError for what is missing, before torch is loaded.
+
+    Args:
+        sized: whether a budget, a target or rho is named.
+    """
     if generator is None:
         raise UserError(
             "name the teacher: --generator cartoongan --weights FILE, or your own as --generator "
             "package.module:factory"
         )
-    if student is None and budget.kind is None and objective.rho is None:
+    if student is None and not sized:
         raise UserError(
             "say how small it shall be: --budget.macs 0.05 for 5 %, --budget.bytes 300k, "
-            "or --rho 0.01"
+            "--target.lpips 0.1 for the smallest that is so near to its teacher, or --rho 0.01"
         )

@@ -28,6 +28,7 @@ SHORT = {
     "distill": "objective.distill",
     "adversarial": "objective.adversarial",
     "steps": "optimisation.steps",
+    "minutes": "optimisation.minutes",
     "batch-size": "optimisation.batch_size",
 }
 """Short flag (in YAML with '_') -> the setting it stands for; it overrules the long flag."""

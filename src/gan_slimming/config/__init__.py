@@ -1,18 +1,17 @@
 """All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
 from gan_slimming.config.contract import InputContract
+from gan_slimming.config.goals import Budget, Target, parse_amount
 from gan_slimming.config.memory import Memory
 from gan_slimming.config.presets import PAPER
 from gan_slimming.config.settings import (
     PORTABLE_WEIGHT_BITS,
     RENAMED,
-    Budget,
     Objective,
     Optimisation,
     Run,
     bits_of_weights,
     check_numbers,
-    parse_amount,
 )
 
 __all__ = [
@@ -25,6 +24,7 @@ __all__ = [
     "Objective",
     "Optimisation",
     "Run",
+    "Target",
     "bits_of_weights",
     "check_numbers",
     "parse_amount",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from gan_slimming.config.memory import UNITS, WHOLE_FOLDERS, Memory
+from gan_slimming.config.goals import Budget, Target
+from gan_slimming.config.memory import WHOLE_FOLDERS, Memory
 from gan_slimming.errors import UserError, renamed
 
 Settings = TypeVar("Settings")
@@ -20,6 +20,8 @@ PORTABLE_WEIGHT_BITS = 7
 CPUs without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
 products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 255 * 63 does not.
 """
+STEPS = 3000
+"""Training steps of a run that states neither steps nor minutes."""
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
 """Setting of version 0.1 -> its name now."""
 MOST_SIDE = 8192
@@ -27,59 +29,6 @@ MOST_SIDE = 8192
 MOST_THREADS = 1024
 MOST_COUNT = 10**9
 """Largest number of steps, images, channels or the like."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The budget of the small generator. Name one; a number up to 1 is a fraction of the teacher's.
-
-    Absolute amounts take a suffix: 300k, 2.5M, 1G.
-    """
-
-    macs: str | float | None = None
-    """Multiply-accumulates (MACs) per image at --size: 0.05 for 5 % of the teacher's, or 2.7G."""
-    parameters: str | float | None = None
-    """Number of parameters: 0.05 for 5 % of the teacher's, or 600k."""
-    bytes: str | float | None = None
-    """Size of generator.safetensors in bytes: 0.02 for 2 % of the teacher's in float32, or 300k."""
-
-    def __post_init__(self) -> None:
-        named = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
-        if len(named) > 1:
-            raise UserError(f"name one budget, got {' and '.join('budget.' + n for n in named)}")
-        for name in named:
-            parse_amount(f"budget.{name}", getattr(self, name))
-
-    @property
-    def kind(self) -> str | None:
-        """Return 'macs', 'parameters', 'bytes', or None without a budget."""
-        for f in dataclasses.fields(self):
-            if getattr(self, f.name) is not None:
-                return f.name
-        return None
-
-    def amount(self, whole: float) -> float:
-        """Return the absolute budget, for a teacher that costs `whole`."""
-        assert self.kind is not None
-        value = parse_amount(f"budget.{self.kind}", getattr(self, self.kind))
-        return value * whole if value <= 1 else value
-
-
-def parse_amount(flag: str, value: str | float) -> float:
-    """Parse a fraction in (0, 1] or an absolute amount of at least 1000, such as '300k'.
-
-    Raises:
-        UserError: any other value; one from 1 to 100 is surely a percentage.
-    """
-    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([kKmMgGtT]?)i?[bB]?\s*", str(value))
-    try:
-        number = float(match[1]) * UNITS[match[2].lower()] if match else float("nan")
-    except ValueError:
-        number = float("nan")
-    if 0 < number <= 1 or number >= 1000:
-        return number
-    hint = f"write {number / 100:g} for {number:g} %" if 1 < number <= 100 else "write 0.05 for 5 %"
-    raise UserError(f"{flag} must be in (0, 1] or an amount such as 300k, got {value}; {hint}")
 
 
 def _taking_old_names(settings: type[Settings]) -> type[Settings]:
@@ -143,9 +92,12 @@ class Objective:
 class Optimisation:
     """The optimisers, the schedule and the batches."""
 
-    steps: int = 3000
+    steps: int | None = None
     """Number of training steps: slimming (pruning to the budget) and recovery (training the small
-    generator on)."""
+    generator on). Not with --minutes. Default: 3000."""
+    minutes: float | None = None
+    """Minutes of training in place of --steps, such as 60; pauses do not count. All schedules
+    follow the clock then."""
     slim_share: float = 0.08
     """Share of the steps for slimming, between 0 and 1; the rest is recovery."""
     half_size_share: float = 0.95
@@ -195,7 +147,14 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         _check_finite(self)
+        if self.steps is not None and self.minutes is not None:
+            raise UserError(
+                f"name steps or minutes, not both: got {self.steps} steps, {self.minutes:g} minutes"
+            )
+        if self.steps is None and self.minutes is None:
+            object.__setattr__(self, "steps", STEPS)
         check_numbers(steps=self.steps)
+        _check(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "above 0")
         _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
@@ -259,6 +218,7 @@ class Run:
     """Number of threads that decode images; 0 reads each where it is drawn."""
     checkpoint_seconds: float = 240.0
     """Time between two checkpoints in seconds: what a crash can cost."""
+    target: Target = field(default_factory=Target)
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
@@ -275,8 +235,13 @@ class Run:
         _check(0 <= self.workers <= MOST_THREADS, "workers", self.workers, f"0 to {MOST_THREADS}")
         seconds = self.checkpoint_seconds
         _check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
-        if self.budget.kind is not None and self.objective.rho is not None:
-            raise UserError("name a budget or rho, not both: with a budget, rho follows from it")
+        rho = self.objective.rho
+        given = {"a budget": self.budget.kind, "a target": self.target.kind, "rho": rho}
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise UserError(
+                f"name a budget, a target or rho, only one of them; got {' and '.join(named)}"
+            )
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Run:
@@ -288,6 +253,7 @@ class Run:
         objective: dict[str, Any] = settings.pop("objective")
         return cls(
             budget=Budget(**settings.pop("budget")),
+            target=Target(**settings.pop("target", {})),
             objective=Objective(**{RENAMED.get(k, k): v for k, v in objective.items()}),
             optimisation=Optimisation(**optimisation),
             memory=Memory(**settings.pop("memory", WHOLE_FOLDERS)),

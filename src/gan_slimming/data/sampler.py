@@ -64,6 +64,11 @@ class Sampler:
         ahead.batch_size = count
         return ahead.next()[0]
 
+    def restrict(self, distinct: int) -> None:
+        """Draw only `distinct` of the set from here on, in a new order."""
+        self.distinct = max(1, min(distinct, self.count))
+        self.drawn, self._epoch = 0, None
+
     def state_dict(self) -> dict[str, int]:
         """Return plain integers from which load_state_dict continues, bit for bit."""
         return {

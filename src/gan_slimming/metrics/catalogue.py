@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gan_slimming.config.goals import MOST_PSNR
 from gan_slimming.data.inputs import enlarged
 from gan_slimming.errors import UserError
 from gan_slimming.metrics import distances
@@ -20,8 +21,6 @@ from gan_slimming.perceptual.dists import load_dists
 from gan_slimming.perceptual.lpips import LPIPS_WEIGHTS, load_lpips
 from gan_slimming.perceptual.weights import find_weights
 
-MOST_PSNR = 100.0
-"""PSNR in dB of equal images, whose ratio is infinite, and the cap of all others."""
 FEATURE_SIDE = 64
 """Side in pixels to which smaller images are enlarged for a network trained on photos."""
 

@@ -47,6 +47,13 @@ class Tracker:
         """Return mean distances to the teacher, on the first `most` held-out inputs or on all."""
         return means(self._rows(generate, self._measures(), most))
 
+    def judge(self, generate: Generate, metric: str | None = None) -> Row:
+        """Return mean distances on all held-out inputs, with one more metric if it is not there."""
+        measures = self._measures()
+        if metric is not None and metric not in measures:
+            measures[metric] = pairwise(metric, self.device, download=False)
+        return means(self._rows(generate, measures, None))
+
     def each(self, generate: Generate) -> list[Row]:
         """Return all distances of every held-out input, those of FINAL included."""
         return self._rows(generate, self._measures() | self._final_measures(), None)

@@ -108,7 +108,7 @@ def _overview(named: Mapping[str, RunData]) -> Table:
         costs = [f"{summary[key]:,}" if key in summary else "–" for key in tables.COSTS]
         quality = [f"{summary[key]:.4g}" if key in summary else "–" for key in ("lpips", "psnr")]
         bits = str(summary.get("bits") or "float") if summary else "–"
-        steps = f"{run.steps:,}" + ("" if summary else f" of {run.run.optimisation.steps:,}")
+        steps = f"{run.steps:,}" if summary else run.progress.removesuffix(" steps")
         rows.append([name, *costs, bits, *quality, steps, _time(run)])
     return Table("All runs", head, rows)
 
@@ -163,7 +163,7 @@ def _over_steps(named: Mapping[str, RunData]) -> list[Chart]:
 def _of_run(number_: int, name: str, run: RunData) -> Section:
     """Return the section of one run: channels, training, latency and provenance."""
     note = tables.lead(run.summary) if run.summary else (
-        f"{run.steps} of {run.run.optimisation.steps} steps done.")  # fmt: skip
+        f"{run.progress} done.")  # fmt: skip
     charts = [
         *figures.channel_chart(run),
         *figures.loss_charts(run),

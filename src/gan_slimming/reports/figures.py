@@ -33,6 +33,24 @@ def quality_charts(data: RunData) -> list[Chart]:
     ]
 
 
+def search_charts(data: RunData) -> list[Chart]:
+    """Return the chart of the cost against the quality of a run with a target."""
+    target, kind = data.run.target, data.run.target.kind
+    looks = [row for row in data.metrics if "met" in row and kind in row]
+    if kind is None or not looks:
+        return []
+    whole = data.summary.get("teacher_macs") or max(row["macs"] for row in looks)
+    best: dict[int, float] = {}
+    for row in sorted(looks, key=lambda row: -target.distance(row[kind])):
+        best[row["macs"]] = row[kind]  # the nearest at each cost comes last
+    points = [(100 * macs / whole, value) for macs, value in sorted(best.items())]
+    title = f"{kind.upper()} against cost"
+    chart = curves(
+        title, {title: points}, "MACs, % of the teacher's", level=("target", target.value)
+    )
+    return [Chart(title, chart, "held-out images, the best at each cost")]
+
+
 def loss_charts(data: RunData) -> list[Chart]:
     """Return the charts of the loss terms on training images."""
     charts = []

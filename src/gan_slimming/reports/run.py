@@ -41,7 +41,6 @@ def page_of(data: RunData) -> Page:
     """Return the page of one run."""
     warnings = list(data.warnings)
     gallery = gallery_of(read_samples(data.folder, data.held_out, warnings), data.held_out)
-    total = data.run.optimisation.steps
     finished = bool(data.summary)
     notes = []
     if gallery is None:
@@ -49,13 +48,13 @@ def page_of(data: RunData) -> Page:
         notes.append(f"No images: samples of a run {why}.")
     return Page(
         title=f"{data.record['generator']['name']}, slimmed",
-        lead=tables.lead(data.summary) if finished else f"{data.steps} of {total} steps done.",
+        lead=tables.lead(data.summary) if finished else f"{data.progress} done.",
         cards=tables.cards(data),
         gallery=gallery,
         sections=[section for section in sections_of(data, gallery) if _holds_something(section)],
         warnings=warnings,
         notes=[*notes, *_small_print(data)],
-        progress=None if finished else data.steps / total,
+        progress=None if finished else data.share,
     )
 
 
@@ -68,6 +67,7 @@ def sections_of(data: RunData, gallery: Gallery | None) -> list[Section]:
             "training",
             "Training",
             [
+                *figures.search_charts(data),
                 *figures.quality_charts(data),
                 *figures.loss_charts(data),
                 *figures.budget_chart(data),

@@ -61,11 +61,30 @@ class RunData:
         return self.folder.resolve().name
 
     @property
+    def share(self) -> float:
+        """Return the share of the run that is over, in [0, 1]."""
+        if self.run.optimisation.steps is not None:
+            return self.steps / self.run.optimisation.steps
+        return float(self.metrics[-1].get("progress", 0.0)) if self.metrics else 0.0
+
+    @property
+    def progress(self) -> str:
+        """Return how far the run is, in words."""
+        settings = self.run.optimisation
+        if settings.steps is not None:
+            return f"{self.steps:,} of {settings.steps:,} steps"
+        return f"{self.steps:,} steps, {self.share:.0%} of {settings.minutes:g} minutes"
+
+    @property
     def slim_steps(self) -> int:
-        """Return the number of slimming steps; 0 without slimming."""
+        """Return the number of slimming steps; 0 without slimming, or with a target."""
         slims = self.run.budget.kind is not None or self.run.objective.rho is not None
         settings = self.run.optimisation
-        return max(1, round(settings.slim_share * settings.steps)) if slims else 0
+        if not slims:
+            return 0
+        if settings.steps is not None:
+            return max(1, round(settings.slim_share * settings.steps))
+        return max((int(row["step"]) for row in self.metrics if "rho" in row), default=0)
 
 
 def read_run_data(folder: Path) -> RunData:

@@ -23,7 +23,9 @@ def lead(summary: Mapping[str, Any]) -> str:
     work = summary["teacher_macs"] / summary["macs"]
     size = summary["teacher_size_bytes"] / summary["size_bytes"]
     bits = f"in {summary['bits']} bits" if summary.get("bits") else "in floating point"
-    return f"{work:.1f} times less work, {size:.1f} times fewer bytes, {bits}."
+    found = f"{work:.1f} times less work, {size:.1f} times fewer bytes, {bits}."
+    target = summary.get("target")
+    return f"{found} {target['text'][:1].upper()}{target['text'][1:]}" if target else found
 
 
 def cards(data: RunData) -> list[Card]:
@@ -105,7 +107,7 @@ def provenance_tables(data: RunData) -> list[Table]:
     """Return the tables of the run's origin and settings."""
     record, environment = data.record, data.record.get("environment") or {}
     generator, settings = record.get("generator") or {}, data.run
-    budget = settings.budget.kind
+    budget, target = settings.budget.kind, settings.target.kind
     versions = environment.get("versions") or {}
     rows = [
         ["run", data.name],
@@ -115,8 +117,9 @@ def provenance_tables(data: RunData) -> list[Table]:
         ["images", record.get("data") or "noise"],
         ["targets", record.get("targets") or "the teacher's outputs"],
         ["budget", f"{budget} {getattr(settings.budget, budget)}" if budget else "–"],
+        ["target", f"{target} {settings.target.value:g}" if target else "–"],
         ["distance", str(record.get("distance"))],
-        ["steps", f"{data.steps:,} of {settings.optimisation.steps:,}"],
+        ["steps", data.progress],
         ["seed", str(settings.seed)],
         ["commit", environment.get("commit") or "–"],
         ["processor", environment.get("processor") or "–"],

@@ -266,6 +266,25 @@ class RunFolder:
         short = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in terms.items()}
         self._logs["metrics"].append(short)
 
+    def read_positions(self) -> list[float]:
+        """Return the progress after each step of a finished run by the clock; else nothing.
+
+        Raises:
+            UserError: the run is not finished, or its record has gaps.
+        """
+        run, _ = self.read_config()
+        if not self.summary.is_file():
+            raise UserError(f"{self} is not finished, so it cannot be repeated; finish it first")
+        if run.optimisation.minutes is None:
+            return []
+        rows = [json.loads(line) for line in whole_lines(self.metrics)]
+        positions = [row.get("progress") for row in rows if row["step"]]
+        steps = [row["step"] for row in rows if row["step"]]
+        whole = steps == list(range(1, len(steps) + 1)) and None not in positions
+        if not whole or not positions or positions[-1] < 1:
+            raise UserError(f"{self.metrics} has gaps, so the run cannot be repeated")
+        return positions
+
     def append_gates(self, record: Mapping[str, Any]) -> None:
         """Append a record of the gates to gates.jsonl."""
         self._logs["gates"].append(record)

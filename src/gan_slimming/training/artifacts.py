@@ -20,6 +20,7 @@ from gan_slimming.student.student import Student
 from gan_slimming.training.records import record_held_out, write_layers
 from gan_slimming.training.setup import FLOAT_BYTES, Setup
 from gan_slimming.training.summary import Summary
+from gan_slimming.training.trainer import Trainer
 
 
 def write_artifacts(
@@ -28,17 +29,17 @@ def write_artifacts(
     final: Student,
     generator: nn.Module,
     tracker: Tracker,
-    seconds: float,
+    trainer: Trainer,
     distance: str,
 ) -> Summary:
     """Write the generator's file and samples; measure what has been written.
 
     Args:
         final: the trained student, and `generator` what `extract` made of it.
-        seconds: of training.
+        trainer: after its last step.
         distance: name of the distance that was trained on.
     """
-    size_bytes = _save(folder, setup, final, generator)
+    size_bytes = _save(folder, setup, final, generator, trainer.step)
     adapter = GeneratorAdapter(generator, setup.contract)
     rows = record_held_out(folder, tracker, generator, adapter)
     cost = count(generator, setup.example)
@@ -53,14 +54,15 @@ def write_artifacts(
         bits=run.bits,
         weight_bits=run.bits and bits_of_weights(run.bits, run.weight_bits),
         size=setup.side if setup.contract.latent_size else run.size,
-        steps=run.optimisation.steps,
-        seconds=round(seconds, 1),
+        steps=trainer.step,
+        seconds=round(trainer.seconds, 1),
         generator=str(folder.generator),
         size_bytes=size_bytes,
         quality=means(rows),
         verdict=tracker.verdict(rows),
         protocol=protocol | {"distance_trained_on": distance},
         report=str(folder.report),
+        target=trainer.search.outcome(setup.dense.macs) if trainer.search else None,
     )
 
 
@@ -79,7 +81,7 @@ def protocol_of(contract: InputContract, run: Run, side: int, images: int) -> di
     return {**counts, "size": run.size, "resize": "central square, Lanczos", **against}
 
 
-def _save(folder: RunFolder, setup: Setup, final: Student, generator: nn.Module) -> int:
+def _save(folder: RunFolder, setup: Setup, final: Student, generator: nn.Module, steps: int) -> int:
     """Write generator.safetensors; return its bytes."""
     return save_generator(
         generator,
@@ -92,7 +94,7 @@ def _save(folder: RunFolder, setup: Setup, final: Student, generator: nn.Module)
             "start_sha256": fingerprint(setup.start),
             "seed": setup.run.seed,
             "budget": dataclasses.asdict(setup.run.budget),
-            "steps": setup.run.optimisation.steps,
+            "steps": steps,
             "versions": environment()["versions"],
         },
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,13 +67,25 @@ def price_of(graph: GroupGraph) -> Measure:
     return lambda alive: sum(f(graph, alive) / max(whole, 1) for f, whole in shares)
 
 
+def least_cost(graph: GroupGraph, measure: Measure, multiple: int) -> float:
+    """Return the cost with `multiple` channels left in every prunable group."""
+    smallest = {g.name: min(multiple, g.channels) for g in graph.prunable}
+    return cost_of_widths(graph, measure, smallest)
+
+
+def can_slim(graph: GroupGraph, factor: float, multiple: int) -> bool:
+    """Return whether a student can come down to a factor of its MACs."""
+    measure = measure_of("macs", graph, None)
+    return least_cost(graph, measure, multiple) <= factor * (1 - MARGIN) * measure({})
+
+
 class BudgetController:
     """The threshold, at every step of slimming, that keeps the cost on schedule.
 
     Args:
         student: freshly prepared, at the teacher's size.
         budget: what it may cost in the end.
-        steps: steps of slimming.
+        steps: length of slimming: a number of steps, or any other measure of its progress.
         floor: least width of a group, as a share of the uniformly narrow net's.
         multiple: a group that is cut keeps a multiple of this many channels. The last block may
             be large, so the cost can end further below the budget.
@@ -85,7 +98,7 @@ class BudgetController:
         student: Student,
         budget: Budget,
         bits: int | None,
-        steps: int,
+        steps: float,
         floor: float,
         multiple: int = 1,
     ):
@@ -108,8 +121,7 @@ class BudgetController:
                 f"no channel of this generator can be taken out ({'; '.join(reasons)}); "
                 "gan-slimming inspect shows each; leave the budget to quantise alone"
             )
-        smallest = {g.name: min(self.multiple, g.channels) for g in graph.prunable}
-        least = cost_of_widths(graph, measure, smallest)
+        least = least_cost(graph, measure, self.multiple)
         if least > self.budget * (1 - MARGIN):
             left = "one channel" if self.multiple == 1 else f"{self.multiple} channels"
             share = math.ceil(least / self.whole * 1.01e4) / 1e4  # rounded up, so that it is met
@@ -129,13 +141,24 @@ class BudgetController:
         blocks = int(width) if self.multiple == 1 else round(width / self.multiple)
         return self.multiple * max(1, blocks)
 
-    def target(self, step: int) -> float:
-        """Return the cost allowed after `step` (from 1); it falls by one factor at every step."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on: numbers and texts."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> BudgetController:
+        """Return the controller whose state this is, whatever its student has lost since."""
+        controller = cls.__new__(cls)
+        vars(controller).update(state)
+        return controller
+
+    def target(self, step: float) -> float:
+        """Return the cost allowed after `step` of the `steps`; it falls by one factor at each."""
         share = min(1.0, step / self.steps)
         return self.start * ((1 - MARGIN) * self.budget / self.start) ** share
 
     @torch.no_grad()
-    def threshold_step(self, student: Student, step: int) -> float:
+    def threshold_step(self, student: Student, step: float) -> float:
         """Take the proximal step, in place, with the smallest threshold that meets `target(step)`.
 
         Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import SquareImages
 from gan_slimming.losses.objective import Distance
 
+MIN_HALF_SIDE = 64
+"""Least side in pixels of a downscaled image: a discriminator's patch needs room."""
 Track = Callable[[Generate], dict[str, float]]
 """Measures a generator on held-out inputs."""
 
@@ -43,9 +45,12 @@ class TrainingContext:
     """The user's discriminator; None for a fresh PatchGAN."""
     resume_command: str | None = None
     """The command that goes on with a stopped run; None for the plain one."""
-
     answers_folder: Path | None = None
     """Folder for the teacher's answers, where they are kept on disk."""
+    judge: Track | None = None
+    """Measures a generator on all held-out inputs, by the metric of the run's target, too."""
+    positions: Sequence[float] = ()
+    """Progress of the run by the clock that is repeated, after each of its steps."""
 
     @property
     def contract(self) -> InputContract:
@@ -55,6 +60,15 @@ class TrainingContext:
     def adapt(self, generator: nn.Module) -> GeneratorAdapter:
         """Return a generator behind the border of the teacher's convention."""
         return GeneratorAdapter(generator, self.contract)
+
+    def judged(self, generator: nn.Module) -> dict[str, float]:
+        """Measure a generator in the teacher's convention by `judge`."""
+        assert self.judge is not None
+        return self.judge(self.adapt(generator))
+
+    def halves(self, size: int) -> bool:
+        """Return whether steps at half of a size in pixels are possible."""
+        return size % 2 == 0 and size // 2 >= MIN_HALF_SIDE and self.takes(size // 2)
 
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of this many pixels a side."""

@@ -1,8 +1,7 @@
-"""The student's optimisers and their learning rates over a stage."""
+"""The student's optimisers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -11,8 +10,15 @@ from gan_slimming.config import Optimisation
 from gan_slimming.student.student import Student
 from gan_slimming.training.muon import Muon, inner_kernels
 
-HAND_OVER = 0.5
-"""Share of its learning rates with which slimming to a budget ends, and recovery goes on."""
+
+def stage_optimizers(
+    student: Student, settings: Optimisation, *, slimming: bool
+) -> list[torch.optim.Optimizer]:
+    """Return all optimisers of a stage; in slimming the last is that of the gates."""
+    ranges = range_optimizer(student, settings)
+    made = weight_optimizers(student, settings, settings.lr if slimming else settings.recover_lr)
+    made += [ranges] if ranges else []
+    return [*made, gate_optimizer(student, settings)] if slimming else made
 
 
 def weight_optimizers(
@@ -66,15 +72,6 @@ def forget_removed(optimizers: Iterable[torch.optim.Optimizer], student: Student
             group["params"] = [p for p in group["params"] if id(p) in present]
         filled = [group for group in optimizer.param_groups if group["params"]]
         optimizer.param_groups = filled or optimizer.param_groups[:1]
-
-
-def cosine(at: int, length: int, warmup: int, lowest: float = 0.0) -> float:
-    """Return the factor on the learning rate at step `at` (from 0) of a stage of `length` steps.
-
-    lowest + (1 - lowest) * (1 + cos(pi * at / length)) / 2, after a linear rise over `warmup`.
-    """
-    factor = lowest + (1 - lowest) * (1 + math.cos(math.pi * at / max(length, 1))) / 2
-    return factor * min(1.0, (at + 1) / max(warmup, 1))
 
 
 def scale_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:

@@ -25,8 +25,9 @@ class Summary:
     size: int
     """Side in pixels of the input image, or of the output where noise goes in."""
     steps: int
+    """Number of training steps that were made."""
     seconds: float
-    """Time of training, pauses not counted."""
+    """Time of the work, pauses not counted."""
     generator: str
     """Path of the student's file."""
     size_bytes: int
@@ -39,10 +40,14 @@ class Summary:
     """How the figures of quality are to be read."""
     report: str
     """Path of the page."""
+    target: dict[str, Any] | None = None
+    """The target, what was reached, and the curve of the search; None without a target."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary with the metrics beside the costs."""
         fields = dict(vars(self))
         last = {name: fields.pop(name) for name in ("verdict", "protocol", "report")}
+        target = fields.pop("target")
+        last = last if target is None else {"target": target, **last}
         quality = fields.pop("quality")
         return {**fields, **quality, **last}

@@ -40,6 +40,9 @@ class TeacherBatches:
 
     A run goes from half the size to the whole and does not come back, so answers of another size
     make room.
+
+    Args:
+        steps: expected number of steps, 0 while unknown; short runs draw few inputs.
     """
 
     def __init__(
@@ -48,14 +51,19 @@ class TeacherBatches:
         context: TrainingContext,
         features: FeatureDistillation,
         run: Run,
+        steps: int,
     ):
         self.fabric, self.context, self.features = fabric, context, features
         batch_size = run.optimisation.batch()
-        draws = run.optimisation.steps * batch_size
-        self.sampler = context.sampler(batch_size, run.seed, draws)
+        self.sampler = context.sampler(batch_size, run.seed, steps * batch_size)
         folder = context.answers_folder if run.memory.answers_on == "disk" else None
         self.cache = TeacherCache(run.memory.answer_bytes, folder)
         self._downscale = 1
+
+    def plan(self, steps: int) -> None:
+        """Draw as many inputs as a run of so many steps takes, from here on."""
+        draws = steps * self.sampler.batch_size
+        self.sampler.restrict(self.context.inputs.distinct(draws))
 
     def next(
         self, student: Student, downscale: int, augmentations: int, *, compare: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from gan_slimming.errors import Interrupted, system_reason
 from gan_slimming.serialization.run_folder import RunFolder
@@ -28,31 +27,31 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
         Diverged: the numbers are no longer finite, also with lower learning rates.
     """
     saves = Saves(folder, trainer, trainer.run.checkpoint_seconds)
-    started = time.monotonic() - trainer.seconds
-    steps = trainer.settings.steps
     with interruptible() as stopped:
         if trainer.step == 0:
-            trainer.begin()
+            with trainer.stopwatch.lap():
+                found = trainer.begin()
+            if found:
+                folder.append_metrics(found | {"step": 0, "seconds": trainer.seconds})
             saves.save()  # or a run that is killed early could not go on
         else:
             saves.step = trainer.step
-        while trainer.step < steps:
+        while not trainer.schedule.over:
             at = trainer.step + 1
             try:
-                terms = trainer.advance()
-                trainer.seconds = time.monotonic() - started
-                terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
+                with trainer.stopwatch.lap():
+                    terms = trainer.advance()
+                    terms |= {"step": trainer.step, "seconds": trainer.seconds, **trainer.quality()}
                 _log_step(trainer, folder, terms)
                 trainer.context.on_step(trainer.step, terms)
                 folder.lock.touch()
-                if stopped() or saves.due() or trainer.step == steps:
+                if stopped() or saves.due() or trainer.schedule.over:
                     saves.save()
             except Diverged as found:
                 saves.go_back(found, at)
-                started = time.monotonic() - trainer.seconds
             if stopped():
                 raise Interrupted(_goodbye(trainer, folder, saves))
-    return trainer.final()
+    return trainer.finish()
 
 
 def _log_step(trainer: Trainer, folder: RunFolder, terms: dict[str, float]) -> None:
@@ -62,7 +61,9 @@ def _log_step(trainer: Trainer, folder: RunFolder, terms: dict[str, float]) -> N
         _log.warning(text, trainer.step, terms["skipped"])
     try:
         folder.append_metrics(terms)
-        log_gates(folder, trainer.student, trainer.step, trainer.seconds, trainer.slim_steps)
+        if trainer.schedule.stage.slimming:
+            ends = trainer.schedule.stage_ends
+            log_gates(folder, trainer.student, trainer.step, trainer.seconds, ends)
     except OSError as error:
         text = "step %d is not in the log yet (%s); the run goes on"
         _log.warning(text, trainer.step, system_reason(error))
@@ -70,7 +71,7 @@ def _log_step(trainer: Trainer, folder: RunFolder, terms: dict[str, float]) -> N
 
 def _goodbye(trainer: Trainer, folder: RunFolder, saves: Saves) -> str:
     """Return what is said to a user who stops a run."""
-    at = f"stopped after step {trainer.step} of {trainer.settings.steps}"
+    at = f"stopped after {trainer.schedule}"
     state = "nothing is lost"
     if saves.step != trainer.step:
         state = f"which could not be saved ({saves.problem}), {saves.kept()}; then"

@@ -8,23 +8,22 @@ recover   the same loss without rho, on the extracted net, where a step costs a 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from gan_slimming.config import Run
-from gan_slimming.data.inputs import Inputs
+from gan_slimming.config import Budget, Run
 from gan_slimming.losses.feature_distillation import FeatureDistillation, feature_distance
 from gan_slimming.losses.objective import student_objective
 from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
-from gan_slimming.student.student import Student, calibrate
+from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import cut, remove_empty_blocks, restore, set_gates
-from gan_slimming.training.batch_statistics import has_batch_statistics, recalibrate
-from gan_slimming.training.budget import BudgetController
+from gan_slimming.training.budget import BudgetController, can_slim
+from gan_slimming.training.calibration import Calibration
+from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.discriminator import discriminator_of
 from gan_slimming.training.divergence import (
@@ -37,25 +36,18 @@ from gan_slimming.training.divergence import (
 )
 from gan_slimming.training.ema import update_average
 from gan_slimming.training.optimizers import (
-    HAND_OVER,
-    cosine,
     forget_removed,
-    gate_optimizer,
-    range_optimizer,
     scale_learning_rates,
-    weight_optimizers,
+    stage_optimizers,
 )
-from gan_slimming.training.saliency import start_gates
+from gan_slimming.training.schedule import Schedule
+from gan_slimming.training.search import Search, slimming_share
 from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches
 
 CUT_AT = 0.9
 """Share of the cost at the last cut at which dead channels are cut out."""
-MIN_HALF_SIDE = 64
-"""Least side in pixels of a downscaled image: a discriminator's patch needs room."""
 TRACK_TIMES = 8
 """Number of times that quality is measured while recovering."""
-RECALIBRATION_BATCHES = 16
-"""Batches from which a final student's running statistics are taken."""
 
 
 class Trainer:
@@ -64,46 +56,62 @@ class Trainer:
     def __init__(self, fabric: Fabric, student: Student, run: Run, context: TrainingContext):
         self.fabric, self.run, self.context = fabric, run, context
         self.settings = run.optimisation
-        asked = bool(run.budget.kind or run.objective.rho)
-        self.slims = asked and len(student.gates) > 0
-        self._whole = copy.deepcopy(student).cpu() if self.slims else None
+        self.slims = bool(run.budget.kind or run.objective.rho) and len(student.gates) > 0
+        self._whole = copy.deepcopy(student).cpu() if self.slims or run.target.kind else None
         """The student with all its channels, for the way back to before a cut."""
+        self.calibration = Calibration(fabric, context, run)
+        self.stopwatch = Stopwatch(fabric.device.type)
         self._start(student)
 
     def _start(self, student: Student) -> None:
-        """Set everything to the state before the first step."""
+        """Set everything but the stopwatch to the state before the first step."""
         run, context, s = self.run, self.context, self.settings
         self.student = student.to(self.fabric.device).train()
-        self.step = 0
-        self.seconds = 0.0
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
-        self.slim_steps = max(1, round(s.slim_share * s.steps)) if self.slims else 0
-        limits = (run.budget, run.bits, self.slim_steps, s.floor, s.width_multiple)
-        self.controller = BudgetController(student, *limits) if run.budget.kind else None
+        self.search = Search(run.target, context.judged) if run.target.kind else None
+        self.schedule = Schedule(
+            s, slims=self.slims, halves=context.halves(run.size), searches=self.search is not None,
+            positions=context.positions,
+        )  # fmt: skip
+        self.controller = self._controller(run.budget) if run.budget.kind else None
         self.ema: Student | None = None
         self.cost_at_cut = self.whole_cost = macs_left(student.graph, {})
+        compares = context.same_channels and self.search is None
         objective = run.objective
-        weight = objective.feature_distillation_weight if context.same_channels else 0.0
+        weight = objective.feature_distillation_weight if compares else 0.0
         self.features = FeatureDistillation(student, context.teacher.generator, weight)
         plays = objective.adversarial != "none" and objective.adversarial_weight > 0
-        sides = (context.side // self.downscale, context.side)
+        sides = (context.side // self.schedule.downscale, context.side)
         self.discriminator = discriminator_of(self.fabric, run, context, sides) if plays else None
-        self.batches = TeacherBatches(self.fabric, context, self.features, run)
+        self.batches = TeacherBatches(self.fabric, context, self.features, run, self.schedule.steps)
         weights = (objective.distill_weight, objective.pixel_weight, objective.adversarial_weight)
         self.watch = Watch(sum(weights) + weight)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Calibrate ranges and start the gates at their channels' saliency."""
-        self._calibrate()  # first: on a grid of step 1 most channels would seem to be worth nothing
-        if self.slims and self.settings.gate_start == "saliency":
-            with self.fabric.autocast():
-                start_gates(self.student, self._inputs(4, self.run.seed + 3), self.run.seed)
-        if not self.slims:
-            self.begin_recovery()
+    def begin(self) -> dict[str, float]:
+        """Calibrate ranges and start the first stage; return what a search starts at."""
+        # Ranges come first: on a grid of step 1 most channels would seem to be worth nothing.
+        self.calibration.ranges(self.student)
+        if self.slims:
+            self.calibration.gates(self.student)
+            return {}
+        self.begin_recovery()
+        return self._look(self.search) if self.search is not None else {}
+
+    def begin_slimming(self, factor: float) -> None:
+        """Slim once more, to a factor of the present cost."""
+        share = slimming_share(factor, self.settings.slim_share)
+        self.schedule.begin(slimming=True, share=share)
+        self.controller = self._controller(Budget(macs=factor))
+        for gate in self.student.gates:
+            gate.requires_grad_(True)
+        self.ema = None
+        self.watch.clear()
+        self.calibration.gates(self.student)
+        self.make_optimizers()
 
     def finish_slimming(self) -> None:
         """Cut the dead channels, fold the gates, and go on as a plain small net."""
@@ -112,17 +120,28 @@ class Trainer:
         alive = self.student.alive()
         if all(bool(mask.all()) for mask in alive.values()):
             set_gates(self.student, ones)
-        self._calibrate()
+        self.calibration.ranges(self.student)
         self.begin_recovery()
 
     def begin_recovery(self) -> None:
         """Make fresh optimisers with the recovery's learning rate, and start a moving average."""
+        self.schedule.begin(slimming=False)
         for gate in self.student.gates:
             gate.requires_grad_(False)
-        self.batches.cache.clear()  # from here on answers have features, too
+        if self.features.weight > 0:
+            self.batches.cache.clear()  # from here on answers have features, too
+        if self.search is not None:
+            self.search.wait(self.schedule)
         self.watch.clear()
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
+
+    def finish(self) -> Student:
+        """Return the student that the run hands out: the last, or the best that a search found."""
+        if self.search is None:
+            return self.final()
+        assert self.search.kept is not None
+        return self.search.kept[1]
 
     def final(self) -> Student:
         """Return the student as it would be handed out now: averaged, in evaluation mode."""
@@ -130,28 +149,38 @@ class Trainer:
         with torch.no_grad():
             for quantizer, weight in chosen.quantized_weights():
                 quantizer.update(weight)
-        if has_batch_statistics(chosen):
-            # Those at hand are of the student that trained, not of its average.
-            seed, batch_size = self.run.seed + 5, self.settings.batch()
-            recalibrate(chosen, self._inputs(RECALIBRATION_BATCHES, seed, batch_size))
+        self.calibration.statistics(chosen)
         return chosen.eval()
 
     # -- one step ----------------------------------------------------------------------------------
 
     def advance(self) -> dict[str, float]:
         """Take the next step, and end slimming where it was its last; return the terms."""
+        slims_last = self.schedule.slims_last
         terms = self.train_step()
-        self.step += 1
-        if self.step == self.slim_steps:
+        if self.schedule.tick(self.stopwatch.seconds):
+            self.batches.plan(self.schedule.steps)
+        if slims_last:
             self.finish_slimming()
-        return terms
+        return terms | self.schedule.record()
+
+    @property
+    def step(self) -> int:
+        """Return the number of steps so far."""
+        return self.schedule.step
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of work so far."""
+        return self.stopwatch.seconds
 
     def train_step(self) -> dict[str, float]:
         """Take one step of the student, then one of the discriminator; return the terms."""
         self._set_learning_rates()
-        slimming = self.step < self.slim_steps
+        slimming = self.schedule.stage.slimming
         compare = not slimming and self.features.weight > 0
-        batch = self.batches.next(self.student, self.downscale, self.augmentations, compare=compare)
+        sizes = self.schedule.downscale, self.augmentations
+        batch = self.batches.next(self.student, *sizes, compare=compare)
         fake, features = self._generate(batch)
         discriminator = self.discriminator.frozen() if self.discriminator else None
         with self.fabric.autocast():
@@ -170,11 +199,10 @@ class Trainer:
         if slimming:
             logged |= self._proximal_step()
         if self.discriminator:
-            logged["discriminator"] = self.discriminator.step(
-                batch.images, fake.detach(), self.downscale, self.augmentations
-            )
+            logged["discriminator"] = self.discriminator.step(batch.images, fake.detach(), *sizes)
         if self.ema is not None:
-            update_average(self.ema, self.student, self.settings.ema, self.step - self.slim_steps)
+            age = self.step - self.schedule.stage.first_step
+            update_average(self.ema, self.student, self.settings.ema, age)
         return logged
 
     def _skip(self, batch: TeacherBatch, terms: dict[str, float]) -> dict[str, float]:
@@ -205,31 +233,25 @@ class Trainer:
 
         if not batch.features:
             return generate(), None
-        recovered = (self.step - self.slim_steps) / (self.settings.steps - self.slim_steps)
-        weight = self.features.weight_at(recovered, self.cost_at_cut / max(1, self.whole_cost))
+        weight = self.features.weight_at(
+            self.schedule.recovered, self.cost_at_cut / max(1, self.whole_cost)
+        )
         images, features = self.features.of_student(self.student, generate, batch.seeds)
         return images, (weight, feature_distance(features, batch.features))
 
     @property
-    def downscale(self) -> int:
-        """The factor by which images are made smaller in this step: 2 early on, 1 in the end."""
-        half = self.run.size // 2
-        fits = self.run.size % 2 == 0 and half >= MIN_HALF_SIDE and self.context.takes(half)
-        early = self.step < self.settings.half_size_share * self.settings.steps
-        return 2 if early and fits else 1
-
-    @property
     def augmentations(self) -> int:
         """The number of augmentations of each input in this step."""
-        draws = self.settings.steps * self.settings.batch()
-        return self.context.inputs.augmentations(self.downscale, draws)
+        draws = self.schedule.steps * self.settings.batch()
+        return self.context.inputs.augmentations(self.schedule.downscale, draws)
 
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""
         eta = self.gate_optimizer.param_groups[0]["lr"]
         rho = self.run.objective.rho
         if self.controller is not None:
-            rho = self.controller.threshold_step(self.student, self.step + 1) / eta
+            at = self.schedule.after - self.schedule.stage.start
+            rho = self.controller.threshold_step(self.student, at) / eta
         else:
             assert rho is not None
             with torch.no_grad():
@@ -244,34 +266,44 @@ class Trainer:
         return {"rho": rho, "macs": macs, "parameters": parameters_left(self.student.graph, alive)}
 
     def quality(self) -> dict[str, float]:
-        """Return the distances to the teacher, at some steps of recovery; else nothing."""
-        left = self.settings.steps - self.step
-        every = max(1, (self.settings.steps - self.slim_steps) // TRACK_TIMES)
-        if self.step <= self.slim_steps or left % every:
+        """Return the distances to the teacher, at some steps of recovery; else nothing.
+
+        In a search these are its looks, which may begin to slim again.
+        """
+        if self.search is not None:
+            return self._look(self.search) if self.search.is_due(self.schedule) else {}
+        stage = self.schedule.stage
+        if stage.slimming or self.step <= stage.first_step:
+            return {}
+        if not self.schedule.crosses(TRACK_TIMES):
             return {}
         return self.context.track(self.context.adapt(self.final()))
+
+    def _look(self, search: Search) -> dict[str, float]:
+        """Let the search look at the student; slim again where it may be smaller."""
+        found = search.look(self.final(), self.schedule)
+        descent = search.next(self.schedule)
+        if descent is None:
+            return found
+        start = descent.start or self.student
+        if can_slim(start.graph, descent.factor, self.settings.width_multiple):
+            if start is not self.student:
+                self.student = copy.deepcopy(start).train()
+                self.cost_at_cut = macs_left(self.student.graph, {})
+            self.begin_slimming(descent.factor)
+        return found
 
     # -- optimisers --------------------------------------------------------------------------------
 
     def make_optimizers(self) -> None:
-        """Make fresh optimisers of the student for the stage that `step` stands in."""
-        s = self.settings
-        slimming = self.step < self.slim_steps
-        ranges = range_optimizer(self.student, s)
-        self.optimizers = [
-            *weight_optimizers(self.student, s, s.lr if slimming else s.recover_lr),
-            *([ranges] if ranges else []),
-        ]
+        """Make fresh optimisers of the student for its stage."""
+        slimming = self.schedule.stage.slimming
+        self.optimizers = stage_optimizers(self.student, self.settings, slimming=slimming)
         if slimming:
-            self.gate_optimizer = gate_optimizer(self.student, s)
-            self.optimizers.append(self.gate_optimizer)
+            self.gate_optimizer = self.optimizers[-1]
 
     def _set_learning_rates(self) -> None:
-        slimming = self.step < self.slim_steps
-        start = 0 if slimming else self.slim_steps
-        length = self.slim_steps if slimming else self.settings.steps - self.slim_steps
-        lowest = HAND_OVER if slimming and self.controller is not None else 0.0
-        factor = cosine(self.step - start, length, self.settings.warmup, lowest)
+        factor = self.schedule.rate_factor(to_budget=self.controller is not None)
         other = [self.discriminator.optimizer] if self.discriminator else []
         scale_learning_rates([*self.optimizers, *other], factor * self.rate)
 
@@ -279,16 +311,12 @@ class Trainer:
         cut(self.student, self.student.alive(), self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
-    def _calibrate(self) -> None:
-        if self.run.bits is None:
-            return
-        self.student.eval()
-        with self.fabric.autocast():
-            calibrate(self.student, self._inputs(4, self.run.seed + 4))
-        self.student.train()
-
-    def _inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Inputs]:
-        return self.context.batches(count, seed, batch_size, self.fabric.device)
+    def _controller(self, budget: Budget) -> BudgetController:
+        s, stage = self.settings, self.schedule.stage
+        length = stage.end - stage.start
+        return BudgetController(
+            self.student, budget, self.run.bits, length, s.floor, s.width_multiple
+        )
 
     def fault(self) -> str | None:
         """Return what is not finite in the student or in its answer to one input; None if sound."""
@@ -308,8 +336,10 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on: tensors, numbers, texts."""
         return {
-            "step": self.step,
+            **self.schedule.state_dict(),
             "seconds": self.seconds,
+            "controller": self.controller.state_dict() if self.controller else None,
+            "search": self.search.state_dict() if self.search else None,
             "kept": self.student.kept,
             "identities": self.student.identities,
             "student": self.student.state_dict(),
@@ -330,14 +360,19 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
-        self.step = state["step"]
-        self.seconds = state["seconds"]
+        self.schedule.load_state_dict(state)
+        self.stopwatch.set(state["seconds"])
+        if state.get("controller") is not None:
+            self.controller = BudgetController.from_state(state["controller"])
+        if self.search is not None:
+            self.search.load_state_dict(state["search"], self.student)
         restore(self.student, state["kept"], state["identities"])
         self.make_optimizers()
         self.student.load_state_dict(state["student"])
-        if self.step >= self.slim_steps:
+        if not self.schedule.stage.slimming:
             for gate in self.student.gates:
                 gate.requires_grad_(False)
+        self.ema = None
         if state["ema"] is not None:
             self.ema = copy.deepcopy(self.student)
             self.ema.load_state_dict(state["ema"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.surgery import extract
 from gan_slimming.training.artifacts import write_artifacts
 from gan_slimming.training.context import TrainingContext
+from gan_slimming.training.search import TargetWarning, check_target
 from gan_slimming.training.setup import Setup, set_up
 from gan_slimming.training.train import train
 from gan_slimming.training.trainer import Trainer
@@ -65,6 +67,7 @@ def compress(
     discriminator_source: str | None = None,
     keep: Sequence[Path] = (),
     resume_command: str | None = None,
+    positions: Sequence[float] = (),
     **settings: Any,
 ) -> Compressed:
     """Make a trained generator small: one objective, then an exact extraction.
@@ -94,8 +97,11 @@ def compress(
         student_source, discriminator_source: where these were loaded from, noted down likewise.
         keep: further files of the user's that overwriting must not touch.
         resume_command: the command that goes on with this run, for whoever stops it.
+        positions: of a run by the clock that is repeated, from `RunFolder.read_positions`.
         settings: fields of `Run`, over those of `run`: budget, bits, size, seed and so on.
 
+    Warns:
+        TargetWarning: the target was not reached; the result is the best student found.
     Raises:
         UserError: anything that the user can mend, in one line.
         Interrupted: Ctrl-C; the run is saved and can be resumed.
@@ -106,19 +112,21 @@ def compress(
     run = dataclasses.replace(run or Run(), **_known(settings))
     setup = set_up(teacher, run, student=student, protect=protect)
     training_data = open_training_data(setup.contract, setup.run, setup.side, data, targets)
+    check_target(setup.run.target, len(training_data.held))
     name, distance = distance_of(
         run.objective, setup.teacher.generator, setup.contract, setup.fabric.device
     )
     tracker = Tracker(training_data.held, setup.teacher, setup.fabric.device)
     context = _context(setup, training_data, distance, tracker)
+    context.positions = positions
     context.same_channels, context.discriminator = student is None, discriminator
     context.resume_command = resume_command
     context.answers_folder = folder.checkpoint.parent
-    if on_step is not None:
-        context.on_step = lambda step, terms: on_step(step, setup.run.optimisation.steps, terms)
     trainer = Trainer(setup.fabric, setup.student, setup.run, context)
+    if on_step is not None:
+        context.on_step = lambda step, terms: on_step(step, trainer.schedule.total, terms)
     if not resume:
-        trainer.batches.check_teacher(trainer.downscale)
+        trainer.batches.check_teacher(trainer.schedule.downscale)
     images = [*list_set("data", data), *list_set("targets", targets)]
     folder.identity = RunIdentity(
         dataclasses.asdict(setup.run), fingerprint(teacher), fingerprint(setup.start),
@@ -142,9 +150,7 @@ def compress(
         final = train(trainer, folder)
         try:
             generator = extract(final)
-            summary = write_artifacts(
-                folder, setup, final, generator, tracker, trainer.seconds, name
-            )
+            summary = write_artifacts(folder, setup, final, generator, tracker, trainer, name)
             folder.write_summary(summary.as_json())
             report(folder.path)
         except OSError as error:
@@ -152,6 +158,8 @@ def compress(
                 f"the results in {folder} cannot be written ({system_reason(error)}); make room, "
                 f"then go on with {resume_command or f'--resume --output {folder}'}"
             ) from error
+    if summary.target is not None and not summary.target["met"]:
+        warnings.warn(summary.target["text"], TargetWarning, stacklevel=2)
     return Compressed(generator, summary.as_json())
 
 
@@ -172,6 +180,7 @@ def _context(
         targets=data.targets,
         distance=distance,
         track=lambda generate: tracker(generate, most=TRACKED),
+        judge=lambda generate: tracker.judge(generate, setup.run.target.kind),
         side=setup.side,
     )
 

@@ -47,24 +47,46 @@ def compress_by_name(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    repeat: Path | None = None,
     on_step: OnStep | None = None,
     keep: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Load the teacher by its name, compress it, and return the summary.
 
-    With `resume`, the settings and all parts without a name come from the run folder.
+    With `resume` or `repeat`, the settings and all parts without a name come from the run folder.
 
     Args:
+        repeat: folder of a finished run, whose steps are taken once more.
         keep: files of the user's that `overwrite` must not touch.
     """
     folder = RunFolder(output)
-    own = [named.data, named.targets, named.weights, named.student, *keep]
+    own = [named.data, named.targets, named.weights, named.student, repeat, *keep]
     inputs = [path for path in own if path is not None]
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)  # before any slow work
     record: dict[str, Any] = {}
-    if resume:
-        run, record = folder.read_config()
+    known, positions = folder if resume else None, list[float]()
+    if repeat is not None:
+        known, positions = _repeated(repeat, output, resume=resume)
+    if known is not None:
+        run, record = known.read_config()
         named = _of_run(record, named)
+    name, weights = _teacher(named)
+    teacher = load_generator(name, weights, **named.arguments)
+    student = _student(named.student, name, output)
+    if known is not None:
+        _check_same(known, record, teacher, student)
+    discriminator, source = _discriminator(named.discriminator, run.seed)
+    return compress(
+        teacher, named.data, output, run, targets=named.targets, student=student,
+        discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
+        on_step=on_step, weights=weights, student_source=named.student,
+        discriminator_source=source, keep=keep, positions=positions,
+        resume_command=_resume_command(name, source, output),
+    ).summary  # fmt: skip
+
+
+def _teacher(named: Named) -> tuple[str, Path | None]:
+    """Return the teacher's name, and the file of its weights."""
     if named.generator is None:
         raise UserError("name the teacher with --generator")
     name, inline = _split(named.generator)
@@ -73,21 +95,27 @@ def compress_by_name(
     weights = Path(inline) if inline else named.weights
     if weights is None and ":" not in name:
         raise UserError(f"{name} without trained weights draws noise; give its file with --weights")
-    teacher = load_generator(name, weights, **named.arguments)
-    if resume and fingerprint(teacher) != record["generator"]["sha256"]:
-        raise UserError(f"{output} was started with another teacher; give the same --weights")
-    student = _student(named.student, name, output)
+    return name, weights
+
+
+def _check_same(
+    known: RunFolder, record: Mapping[str, Any], teacher: nn.Module, student: nn.Module | None
+) -> None:
+    """Raise UserError where a run that is resumed or repeated had another teacher or start."""
+    if fingerprint(teacher) != record["generator"]["sha256"]:
+        raise UserError(f"{known} was started with another teacher; give the same --weights")
     saved_student = record.get("student") or {"sha256": None}
-    if resume and (student and fingerprint(student)) != saved_student["sha256"]:
-        raise UserError(f"{output} was started from another student; name that one with --student")
-    discriminator, source = _discriminator(named.discriminator, run.seed)
-    return compress(
-        teacher, named.data, output, run, targets=named.targets, student=student,
-        discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
-        on_step=on_step, weights=weights, student_source=named.student,
-        discriminator_source=source, keep=keep,
-        resume_command=_resume_command(name, source, output),
-    ).summary  # fmt: skip
+    if (student and fingerprint(student)) != saved_student["sha256"]:
+        raise UserError(f"{known} was started from another student; name that one with --student")
+
+
+def _repeated(repeat: Path, output: Path, *, resume: bool) -> tuple[RunFolder, list[float]]:
+    """Return the run to repeat, and its progress after each step if it went by the clock."""
+    if resume:
+        raise UserError("a run that is repeated is resumed without --repeat; leave it out")
+    if output.resolve() == repeat.resolve():
+        raise UserError(f"{output} is the run to repeat; name another --output")
+    return RunFolder(repeat), RunFolder(repeat).read_positions()
 
 
 def _resume_command(generator: str, discriminator: str | None, output: Path) -> str:

@@ -120,3 +120,17 @@ def test_coming_draws_are_told_without_being_drawn() -> None:
         assert torch.equal(coming, drawn)
         assert order.state_dict() == before
         assert torch.equal(order.next()[0], coming[:2])
+
+
+def test_a_set_is_restricted_on_the_way_and_after_a_resume() -> None:
+    sampler = Sampler(count=50, batch_size=3, seed=4, distinct=5)
+    sampler.next()
+    sampler.restrict(12)
+    fresh = Sampler(count=50, batch_size=3, seed=4, distinct=12)
+    drawn = [sampler.next()[0] for _ in range(4)]
+    assert all(torch.equal(a, fresh.next()[0]) for a in drawn)
+    resumed = Sampler(count=50, batch_size=3, seed=4, distinct=5)
+    resumed.load_state_dict(sampler.state_dict())
+    assert torch.equal(resumed.next()[0], sampler.next()[0])
+    sampler.restrict(99)
+    assert sampler.distinct == 50

@@ -14,7 +14,7 @@ from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.image_files import read_image
 from gan_slimming.data.latents import LatentSet
 from gan_slimming.metrics import tracker
-from gan_slimming.metrics.tracker import Tracker
+from gan_slimming.metrics.tracker import Tracker, means
 
 CPU = torch.device("cpu")
 CONTRACT = InputContract(colour_order="BGR", low=0, high=255)
@@ -109,3 +109,13 @@ def test_the_teacher_is_asked_once_about_each_image(held: ImageSet) -> None:
     pairs = measure.pairs()
     assert len(pairs) == 3
     assert all(torch.equal(image, reference) for image, reference in pairs)
+
+
+def test_a_target_is_judged_as_in_the_end(held: ImageSet) -> None:
+    measure = Tracker(held, lambda images: images, CPU)
+    rows = measure.each(lambda x: 0.9 * x)
+    for metric in ("psnr", "ssim"):
+        found = measure.judge(lambda x: 0.9 * x, metric)
+        assert found[metric] == means(rows)[metric]
+        assert "l1" in found
+    assert measure.judge(lambda x: 0.9 * x) == measure(lambda x: 0.9 * x)

@@ -146,3 +146,41 @@ def test_the_settings_file_stays_what_it_was(tmp_path: Path) -> None:
     report(tmp_path)
     assert (tmp_path / "config.yaml").read_bytes() == before
     assert yaml.safe_load(before)["run"]["budget"]["macs"] == 0.05
+
+
+def rewritten(folder: Path, **optimisation: object) -> None:
+    """Let a run folder be of a run with a target of LPIPS, or by the clock."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["run"]["optimisation"] |= optimisation
+    config["run"] |= {"budget": {}, "target": {"lpips": 0.1}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_a_run_by_the_clock_shows_how_much_of_its_time_is_over(tmp_path: Path) -> None:
+    run_under_way(tmp_path, steps=30)
+    rewritten(tmp_path, steps=None, minutes=60)
+    with (tmp_path / "metrics.jsonl").open("w") as file:
+        file.write(json.dumps({"step": 30, "progress": 0.25, "rho": 1.0}) + "\n")
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "30 steps, 25% of 60 minutes done." in page
+    assert 'value="0.25"' in page
+
+
+def test_a_run_with_a_target_shows_cost_against_quality(tmp_path: Path) -> None:
+    finished_run(tmp_path)
+    rewritten(tmp_path)
+    looks = [(0, 2000, 0.01, 1), (10, 1400, 0.2, 0), (20, 1400, 0.08, 1), (30, 900, 0.3, 0)]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write("\n")
+        for step, macs, value, met in looks:
+            line = {"step": step, "macs": macs, "lpips": value, "met": met}
+            file.write(json.dumps(line) + "\n")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary["target"] = {"text": "target.lpips 0.1 is met, with 0.08 at 70.0%."}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "LPIPS against cost" in captions(page)
+    assert "Target.lpips 0.1 is met, with 0.08 at 70.0%." in page
+    assert "lpips 0.1</td>" in page

@@ -345,3 +345,46 @@ def test_damaged_settings_are_one_line(tmp_path: Path, text: str) -> None:
     ) as told:
         RunFolder(tmp_path).read_config()
     assert len(str(told.value)) < 600
+
+
+def by_the_clock(folder: Path, lines: list[dict[str, float]]) -> RunFolder:
+    run = RunFolder(folder)
+    settings = Run(optimisation=Optimisation(minutes=1.0))
+    run.write_config({"run": dataclasses.asdict(settings)})
+    for line in lines:
+        run.append_metrics(line)
+    return run
+
+
+def test_a_finished_run_by_the_clock_tells_its_progress_exactly(tmp_path: Path) -> None:
+    positions = [0.123457, 0.5, 1.0]
+    lines = [{"step": 0, "psnr": 3.0}]
+    lines += [{"step": i, "progress": at} for i, at in enumerate(positions, start=1)]
+    run = by_the_clock(tmp_path, lines)
+    with pytest.raises(UserError, match="is not finished, so it cannot be repeated"):
+        run.read_positions()
+    run.write_summary({})
+    assert run.read_positions() == positions
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [{"step": 1, "progress": 0.5}],
+        [{"step": 2, "progress": 1.0}],
+        [{"step": 1}, {"step": 2, "progress": 1.0}],
+    ],
+)
+def test_a_record_with_gaps_is_refused(tmp_path: Path, lines: list[dict[str, float]]) -> None:
+    run = by_the_clock(tmp_path, [{"step": 0}, *lines])
+    run.write_summary({})
+    with pytest.raises(UserError, match="has gaps, so the run cannot be repeated"):
+        run.read_positions()
+
+
+def test_a_run_by_steps_needs_no_record_to_be_repeated(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_config({"run": dataclasses.asdict(Run())})
+    run.write_summary({})
+    assert run.read_positions() == []

@@ -242,7 +242,7 @@ def test_checkpoints_come_at_the_start_the_first_cut_and_the_end(
     assert steps[0] == 0
     assert steps[-1] == 12
     assert len(steps) == 3
-    assert 0 < steps[1] <= trainer.slim_steps
+    assert 0 < steps[1] <= trainer.schedule.stage.first_step
 
 
 def test_a_run_goes_back_to_before_a_cut(folder: RunFolder) -> None:

@@ -56,7 +56,7 @@ def batches(teacher: Halves, student: Student) -> TeacherBatches:
     features = FeatureDistillation(student, teacher, 1.0)
     teacher.shapes.clear()
     run = Run(optimisation=Optimisation(batch_size=2))
-    return TeacherBatches(fabric, context, features, run)
+    return TeacherBatches(fabric, context, features, run, steps=3000)
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student, prepare
+from gan_slimming.training import calibration
 from gan_slimming.training import trainer as module
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.interruption import interruptible
@@ -60,6 +61,7 @@ OPTIMISATION = Optimisation(
     steps=10, slim_share=0.5, half_size_share=0.0, batch_size=1, warmup=2, discriminator_width=2,
     replay=2, gate_lr=0.1, gate_start="one", floor=0.0,
 )  # fmt: skip
+SLIM_STEPS = 5
 RUN = Run(
     budget=Budget(macs=0.3), objective=Objective(distill="l1"), optimisation=OPTIMISATION,
     bits=None, size=32, device="cpu", precision="32-true",
@@ -130,7 +132,7 @@ def test_the_threshold_is_rho_times_the_rate_of_the_very_step_before(
     monkeypatch.setattr(module, "soft_threshold", recorded)
     trainer = build(PAPER)
     count = len(trainer.student.gates)
-    for trainer.step in range(4):
+    for trainer.schedule.step in range(4):
         hook = trainer.gate_optimizer.register_step_post_hook(
             lambda optimizer, *_: etas.append(optimizer.param_groups[0]["lr"])
         )
@@ -145,7 +147,7 @@ def test_the_threshold_is_rho_times_the_rate_of_the_very_step_before(
 def test_a_gate_lands_where_gradient_and_proximal_step_of_one_rate_send_it(build: Build) -> None:
     """The known-wrong variant takes the full rate for the threshold, the decayed for the step."""
     trainer = build(changed(PAPER, gate_momentum=0.0))
-    trainer.step = 3
+    trainer.schedule.step = 3
     gradients: list[Tensor] = []
     trainer.gate_optimizer.register_step_pre_hook(
         lambda *_: gradients.extend(
@@ -187,11 +189,12 @@ def test_macs_only_fall_while_slimming_and_end_just_below_the_budget(
     )
     whole = trainer.cost_at_cut
     train(trainer, folder)
-    slimming = macs[: trainer.slim_steps]
+    slims = trainer.schedule.stage.first_step
+    slimming = macs[:slims]
     assert slimming == sorted(slimming, reverse=True)
     assert 0.98 * 0.3 * whole <= slimming[-1] <= 0.3 * whole
     assert trainer.cost_at_cut == slimming[-1]
-    assert set(macs[trainer.slim_steps :]) == {-1.0}
+    assert set(macs[slims:]) == {-1.0}
 
 
 def test_ranges_are_calibrated_before_channels_are_weighed(
@@ -202,7 +205,7 @@ def test_ranges_are_calibrated_before_channels_are_weighed(
     def weigh(student: Student, *_: object) -> None:
         ranges.extend(float(scale.detach()) for scale in student.ranges())
 
-    monkeypatch.setattr(module, "start_gates", weigh)
+    monkeypatch.setattr(calibration, "start_gates", weigh)
     trainer = build(replace(changed(RUN, gate_start="saliency"), bits=8))
     assert {float(scale.detach()) for scale in trainer.student.ranges()} == {1.0}
     trainer.begin()
@@ -279,10 +282,10 @@ def test_the_moving_average_is_handed_out(build: Build, folder: RunFolder) -> No
 
     def update(step: int, terms: dict[str, float]) -> None:
         weight = trainer.student.weights()[0].detach().clone()
-        if step <= trainer.slim_steps:
+        if step <= SLIM_STEPS:
             averages[:] = [weight]
         else:
-            age = step - 1 - trainer.slim_steps
+            age = step - 1 - SLIM_STEPS
             averages[0].lerp_(weight, 1 - min(0.3, (1 + age) / (10 + age)))
 
     trainer.context.on_step = update
@@ -315,7 +318,7 @@ def test_learning_rates_rise_linearly_and_fall_by_the_cosine(
     def recorded() -> dict[str, float]:
         terms = one_step()
         every = (*trainer.optimizers[:2], trainer.discriminator and trainer.discriminator.optimizer)
-        if trainer.step < trainer.slim_steps:
+        if trainer.schedule.stage.slimming:
             every += (trainer.gate_optimizer,)
         rates.append([optimizer.param_groups[0]["lr"] for optimizer in every if optimizer])
         return terms
@@ -366,12 +369,12 @@ def test_a_checkpoint_made_after_a_block_died_can_be_resumed(build: Build) -> No
     inner = trainer.student.graph.blocks[0].inner[0]
     trainer.train_step()
     trainer.student.gate_of(inner).data.zero_()
-    trainer.step = 1
+    trainer.schedule.step = 1
     trainer.gate_optimizer.state.clear()  # else momentum brings the gates back
     trainer.gate_optimizer.param_groups[0]["full_lr"] = 1e-9
     trainer.train_step()
     assert trainer.student.identities == ["3"]
-    trainer.step = 2
+    trainer.schedule.step = 2
     fresh = build(run)
     fresh.load_state_dict(copy.deepcopy(trainer.state_dict()))
     for resumed in (trainer, fresh):
@@ -386,7 +389,7 @@ def test_metrics_after_the_checkpoint_are_forgotten_on_resuming(
 ) -> None:
     """As after a crash: more was logged than saved, and the last line is cut short."""
     trainer = build()
-    trainer.step = 3
+    trainer.schedule.step = 3
     state = trainer.state_dict()
     lines = [json.dumps({"step": step, "total": 0.5}) + "\n" for step in range(1, 7)]
     (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"step": 7, "to')
