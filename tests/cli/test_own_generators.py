@@ -98,8 +98,7 @@ def test_an_interrupted_run_goes_on_with_one_flag_more(
     from gan_slimming.training import train
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "SAVE_SECONDS", -1.0)
-        patch.setattr(train.Trainer, "final", lambda self: 1 / 0)  # dies after the last step
+        patch.setattr(train.Trainer, "finish", lambda self: 1 / 0)  # dies after the last step
         line = ["compress", "--generator", "own_nets:double", "--weights", "double.pth"]
         assert main([*line, "--data", "photos", "--output", "run", *QUICK]) == 1
     capsys.readouterr()
@@ -127,8 +126,7 @@ def test_the_discriminator_of_ones_own_is_asked_for_on_resuming(
     from gan_slimming.training import train
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "SAVE_SECONDS", -1.0)
-        patch.setattr(train.Trainer, "final", lambda self: 1 / 0)
+        patch.setattr(train.Trainer, "finish", lambda self: 1 / 0)
         line = [
             "compress",
             "--generator",
@@ -263,8 +261,8 @@ def test_mistakes_are_one_line(capsys: Capture, words: list[str], text: str) -> 
 def test_a_stopped_run_of_own_code_says_how_it_is_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def stop(*_: Any, **__: Any) -> None:
-        raise Interrupted("go on with gan-slimming compress --resume --output run")
+    def stop(*_: Any, resume_command: str, **__: Any) -> None:
+        raise Interrupted(f"go on with {resume_command}")
 
     monkeypatch.setattr("gan_slimming.workflows.compress_by_name.compress", stop)
     named = Named("own_nets:double:double.pth", data=Path("photos"))

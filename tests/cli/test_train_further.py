@@ -154,7 +154,7 @@ def test_no_size_need_be_said_only_with_a_student(world: Path, capsys: Capture) 
         ("--student nowhere", "nowhere"),
         ("--student photos", "photos holds no generator.safetensors"),
         ("--student weights.pth", "weights.pth"),
-        ("--student first --output first --overwrite", "lies in first, which this run makes"),
+        ("--student first --output first --overwrite", "first holds first, which this run reads"),
     ],
 )
 def test_a_wrong_student_is_one_line(world: Path, capsys: Capture, words: str, text: str) -> None:
@@ -189,7 +189,7 @@ def test_a_run_is_repeated_with_its_settings_alone(world: Path, capsys: Capture)
     assert all(torch.equal(one[name], other[name]) for name in one)
     for words, text in (
         ("--repeat clocked --output clocked --overwrite", "is the run to repeat; name another"),
-        ("--repeat clocked --output again --resume", "again is finished"),
+        ("--repeat clocked --output again --resume", "is resumed without --repeat"),
         ("--repeat photos --output new", "photos is no run folder"),
     ):
         assert main(["compress", *words.split()]) == 2

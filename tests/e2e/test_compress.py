@@ -160,14 +160,14 @@ def test_the_paper_objective_with_rho_and_without_a_budget(
 ) -> None:
     run = settings(
         budget=Budget(),
-        objective=Objective(distill="l1", rho=20.0),
+        objective=Objective(distill="l1", rho=8.0),
         optimisation=Optimisation(
-            steps=STEPS, slim_share=0.5, batch_size=2, gate_start="one", ema=0.0, floor=0.0
+            steps=STEPS, slim_share=0.5, batch_size=2, gate_start="saliency", ema=0.0, floor=0.0
         ),
         activation_range=4.0,
     )
     summary = gs.compress(teacher, photos, tmp_path / "run", run).summary
-    assert summary["macs"] < summary["teacher_macs"]
+    assert summary["macs"] < 0.95 * summary["teacher_macs"]
 
 
 def test_without_budget_nothing_is_pruned_but_all_is_quantised(

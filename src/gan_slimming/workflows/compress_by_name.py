@@ -60,13 +60,13 @@ def compress_by_name(
         keep: files of the user's that `overwrite` must not touch.
     """
     folder = RunFolder(output)
+    known, positions = folder if resume else None, list[float]()
+    if repeat is not None:
+        known, positions = _repeated(repeat, output, resume=resume)
     own = [named.data, named.targets, named.weights, named.student, repeat, *keep]
     inputs = [path for path in own if path is not None]
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)  # before any slow work
     record: dict[str, Any] = {}
-    known, positions = folder if resume else None, list[float]()
-    if repeat is not None:
-        known, positions = _repeated(repeat, output, resume=resume)
     if known is not None:
         run, record = known.read_config()
         named = _of_run(record, named)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from gan_slimming.metrics.distances import psnr
 from gan_slimming.metrics.verdict import scaled_and_back
 from gan_slimming.models import CartoonGenerator, build_generator, spec_of
 from gan_slimming.perceptual import weights
-from gan_slimming.perceptual.weights import Source
+from gan_slimming.perceptual.weights import SOURCES, Source
 from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.serialization.provenance import environment, fingerprint
 from gan_slimming.serialization.run_folder import RunFolder
@@ -50,13 +51,15 @@ def empty_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def squeezenet(empty_machine: Path) -> Path:
+def squeezenet(empty_machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """SqueezeNet of random weights, with a classifier of 1000 classes."""
     state = squeezenet_state()
     state["classifier.1.weight"] = torch.randn(1000, 512, 1, 1) * 0.1
     state["classifier.1.bias"] = torch.zeros(1000)
     file = empty_machine / "squeezenet1_1-b8a52dc0.pth"
     torch.save(state, file)
+    known = replace(SOURCES["squeezenet"], copies=(file_sha256(file),))
+    monkeypatch.setitem(SOURCES, "squeezenet", known)
     (empty_machine / "imagenet_labels.txt").write_text("\n".join(f"c{i}" for i in range(1000)))
     return file
 
@@ -461,8 +464,8 @@ def test_real_images_of_which_few_can_be_read(
         evaluate(photos, targets=made, metrics=["kid_squeezenet"])
 
 
-@pytest.mark.parametrize("seed", [-1, 2**40])
-def test_any_whole_number_is_a_seed(squeezenet: Path, photos: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", [2**40, 2**62])
+def test_large_numbers_are_seeds(squeezenet: Path, photos: Path, seed: int) -> None:
     for number in range(7, 24):
         write_image(photos / "sub" / f"{number}.png", torch.rand(3, 36, 40) * 2 - 1)
     with pytest.warns(EvaluationWarning, match="few images"):
