@@ -12,6 +12,7 @@ from gan_slimming.config.settings import (
     bits_of_weights,
     parse_amount,
 )
+from gan_slimming.config.weights_file import WeightsFile
 
 __all__ = [
     "PAPER",
@@ -22,6 +23,7 @@ __all__ = [
     "Objective",
     "Optimisation",
     "Run",
+    "WeightsFile",
     "bits_of_weights",
     "parse_amount",
 ]

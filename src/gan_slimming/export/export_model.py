@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.convert import FLOAT, OPSET, TRACED_SIZE, ExportedContent, convert
 from gan_slimming.metrics.complexity import parameters_of
@@ -39,7 +40,7 @@ def export_model(
     quantization: str | None = None,
     opset: int = OPSET,
     size: int = TRACED_SIZE,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     cpus: Literal["all", "own"] = "all",

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import Run
+from gan_slimming.config import Run, WeightsFile
 from gan_slimming.data.training_data import TrainingData, open_training_data
 from gan_slimming.errors import UserError
 from gan_slimming.losses.distance import distance_of
@@ -57,7 +57,7 @@ def compress(
     resume: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
-    weights: Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     student_source: Path | None = None,
     discriminator_source: str | None = None,
     **settings: Any,
@@ -112,7 +112,7 @@ def compress(
     else:
         folder.make(overwrite=overwrite)
         record = _record(setup, teacher) | {"distance": name, "protect": list(protect)}
-        record["generator"]["weights"] = _whole(weights)
+        record["generator"] |= _weights(WeightsFile.of(weights))
         record |= {"data": _whole(data), "targets": _whole(targets)}
         if student is not None:
             record["student"] = {"file": _whole(student_source), "sha256": fingerprint(student)}
@@ -153,6 +153,12 @@ def _record(setup: Setup, teacher: nn.Module) -> dict[str, Any]:
         "run": dataclasses.asdict(setup.run),
         "environment": environment(),
     }
+
+
+def _weights(file: WeightsFile) -> dict[str, Any]:
+    """Return what config.yaml says of the teacher's weights."""
+    said = {"weights_key": file.key, "rename": list(file.rename)}
+    return {"weights": _whole(file.path)} | {key: value for key, value in said.items() if value}
 
 
 def _whole(path: str | Path | None) -> str | None:

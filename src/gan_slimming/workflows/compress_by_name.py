@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import Run
+from gan_slimming.config import Run, WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.generator_file import load_generator_file
@@ -26,8 +26,8 @@ class Named:
 
     generator: str | None = None
     """NAME[:WEIGHTS] or package.module:factory[:WEIGHTS]."""
-    weights: Path | None = None
-    """Weights of the teacher, instead of :WEIGHTS."""
+    weights: WeightsFile | None = None
+    """Weights of the teacher, instead of :WEIGHTS, or what to take of these."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the generator's factory."""
     student: Path | None = None
@@ -61,14 +61,18 @@ def compress_by_name(
     if named.generator is None:
         raise UserError("name the teacher with --generator")
     name, inline = _split(named.generator)
-    if inline and named.weights:
-        raise UserError(f"{named.generator} names weights already; leave out {named.weights}")
-    weights = Path(inline) if inline else named.weights
-    if weights is None and ":" not in name:
+    weights = WeightsFile.of(named.weights)
+    if inline and weights.path:
+        raise UserError(f"{named.generator} names weights already; leave out {weights}")
+    weights = replace(weights, path=inline or weights.path)
+    if weights.path is None and ":" not in name:
         raise UserError(f"{name} without trained weights draws noise; give its file with --weights")
     teacher = load_generator(name, weights, **named.arguments)
     if resume and fingerprint(teacher) != record["generator"]["sha256"]:
-        raise UserError(f"{output} was started with another teacher; give the same --weights")
+        raise UserError(
+            f"{output} was started with another teacher; give the same --weights, and "
+            "--weights-key where the file holds several"
+        )
     student = _student(named.student, name, output)
     saved_student = record.get("student") or {"sha256": None}
     if resume and (student and fingerprint(student)) != saved_student["sha256"]:
@@ -98,11 +102,14 @@ def _of_run(record: Mapping[str, Any], named: Named) -> Named:
         )
     held = named.generator is not None and _split(named.generator)[1] is not None
     student_record = record.get("student") or {}
-    known = Path(saved["weights"]) if saved["weights"] and not held else None
+    known = WeightsFile.of(named.weights)
+    if saved["weights"] and not held and known.path is None:
+        key, rename = saved.get("weights_key"), saved.get("rename") or ()
+        known = WeightsFile(saved["weights"], known.key or key, tuple(known.rename or rename))
     return replace(
         named,
         generator=named.generator or saved["name"],
-        weights=named.weights or known,
+        weights=known,
         arguments=named.arguments or saved["arguments"],
         student=named.student or _path(student_record.get("file")),
         data=named.data or _path(record["data"]),

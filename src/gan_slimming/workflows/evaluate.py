@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.choice import Given
 from gan_slimming.evaluation.contest import Work, open_contest
@@ -54,7 +55,7 @@ def evaluate(
     device: str = "auto",
     runtime: str | None = None,
     threads: int | None = None,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.destinations import Job, plan
@@ -46,7 +47,7 @@ def translate(
     inputs: Sequence[str | Path],
     output: str | Path,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     device: str = "auto",
