@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.colours import match_colours as match_colours_of
+from gan_slimming.data.deep_colour import DEEP_SUFFIXES
 from gan_slimming.data.destinations import Job, plan
 from gan_slimming.data.image_files import (
     DecodedImage,
@@ -36,6 +38,10 @@ NAMED = 3
 
 Failures = list[dict[str, str]]
 """{path, reason} of each failed input."""
+
+
+class ColourWarning(UserWarning):
+    """A word on colours or depths that a result does not have as its input had."""
 
 
 class TranslationWarning(UserWarning):
@@ -117,6 +123,8 @@ def _images(
     advance: Any,
 ) -> Failures:  # fmt: skip
     """Translate images, with decoding, running and encoding overlapped; return the failures."""
+    profiles: Counter[str] = Counter()
+    flattened: list[Path] = []
 
     def read(job: Job) -> DecodedImage:
         return read_image(job.source)
@@ -126,12 +134,17 @@ def _images(
 
     def write(job: Job, image: DecodedImage, result: Tensor) -> None:
         _write(job.target, image, result, match)
+        if image.profile:
+            profiles[image.profile] += 1
+        if image.deep and job.target.suffix.lower() not in DEEP_SUFFIXES:
+            flattened.append(job.target)
 
     failed: Failures = []
     for job, error in overlapped(jobs, read, run, write, ImageError):
         if isinstance(error, ImageError):
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
+    _tell(profiles, flattened)
     order = {str(job.source): place for place, job in enumerate(jobs)}
     return sorted(failed, key=lambda row: order[row["path"]])
 
@@ -159,6 +172,8 @@ def _videos(
 def _run(generator: GeneratorAdapter, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
     try:
         return run_padded(generator, rgb[None].to(device))[0].cpu()
+    except UserError as error:
+        raise ImageError(source, str(error), "translate") from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -174,7 +189,23 @@ def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> No
         alpha = _as_large(alpha[None], result)[0]
     if match:
         result = match_colours_of(result, photo, alpha)
-    write_image(target, result, alpha)
+    if image.deep and image.grey and bool((result == result[:1]).all()):
+        result = result[:1]
+    write_image(target, result, alpha, deep=image.deep)
+
+
+def _tell(profiles: Mapping[str, int], flattened: Sequence[Path]) -> None:
+    """Warn in one line each of colour profiles that were converted, and of 16 bits that are 8."""
+    if profiles:
+        named = ", ".join(f"{name} ({count})" for name, count in sorted(profiles.items()))
+        text = f"images with a colour profile were converted to sRGB, which results have: {named}"
+        warnings.warn(text, ColourWarning, stacklevel=5)
+    if flattened:
+        text = (
+            f"{len(flattened)} image(s) of more than 8 bits became 8 in {flattened[0]}; write .png "
+            "or .tif to keep them"
+        )
+        warnings.warn(text, ColourWarning, stacklevel=5)
 
 
 def _as_large(plane: Tensor, result: Tensor) -> Tensor:
