@@ -17,7 +17,7 @@ _STEPS = (0, 64, 128, 192, 255)
 def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
     """Convert an image by its embedded profile to sRGB; return it, and the profile's name.
 
-    Colours outside sRGB are clipped, with the white point kept (relative colorimetric). An image
+    Colours outside sRGB are mapped as viewers do by default (perceptual). An image
     without a profile, with that of sRGB, or with a damaged one stays as it is, and the name is
     None. Transparency stays.
 
@@ -33,10 +33,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
         profile = ImageCms.ImageCmsProfile(BytesIO(content))
         colours, alpha = _without_alpha(image, profile.profile.xcolor_space.strip())
         srgb = ImageCms.createProfile("sRGB")
-        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-        transform = ImageCms.buildTransform(
-            profile, srgb, colours.mode, "RGB", intent, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        )
+        transform = ImageCms.buildTransform(profile, srgb, colours.mode, "RGB")
         if colours.mode == "RGB" and _is_srgb(transform):
             return image, None
         converted = ImageCms.applyTransform(colours, transform)

@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from gan_slimming.config import WeightsFile
-from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.deep_colour import DEEP_SUFFIXES
 from gan_slimming.data.destinations import Job, plan
@@ -26,11 +24,11 @@ from gan_slimming.data.image_files import (
     read_image,
     write_image,
 )
-from gan_slimming.data.padding import is_out_of_memory, run_padded
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.video import is_video, translate_video
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
+from gan_slimming.runtime.image_runner import ImageRunner
 
 NAMED = 3
 """Most failures named in the warning; the JSON lists all."""
@@ -60,13 +58,15 @@ def translate(
     runtime: str | None = None,
     threads: int | None = None,
     match_colours: bool = False,
+    tile: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Send images through a generator, each at its own size, and write them under `output`.
 
     An image is padded at the bottom and the right to a size that the generator takes, and its
-    result is cropped. Results of super-resolution are `scale` times as large. Transparency, file
-    names and sub-folders are kept. Inputs are never overwritten.
+    result is cropped. Results of super-resolution are `scale` times as large. Colour profiles are
+    converted to sRGB; 16 bits, transparency, file names and sub-folders are kept. Inputs are never
+    overwritten.
 
     Args:
         model: as for resolve_model, or a generator.
@@ -77,6 +77,7 @@ def translate(
         runtime: torch, onnxruntime or openvino; None is torch, or the runtime of an exported file.
         threads: number of CPU threads of onnxruntime and openvino; None takes all cores.
         match_colours: whether to give each result the colours of its input (data.colours).
+        tile: side in pixels of the tiles of images larger than that; None takes each image whole.
         overwrite: whether to replace existing results; otherwise they are refused before any work.
 
     Returns:
@@ -92,7 +93,8 @@ def translate(
         name = model_name(generator.generator)
         raise UserError(f"{name} takes noise, not images; take gan-slimming sample")
     started = time.monotonic()
-    frames, failed = _all(generator, jobs, device_used, match_colours)
+    runner = ImageRunner(generator, device_used, tile)
+    frames, failed = _all(runner, jobs, match_colours)
     return {
         "model": model_name(generator.generator),
         "output": str(output),
@@ -104,24 +106,19 @@ def translate(
     }
 
 
-def _all(
-    generator: GeneratorAdapter, jobs: Sequence[Job], place: torch.device, match: bool
-) -> tuple[int, Failures]:
+def _all(runner: ImageRunner, jobs: Sequence[Job], match: bool) -> tuple[int, Failures]:
     """Translate images, then videos; return the number of video frames and the failures."""
     videos = [job for job in jobs if is_video(job.source)]
     images = [job for job in jobs if job not in videos]
     with _progress(len(jobs)) as advance:
-        failed = _images(generator, images, place, match, advance)
-        frames, bad = _videos(generator, videos, place, match, advance)
+        failed = _images(runner, images, match, advance)
+        frames, bad = _videos(runner, videos, match, advance)
     failed += bad
     _judge(failed, len(jobs))
     return frames, failed
 
 
-def _images(
-    generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
-    advance: Any,
-) -> Failures:  # fmt: skip
+def _images(runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any) -> Failures:
     """Translate images, with decoding, running and encoding overlapped; return the failures."""
     profiles: Counter[str] = Counter()
     flattened: list[Path] = []
@@ -130,7 +127,7 @@ def _images(
         return read_image(job.source)
 
     def run(job: Job, image: DecodedImage) -> Tensor:
-        return _run(generator, image.rgb, device, job.source)
+        return runner(image.rgb, job.source)
 
     def write(job: Job, image: DecodedImage, result: Tensor) -> None:
         _write(job.target, image, result, match)
@@ -150,15 +147,14 @@ def _images(
 
 
 def _videos(
-    generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
-    advance: Any,
-) -> tuple[int, Failures]:  # fmt: skip
+    runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any
+) -> tuple[int, Failures]:
     """Translate videos one by one; return the number of frames and the failures."""
     frames, failed = 0, []
     for job in jobs:
 
         def change(rgb: Tensor, source: Path = job.source) -> Tensor:
-            result = _run(generator, rgb, device, source)
+            result = runner(rgb, source)
             return match_colours_of(result, _as_large(rgb, result)) if match else result
 
         try:
@@ -167,20 +163,6 @@ def _videos(
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
     return frames, failed
-
-
-def _run(generator: GeneratorAdapter, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
-    try:
-        return run_padded(generator, rgb[None].to(device))[0].cpu()
-    except UserError as error:
-        raise ImageError(source, str(error), "translate") from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        height, width = rgb.shape[-2:]
-        hint = "scale it down" + ("" if device.type == "cpu" else " or take --device cpu")
-        reason = f"not enough memory for {width}x{height} pixels; {hint}"
-        raise ImageError(source, reason, "translate") from error
 
 
 def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> None:
