@@ -62,7 +62,8 @@ def translate(
         model: A run folder, such as runs/hayao; its generator.safetensors; an exported .onnx or
             .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
             alone, with random weights.
-        inputs: Images, videos, and folders of images at any depth, such as photos/ holiday.jpg.
+        inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
+            as photos/ holiday.jpg.
         output: Folder for the results, which keep their names and sub-folders. For a single image
             or video, also a file name.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from itertools import product
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,7 +31,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
     try:
         from PIL import ImageCms
 
-        profile = ImageCms.ImageCmsProfile(BytesIO(content))
+        profile: Any = ImageCms.ImageCmsProfile(BytesIO(content))
         colours, alpha = _without_alpha(image, profile.profile.xcolor_space.strip())
         srgb = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(profile, srgb, colours.mode, "RGB")

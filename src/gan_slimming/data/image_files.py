@@ -25,7 +25,9 @@ from gan_slimming.data.orientation import turn_of, turned, turned_samples
 from gan_slimming.errors import UserError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""File name endings of images; upper case counts, too."""
+"""File name endings of images that are read and written; upper case counts, too."""
+_LISTED = (*SUFFIXES, ".gif", ".apng")
+"""Those of images that are found in folders."""
 
 _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -223,7 +225,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+            if not name.startswith(".") and path.suffix.lower() in _LISTED and path.is_file():
                 yield path
 
 

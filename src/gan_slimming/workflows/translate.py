@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from gan_slimming.config import WeightsFile
+from gan_slimming.data.animation import ANIMATED_SUFFIXES, is_animation, translate_animation
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.deep_colour import DEEP_SUFFIXES
 from gan_slimming.data.destinations import Job, plan
@@ -70,7 +71,8 @@ def translate(
 
     Args:
         model: as for resolve_model, or a generator.
-        inputs: images, videos, and folders of images at any depth; files in `output` are skipped.
+        inputs: images, videos, animated images, and folders of images at any depth; files in
+            `output` are skipped.
         output: a folder, created as needed; for a single image or video also a file name.
         weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
@@ -81,8 +83,8 @@ def translate(
         overwrite: whether to replace existing results; otherwise they are refused before any work.
 
     Returns:
-        model, output, device, translated, frames (of videos), failed (path and reason each),
-        seconds.
+        model, output, device, translated, frames (of videos and animations), failed (path and
+        reason each), seconds.
     Raises:
         UserError: an input or output is wrong, or all inputs failed. Single failures are listed,
             with one TranslationWarning.
@@ -108,7 +110,7 @@ def translate(
 
 def _all(runner: ImageRunner, jobs: Sequence[Job], match: bool) -> tuple[int, Failures]:
     """Translate images, then videos; return the number of video frames and the failures."""
-    videos = [job for job in jobs if is_video(job.source)]
+    videos = [job for job in jobs if is_video(job.source) or _is_moving(job)]
     images = [job for job in jobs if job not in videos]
     with _progress(len(jobs)) as advance:
         failed = _images(runner, images, match, advance)
@@ -116,6 +118,11 @@ def _all(runner: ImageRunner, jobs: Sequence[Job], match: bool) -> tuple[int, Fa
     failed += bad
     _judge(failed, len(jobs))
     return frames, failed
+
+
+def _is_moving(job: Job) -> bool:
+    """Return whether an image has frames, and its result may have them."""
+    return job.target.suffix.lower() in ANIMATED_SUFFIXES and is_animation(job.source)
 
 
 def _images(runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any) -> Failures:
@@ -149,7 +156,7 @@ def _images(runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any)
 def _videos(
     runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any
 ) -> tuple[int, Failures]:
-    """Translate videos one by one; return the number of frames and the failures."""
+    """Translate videos and animations one by one; return the number of frames and failures."""
     frames, failed = 0, []
     for job in jobs:
 
@@ -158,7 +165,8 @@ def _videos(
             return match_colours_of(result, _as_large(rgb, result)) if match else result
 
         try:
-            frames += translate_video(job.source, job.target, change)
+            translate = translate_video if is_video(job.source) else translate_animation
+            frames += translate(job.source, job.target, change)
         except ImageError as error:
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
@@ -171,9 +179,10 @@ def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> No
         alpha = _as_large(alpha[None], result)[0]
     if match:
         result = match_colours_of(result, photo, alpha)
-    if image.deep and image.grey and bool((result == result[:1]).all()):
+    deep = image.deep and target.suffix.lower() in DEEP_SUFFIXES
+    if deep and image.grey and bool((result == result[:1]).all()):
         result = result[:1]
-    write_image(target, result, alpha, deep=image.deep)
+    write_image(target, result, alpha, deep=deep)
 
 
 def _tell(profiles: Mapping[str, int], flattened: Sequence[Path]) -> None:
