@@ -1,4 +1,4 @@
-"""What the README tells people to type exists: commands, flags, make targets, Python names."""
+"""What README and the first pages of docs tell people to type: commands, flags, targets, names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from gan_slimming.workflows.compress import compress
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINES = re.findall(r"^ *(?:\$ )?(?:\.venv/bin/)?gan-slimming (\w.*)$", README, re.MULTILINE)
+GUIDES = [(ROOT / "docs" / name).read_text("utf-8") for name in ("index.md", "generators.md")]
+COMMAND = re.compile(r"^ *(?:\$ )?(?:\.venv/bin/)?gan-slimming (\w.*)$", re.MULTILINE)
+LINES = [line for text in (README, *GUIDES) for line in COMMAND.findall(text)]
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
