@@ -104,17 +104,17 @@ def _checked(content: Any, path: Path) -> list[Candidate]:
     """Return the candidates of a file; raise UserError where it holds none."""
     if found := candidates(content):
         return found
-    if kind := kind_of(content):
+    inside = content.items() if isinstance(content, Mapping) else ()
+    kinds = {key: kind_of(value) for key, value in (("the file", content), *inside)}
+    if objects := [f"{key}: {kind}" for key, kind in kinds.items() if kind]:
         raise UserError(
-            f"weights file {path} holds code or an object ({kind}), not only tensors; nothing in "
-            "it was run; save the network's state_dict() instead"
+            f"weights file {path} holds code or an object ({', '.join(objects[:5])}), not only "
+            "tensors; nothing in it was run; save the network's state_dict() instead"
         )
     keys = ", ".join(keys_of(content)[:5]) or "nothing"
-    found_text = (
-        f"a dict of {keys}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
-    )
+    held = f"a dict of {keys}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
     raise UserError(
-        f"weights file {path} holds no state dict but {found_text}; save the network's "
+        f"weights file {path} holds no state dict but {held}; save the network's "
         "state_dict(), plain or under any key"
     )
 

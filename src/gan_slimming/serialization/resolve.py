@@ -20,6 +20,7 @@ from gan_slimming.models import (
     registered_discriminators,
 )
 from gan_slimming.models.weights.file import WEIGHTS_SUFFIXES
+from gan_slimming.models.weights.file_kinds import other_kind
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.run_folder import GENERATOR, RunFolder
 
@@ -137,6 +138,8 @@ def _is_saved(text: str) -> bool:
         return False
     if path.suffix.lower() in (".onnx", ".xml"):
         hint = f"this is an exported file; give the {GENERATOR} that it was made from"
+    elif other := other_kind(path):
+        hint = f"this is {other[0]}; {other[1]}"
     else:
         hint = f"for upstream weights name the generator too, such as cartoongan:{path.name}"
     raise UserError(f"MODEL is {KINDS}({', '.join(registered())}), got {text}; {hint}")

@@ -100,9 +100,8 @@ def _try_all(found: Sequence[Candidate], fit: Fit) -> tuple[list[Fitted], UserEr
     """
     tried, refusal = [], UserError("no candidate has names")
     for candidate in sorted(found, key=lambda one: one.part):
-        fitting = [one.candidate.averaged for one in tried if one.match.fits]
-        known = any(fitting) or (fitting and not candidate.averaged)
-        if candidate.ordered or (candidate.part and known):
+        whole_fits = any(one.match.fits and not one.candidate.part for one in tried)
+        if candidate.ordered or (candidate.part and whole_fits and not candidate.averaged):
             continue
         try:
             tried.append(fit(candidate))

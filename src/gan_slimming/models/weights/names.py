@@ -13,6 +13,8 @@ _AVERAGED = {
     *("ema", "avg", "average", "averaged", "averages", "swa", "shadow", "smooth", "smoothed"),
     *("polyak", "moving", "running", "gs"),
 }
+_RAW = {"online", "raw", "source", "live", "original"}
+"""Words for the weights in training that an average keeps beside itself."""
 _GENERATOR = {"g", "gs", "gen", "gens", "generator", "generators", "netg", "gnet"}
 _DISCRIMINATOR = {
     *("d", "ds", "dis", "disc", "discs", "discrim", "discriminator", "discriminators", "netd"),
@@ -34,7 +36,7 @@ def words(key: str) -> set[str]:
 
 def is_averaged(key: str) -> bool:
     """Return whether a key says that weights are averaged over training: ema, avg, Gs, ..."""
-    return bool(words(key) & _AVERAGED)
+    return bool(words(key) & _AVERAGED) and not words(key) & _RAW
 
 
 def names_role(key: str, role: str) -> bool:
