@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from gan_slimming.cli.source import weights_file
 from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run, Target
 from gan_slimming.errors import UserError
 
@@ -19,6 +20,8 @@ def compress(
     generator: str | None = None,
     generator_args: dict[str, Any] | None = None,
     weights: Path | None = None,
+    weights_key: str | None = None,
+    rename: list[str] | None = None,
     student: Path | None = None,
     data: Path | None = None,
     targets: Path | None = None,
@@ -62,6 +65,10 @@ def compress(
         generator_args: Arguments of the generator's factory as JSON, such as '{"width": 32}'.
             Default: the factory's own.
         weights: The teacher's trained weights, a .pth or .safetensors file.
+        weights_key: Place of the teacher in the weights file, such as G_A or state_dict.generator.
+            Default: whatever fits, averaged weights (EMA) before raw ones.
+        rename: Parts of names in the weights file and in the teacher, such as block=conv_block.
+            Default: none.
         student: Small generator of an earlier run to train further: the run folder, such as
             runs/hayao, or its generator.safetensors. Without a budget it keeps its size. Default: a
             copy of the teacher.
@@ -137,7 +144,7 @@ def compress(
 
     named = Named(
         generator=generator,
-        weights=weights,
+        weights=weights_file(weights, weights_key, rename),
         arguments=generator_args or {},
         student=student,
         data=data,

@@ -46,6 +46,7 @@ def translate(
     *,
     output: Path,
     match_colours: bool = False,
+    tile: int | None = None,
     overwrite: bool = False,
     device: str = "auto",
     runtime: Literal["torch", "onnxruntime", "openvino"] | None = None,
@@ -61,10 +62,14 @@ def translate(
         model: A run folder, such as runs/hayao; its generator.safetensors; an exported .onnx or
             .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
             alone, with random weights.
-        inputs: Images, videos, and folders of images at any depth, such as photos/ holiday.jpg.
+        inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
+            as photos/ holiday.jpg.
         output: Folder for the results, which keep their names and sub-folders. For a single image
             or video, also a file name.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
+        tile: Side in pixels of tiles in which larger images are computed, such as 512, to save
+            memory; the result is that of the whole image. Generators that look at the whole image
+            (InstanceNorm, attention) cannot be tiled. Default: each image whole.
         overwrite: Replace results that exist. Inputs are never replaced.
         device: auto, cpu, cuda or mps; auto takes a GPU where there is one.
         runtime: torch, onnxruntime or openvino. The last two run on the CPU, in int8 if the
@@ -82,6 +87,7 @@ def translate(
         runtime=runtime,
         threads=threads,
         match_colours=match_colours,
+        tile=tile,
         overwrite=overwrite,
     )
 

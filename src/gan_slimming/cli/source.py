@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gan_slimming.config import WeightsFile
+
 
 @dataclass(frozen=True)
 class Source:
@@ -22,13 +24,26 @@ class Source:
     generator_args: dict[str, Any] | None = None
     """Arguments of the factory that MODEL names, as JSON, such as '{"width": 32}'. Default: those
     saved with the generator, else the factory's own."""
+    weights_key: str | None = None
+    """Place of the generator in the weights file, such as G_A or state_dict.generator. Default:
+    whatever fits, averaged weights (EMA) before raw ones."""
+    rename: list[str] | None = None
+    """Parts of names in the weights file and in the generator, such as block=conv_block. Default:
+    none."""
+
+
+def weights_file(
+    path: Path | None, key: str | None, rename: list[str] | None
+) -> WeightsFile | None:
+    """Return the weights that flags name; None where they name nothing."""
+    return WeightsFile(path, key, tuple(rename or ())) if path or key or rename else None
 
 
 def options(source: Source | None) -> dict[str, Any]:
     """Return the keyword arguments of a workflow."""
     source = source or Source()
     return {
-        "weights": source.weights,
+        "weights": weights_file(source.weights, source.weights_key, source.rename),
         "factory": source.generator,
         "arguments": source.generator_args,
     }

@@ -13,6 +13,7 @@ from gan_slimming.config.settings import (
     bits_of_weights,
     check_numbers,
 )
+from gan_slimming.config.weights_file import WeightsFile
 
 __all__ = [
     "PAPER",
@@ -25,6 +26,7 @@ __all__ = [
     "Optimisation",
     "Run",
     "Target",
+    "WeightsFile",
     "bits_of_weights",
     "check_numbers",
     "parse_amount",

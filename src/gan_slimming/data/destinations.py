@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_slimming.data.image_files import SUFFIXES, list_images, open_image
+from gan_slimming.data.animation import is_animation
+from gan_slimming.data.image_files import SUFFIXES, list_images
+from gan_slimming.data.image_opening import open_image
 from gan_slimming.data.video import is_video, require_video
 from gan_slimming.errors import UserError
 
@@ -60,6 +62,8 @@ def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list
 
 def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
     """Return the one job of an --output that is a file; [] for a folder."""
+    if _is_moving(output) and not output.is_dir():
+        return [_animation_job(inputs, output)]
     if is_video(output) and not output.is_dir():
         if len(inputs) != 1 or not is_video(inputs[0]):
             raise UserError(f"output {output} is one video file; give one video, or name a folder")
@@ -73,6 +77,19 @@ def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
     if is_video(inputs[0]):
         raise UserError(f"{inputs[0]} is a video; name a folder, or a new video file")
     return [Job(list_images(inputs)[0], output)]
+
+
+def _is_moving(output: Path) -> bool:
+    """Return whether an output file is an animation by its suffix alone."""
+    return output.suffix.lower() in (".gif", ".apng")
+
+
+def _animation_job(inputs: Sequence[str | Path], output: Path) -> Job:
+    if len(inputs) != 1 or not is_animation(inputs[0]):
+        raise UserError(
+            f"output {output} is one animation; give one animated GIF, WebP or PNG, or a folder"
+        )
+    return Job(Path(inputs[0]), output)
 
 
 def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
@@ -103,6 +120,8 @@ def _video(path: str | Path) -> Path:
 def _name(path: Path) -> str:
     """Return the file name of the result: the image's own if its format can hold the result."""
     suffix = path.suffix.lower()
+    if suffix == ".gif" and is_animation(path):
+        return path.name
     if suffix in KEEPS_ALPHA or (suffix in NO_ALPHA and not _has_alpha(path)):
         return path.name
     return path.with_suffix(".png").name

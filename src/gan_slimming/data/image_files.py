@@ -1,28 +1,35 @@
-"""Image files: search, reading, writing, and padding.
+"""Image files: search, reading and writing.
 
-Canonical images are float32 RGB in [-1, 1]. Embedded colour profiles are not applied.
+Canonical images are float32 RGB in [-1, 1], in the colours of sRGB.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from gan_slimming.data.files import draft_of
+from gan_slimming.data.colour_profiles import to_srgb
+from gan_slimming.data.deep_colour import DEEP_SUFFIXES, read_deep, write_deep
+from gan_slimming.data.files import draft_of, write_atomically
+from gan_slimming.data.image_opening import TooLarge, open_image
 from gan_slimming.data.memory import free_memory
+from gan_slimming.data.orientation import turn_of, turned, turned_samples
 from gan_slimming.errors import UserError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""File name endings of images; upper case counts, too."""
+"""File name endings of images that are read and written; upper case counts, too."""
+_LISTED = (*SUFFIXES, ".gif", ".apng")
+"""Those of images that are found in folders."""
 
 _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -35,18 +42,6 @@ _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Ending -> Pillow's format and options."""
 _FORMATS_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
-
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
-"""Pillow's names of the formats that are read; JPEG includes the MPO of phones."""
-PIXEL_BYTES = 24
-"""Bytes that a pixel takes at most while it is decoded and converted to floats."""
-PILLOWS_LIMIT = 2**30 // 12
-_OPENING = threading.Lock()
-
-
-class TooLarge(ValueError):
-    """An image that does not fit into memory."""
 
 
 class ImageError(UserError):
@@ -68,21 +63,38 @@ class DecodedImage:
     """(height, width) uint8, 255 for opaque; None for a file without transparency."""
     path: Path
     """The image file."""
+    deep: bool = False
+    """Whether the file has more than 8 bits per channel, as `rgb` then has."""
+    grey: bool = False
+    """Whether the file has a single channel of colour."""
+    profile: str | None = None
+    """Name of the colour profile from which `rgb` was converted; None for that of sRGB."""
 
 
 def read_image(path: str | Path) -> DecodedImage:
     """Read an image of any mode that Pillow knows, turned upright by its EXIF orientation.
 
-    Samples of 16 bits are scaled to 8, so that white stays white. Only the first frame is read.
+    An embedded colour profile is applied. Only the first frame is read.
 
     Raises:
         ImageError: the file is missing, empty, damaged, no image, or absurdly large.
     """
     path = Path(path)
-    image = decode_image(path, read_content(path))
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    content = read_content(path)
+    with _told_as(path):
+        image = _open(content)
+        grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
+        converted, profile = to_srgb(image)
+        deep = None if profile else read_deep(content)
+        turn = turn_of(image)
+        upright = _to_8_bit_colour(turned(converted, turn))
+        samples = None if deep is None else turned_samples(deep, turn)
+    pixels = torch.from_numpy(np.array(upright)).permute(2, 0, 1)
     alpha = pixels[3].clone() if pixels.shape[0] == 4 else None
-    return DecodedImage(rgb=pixels[:3].float() / 127.5 - 1.0, alpha=alpha, path=path)
+    rgb = pixels[:3].float() / 127.5 - 1.0
+    if samples is not None:
+        rgb = torch.from_numpy(samples).permute(2, 0, 1)[:3].expand_as(rgb) * 2 - 1
+    return DecodedImage(rgb, alpha, path, samples is not None, grey, profile)
 
 
 def read_content(path: Path) -> bytes:
@@ -101,11 +113,26 @@ def read_content(path: Path) -> bytes:
 
 
 def decode_image(path: Path, content: bytes) -> Image.Image:
-    """Decode a file's bytes to an upright image of mode RGB, or RGBA if it has transparency."""
+    """Decode a file's bytes to an upright sRGB image: RGB, or RGBA if it has transparency.
+
+    Samples of 16 bits are scaled to 8, so that white stays white.
+    """
+    with _told_as(path):
+        image = _open(content)
+        return _to_8_bit_colour(turned(to_srgb(image)[0], turn_of(image)))
+
+
+def _open(content: bytes) -> Image.Image:
+    with open_image(BytesIO(content)) as image:
+        image.load()
+        return image
+
+
+@contextmanager
+def _told_as(path: Path) -> Iterator[None]:
+    """Raise errors of decoding as ImageError."""
     try:
-        with open_image(BytesIO(content)) as image:
-            image.load()
-            return _to_8_bit_colour(_turn_upright(image))
+        yield
     except UnidentifiedImageError:
         raise ImageError(path, "it is not an image in a format that Pillow reads") from None
     except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -113,30 +140,6 @@ def decode_image(path: Path, content: bytes) -> Image.Image:
     except Exception as error:
         # On damaged files Pillow's decoders raise nearly anything: SyntaxError, struct.error, ...
         raise ImageError(path, one_line(error)) from error
-
-
-def open_image(source: Path | BytesIO) -> Image.Image:
-    """Open an image of a named format, whatever its name says; pixels are not decoded yet.
-
-    Pillow knows more formats than these, and starts another program for some.
-
-    Raises:
-        TooLarge: this machine has no room for so many pixels.
-        UnidentifiedImageError, OSError, ...: as Image.open.
-    """
-    with _OPENING:  # Pillow's limit is one for all threads
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit == PILLOWS_LIMIT:  # which knows nothing of this machine; another is the user's own
-            Image.MAX_IMAGE_PIXELS = None
-        try:
-            image = Image.open(source, formats=FORMATS)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-    width, height = image.size
-    if width * height > (most := free_memory() // PIXEL_BYTES):
-        image.close()
-        raise TooLarge(f"{width}x{height} pixels; there is memory for {most:,}")
-    return image
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -147,15 +150,19 @@ def flatten(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image).convert("RGB")
 
 
-def write_image(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> None:
+def write_image(
+    path: str | Path, rgb: Tensor, alpha: Tensor | None = None, *, deep: bool = False
+) -> None:
     """Write a canonical image in the format of its suffix, atomically; create folders as needed.
 
     JPEG has quality 95 without chroma subsampling. JPEG and BMP hold no transparency, so such an
     image is laid over white.
 
     Args:
-        rgb: (3, height, width) in [-1, 1], clamped and rounded to 8 bits.
+        rgb: (3, height, width) in [-1, 1], clamped and rounded to 8 bits; or (1, height, width) in
+            grey, with `deep` alone.
         alpha: (height, width) uint8, 255 for opaque.
+        deep: write 16 bits per channel, where the format has them: PNG and TIFF.
 
     Raises:
         ImageError: the suffix is unknown, or the file cannot be written.
@@ -164,12 +171,19 @@ def write_image(path: str | Path, rgb: Tensor, alpha: Tensor | None = None) -> N
     if path.suffix.lower() not in _SAVE_OPTIONS:
         reason = f"unknown suffix {path.suffix!r}; use one of {', '.join(SUFFIXES)}"
         raise ImageError(path, reason, "write")
-    file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
-    image = _to_image(path, rgb, alpha)
-    if file_format not in _FORMATS_WITH_ALPHA:
-        image = flatten(image)
+    if rgb.ndim != 3 or rgb.shape[0] not in ((1, 3) if deep else (3,)):
+        raise ValueError(f"rgb must be (3, height, width), got {tuple(rgb.shape)}")
+    if alpha is not None and alpha.shape != rgb.shape[1:]:
+        raise ValueError(f"alpha {tuple(alpha.shape)} does not fit rgb {tuple(rgb.shape)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if deep and path.suffix.lower() in DEEP_SUFFIXES:
+            write_atomically(path, write_deep(path.suffix.lower(), _to_samples(path, rgb, alpha)))
+            return
+        file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
+        image = _to_image(path, rgb, alpha)
+        if file_format not in _FORMATS_WITH_ALPHA:
+            image = flatten(image)
         with draft_of(path) as draft:
             image.save(draft, format=file_format, **options)
     except (OSError, ValueError) as error:
@@ -225,17 +239,9 @@ def _images_below(folder: Path) -> Iterator[Path]:
                 continue
             if entry.is_dir():
                 inner.append(entry.path)
-            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+            elif entry.name.lower().endswith(_LISTED) and entry.is_file():
                 yield Path(entry.path)
         waiting += reversed(inner)
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        # On damaged metadata Pillow raises nearly anything; the pixels are still sound.
-        return image
 
 
 def _to_8_bit_colour(image: Image.Image) -> Image.Image:
@@ -266,14 +272,26 @@ def _scale_to_8_bit(image: Image.Image, white: float) -> Image.Image:
 
 
 def _to_image(path: Path, rgb: Tensor, alpha: Tensor | None) -> Image.Image:
-    if rgb.ndim != 3 or rgb.shape[0] != 3:
-        raise ValueError(f"rgb must be (3, height, width), got {tuple(rgb.shape)}")
-    if alpha is not None and alpha.shape != rgb.shape[1:]:
-        raise ValueError(f"alpha {tuple(alpha.shape)} does not fit rgb {tuple(rgb.shape)}")
-    rgb = rgb.detach().float().cpu()
-    if rgb.isnan().any():
-        raise ImageError(path, "the image holds values that are not numbers (NaN)", "write")
-    pixels = ((rgb.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
+    pixels = _codes(path, rgb, 255.0).to(torch.uint8)
     if alpha is not None:
         pixels = torch.cat([pixels, alpha.cpu().to(torch.uint8).unsqueeze(-1)], dim=-1)
     return Image.fromarray(pixels.contiguous().numpy())
+
+
+def _to_samples(path: Path, rgb: Tensor, alpha: Tensor | None) -> np.ndarray[Any, Any]:
+    """Return (height, width, bands) uint16; opacity needs colour."""
+    if alpha is not None:
+        rgb = rgb.expand(3, -1, -1)
+    samples = _codes(path, rgb, 65535.0).to(torch.int32)
+    if alpha is not None:
+        samples = torch.cat([samples, alpha.cpu().to(torch.int32).unsqueeze(-1) * 257], dim=-1)
+    return samples.numpy().astype(np.uint16)
+
+
+def _codes(path: Path, rgb: Tensor, white: float) -> Tensor:
+    """Return (height, width, channels) of whole numbers in [0, white]."""
+    rgb = rgb.detach().float().cpu()
+    if rgb.isnan().any():
+        raise ImageError(path, "the image holds values that are not numbers (NaN)", "write")
+    codes = ((rgb.clamp(-1.0, 1.0) + 1.0) * (white / 2)).round()
+    return codes.permute(1, 2, 0).contiguous()

@@ -34,7 +34,7 @@ def run_padded(generator: GeneratorAdapter, images: Tensor) -> Tensor:
     given = "x".join(map(str, padded.shape[1:]))
     try:
         result = generator(padded)
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:  # the user's module, or a runtime, may raise anything
         if is_out_of_memory(error):
             raise
         raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from gan_slimming.export.placement import ExportedGenerator
 from gan_slimming.metrics.activation_memory import peak_activation_bytes
 from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.runtime.latency import measure
+from gan_slimming.runtime.sessions import available_cpus
 
 LATENCY_ROUNDS = 5
 UNKNOWN: dict[str, Any] = dict.fromkeys(
@@ -122,7 +122,7 @@ def latencies(subjects: Sequence[Subject], items: Items, origin: Origin) -> list
     """
     rows: list[dict[str, Any]] = [{"latency_ms": None, "latency_spread_ms": None} for _ in subjects]
     jobs: list[tuple[int, Job]] = []
-    threads = origin.threads or len(os.sched_getaffinity(0))
+    threads = origin.threads or available_cpus()
     for place, subject in enumerate(subjects):
         if subject.generator is not None and subject.file is not None:
             jobs.append((place, _job(subject, items, origin, threads)))
@@ -143,7 +143,7 @@ def _job(subject: Subject, items: Items, origin: Origin, threads: int) -> Job:
     size = 0 if contract.latent_size else _first_size(items, contract)[0]
     runtime = inner.opened.runtime if isinstance(inner, ExportedGenerator) else "torch"
     told = JobOrigin(
-        str(origin.weights) if origin.weights else None,
+        origin.weights,
         origin.factory,
         dict(origin.arguments) if origin.arguments else None,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.padding import CropBox, crop_back, pad_to_multiple
@@ -32,8 +33,8 @@ class Origin:
     """torch, onnxruntime or openvino; None for torch, or an exported file's own runtime."""
     threads: int | None = None
     """CPU threads of the runtimes."""
-    weights: str | Path | None = None
-    """Weights for a name, instead of :WEIGHTS."""
+    weights: str | Path | WeightsFile | None = None
+    """Weights for a name, instead of :WEIGHTS, or what to take of these."""
     factory: str | None = None
     """package.module:factory of a saved generator that is not registered."""
     arguments: Mapping[str, Any] | None = None
@@ -132,7 +133,8 @@ def teacher_of(subject: Subject, origin: Origin) -> Subject | None:
         raise UserError(
             f"the teacher of {subject.run} was read from {weights}, which is gone; give --teacher"
         )
-    module = load_generator(name, weights, **told["arguments"])
+    file = WeightsFile(weights, told.get("weights_key"), tuple(told.get("rename") or ()))
+    module = load_generator(name, file, **told["arguments"])
     if fingerprint(module) != told["sha256"]:
         came = weights or "its factory's weights"
         raise UserError(f"{subject.run} had another teacher than {came} holds now; give --teacher")

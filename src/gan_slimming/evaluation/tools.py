@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_slimming.data.image_files import open_image
+from gan_slimming.data.image_opening import open_image
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.catalogue import Metric, Pairwise, pairwise
 from gan_slimming.metrics.tasks import check_labels, class_index, classifier_size

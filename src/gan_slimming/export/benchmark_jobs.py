@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import InputContract, WeightsFile
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.data.dummy import dummy_arrays
 from gan_slimming.export.convert import FLOAT
@@ -36,7 +36,7 @@ CEILING_CHANNELS, CEILING_LAYERS, CEILING_SIZE = 128, 4, 64
 class Origin:
     """The options of resolve_model besides MODEL."""
 
-    weights: str | None = None
+    weights: str | Path | WeightsFile | None = None
     factory: str | None = None
     arguments: dict[str, Any] | None = None
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gan_slimming.config import check_numbers
+from gan_slimming.config import WeightsFile, check_numbers
 from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.convert import FLOAT, OPSET, TRACED_SIZE, ExportedContent, convert
@@ -41,7 +41,7 @@ def export_model(
     quantization: str | None = None,
     opset: int = OPSET,
     size: int = TRACED_SIZE,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     cpus: Literal["all", "own"] = "all",

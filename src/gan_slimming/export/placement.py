@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.errors import UserError
 from gan_slimming.export.convert import convert
@@ -92,7 +93,7 @@ def place(
     device: str,
     runtime: str | None = None,
     threads: int | None = None,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> tuple[GeneratorAdapter, torch.device]:

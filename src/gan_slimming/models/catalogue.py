@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.errors import UserError, one_line
-from gan_slimming.models.checkpoints import read_state_dict
-from gan_slimming.models.entry import Entry, StateDict
+from gan_slimming.models.checkpoints import read_candidates
+from gan_slimming.models.entry import Entry
+from gan_slimming.models.weights.candidates import Candidate
+from gan_slimming.models.weights.choice import Fit, Fitted, choose
+from gan_slimming.models.weights.matching import match
+from gan_slimming.models.weights.names import canonical
 
 
 def text_of(name: str, arguments: Mapping[str, Any]) -> str:
@@ -30,8 +36,6 @@ class Catalogue:
     kind: str
     """'generator' or 'discriminator', for error texts."""
     entries: Mapping[str, Entry]
-    wrappers: tuple[str, ...]
-    """Keys under which training scripts store weights of this kind."""
 
     def names(self) -> list[str]:
         """Return the registered names, in alphabetical order."""
@@ -63,20 +67,50 @@ class Catalogue:
                 f"{text_of(name, resolved)} cannot be built: {one_line(error)}"
             ) from error
 
-    def read(
-        self, name: str, weights: str | Path, arguments: dict[str, Any]
-    ) -> tuple[StateDict, dict[str, Any]]:
-        """Return the state dict of a weights file in the module's names, and matching arguments.
+    def load(
+        self, name: str, weights: WeightsFile, arguments: dict[str, Any]
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """Build a network in float32 with the weights of a file; return it with its arguments.
+
+        Missing arguments of a registered name are inferred from the weights.
 
         Raises:
-            UserError: an unknown name, or a file that read_state_dict refuses.
+            UserError: as build; the file cannot be read; nothing in it fits, or several do.
         """
-        state = read_state_dict(weights, self.wrappers)
-        if ":" in name:
-            return state, arguments
+        found = read_candidates(weights)
+        fit = self._fit_own if ":" in name else self._fit_registered
+        path = Path(weights)
+        chosen = choose(found, fit(name, arguments), self.kind, path)
+        module = chosen.module
+        if ":" not in name:
+            module = self.build(name, dict(chosen.arguments))[0].float()
+        module.load_state_dict(chosen.match.state, strict=False)  # counts of batches may lack
+        return module, dict(chosen.arguments)
+
+    def _fit_own(self, name: str, arguments: dict[str, Any]) -> Fit:
+        """Return how candidates are laid over the module of a user's own factory."""
+        module = self._call(name, arguments).float()
+
+        def fit(candidate: Candidate) -> Fitted:
+            text = text_of(name, arguments)
+            return Fitted(candidate, module, match(module, candidate.state), text, arguments)
+
+        return fit
+
+    def _fit_registered(self, name: str, arguments: dict[str, Any]) -> Fit:
+        """Return how candidates are laid over the module that their shapes ask for."""
         entry = self.entry(name)
-        state = entry.adapt(state)
-        return state, entry.infer(state) | entry.fixed | arguments
+
+        def fit(candidate: Candidate) -> Fitted:
+            bare = {canonical(key): tensor for key, tensor in candidate.state.items()}
+            state = entry.adapt(bare)
+            wanted = entry.infer(state) | entry.fixed | arguments
+            with torch.device("meta"):  # shapes and names are enough
+                module, resolved = self.build(name, wanted)
+            text = text_of(name, resolved)
+            return Fitted(candidate, module, match(module, state), text, resolved)
+
+        return fit
 
     def _call(self, name: str, arguments: dict[str, Any]) -> nn.Module:
         """Return the module that the user's own 'package.module:factory' builds."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,22 +17,31 @@ from gan_slimming.models.initialisation import initialise
 
 CONTRACT = InputContract(multiple_of=4, min_size=8)
 
+NORMS = ("instance", "batch")
 _BLOCK_KEY = re.compile(r"(model\.\d+)\.conv_block\.(\d+)\.(.+)")
+
+
+def _norm(norm: str, affine: bool) -> tuple[Callable[[int], nn.Module], bool]:
+    """Return the class of the norms, and whether convolutions before them have biases."""
+    if norm == "batch":
+        return nn.BatchNorm2d, False
+    return partial(nn.InstanceNorm2d, affine=affine), True
 
 
 class ResnetBlock(nn.Module):
     """A residual block x + conv_block(x): (pad, conv, norm, relu, pad, conv, norm)."""
 
-    def __init__(self, channels: int, affine: bool) -> None:
+    def __init__(self, channels: int, affine: bool, norm: str = "instance") -> None:
         super().__init__()
+        make_norm, bias = _norm(norm, affine)
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels, affine=affine),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            make_norm(channels),
             nn.ReLU(),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels, affine=affine),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            make_norm(channels),
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -48,28 +59,31 @@ class ResnetGenerator(nn.Module):
     Args:
         width: channels at full resolution; the blocks have 4 * width.
         blocks: number of residual blocks; the paper has 9 for images of 256 pixels, 6 for 128.
-        affine: whether norms have a scale and a shift; the official networks have none.
+        affine: whether instance norms have a scale and a shift; the official networks have none.
+        norm: 'instance', or 'batch', the default of pix2pix's script; the convolutions before a
+            batch norm have no biases.
     """
 
     contract = CONTRACT
 
-    def __init__(self, width: int = 64, blocks: int = 9, affine: bool = False) -> None:
+    def __init__(
+        self, width: int = 64, blocks: int = 9, affine: bool = False, norm: str = "instance"
+    ) -> None:
         super().__init__()
         if width < 1 or blocks < 1:
             raise UserError(f"width and blocks must be at least 1, got {width} and {blocks}")
-        half, quarter = 2 * width, 4 * width
-
-        def norm_relu(channels: int) -> list[nn.Module]:
-            return [nn.InstanceNorm2d(channels, affine=affine), nn.ReLU()]
-
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7)]
-        layers += norm_relu(width)
-        layers += [nn.Conv2d(width, half, 3, stride=2, padding=1), *norm_relu(half)]
-        layers += [nn.Conv2d(half, quarter, 3, stride=2, padding=1), *norm_relu(quarter)]
-        layers += [ResnetBlock(quarter, affine) for _ in range(blocks)]
-        for wide, narrow in ((quarter, half), (half, width)):
-            layers.append(nn.ConvTranspose2d(wide, narrow, 3, 2, padding=1, output_padding=1))
-            layers += norm_relu(narrow)
+        if norm not in NORMS:
+            raise UserError(f"norm must be one of {', '.join(NORMS)}, got {norm}")
+        make_norm, bias = _norm(norm, affine)
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=bias)]
+        layers += [make_norm(width), nn.ReLU()]
+        for channels in (width, 2 * width):
+            layers.append(nn.Conv2d(channels, 2 * channels, 3, 2, padding=1, bias=bias))
+            layers += [make_norm(2 * channels), nn.ReLU()]
+        layers += [ResnetBlock(4 * width, affine, norm) for _ in range(blocks)]
+        for channels in (2 * width, width):
+            layers.append(nn.ConvTranspose2d(2 * channels, channels, 3, 2, 1, 1, bias=bias))
+            layers += [make_norm(channels), nn.ReLU()]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         initialise(self)
@@ -100,12 +114,14 @@ def from_official(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def infer_arguments(state: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Infer width, number of blocks and affine norms from a state dict, where possible."""
+    """Infer width, number of blocks and kind of norms from a state dict, where possible."""
     arguments: dict[str, Any] = {}
     first = state.get("model.1.weight")
     if first is not None and first.ndim == 4:
         arguments["width"] = first.shape[0]
-        arguments["affine"] = "model.2.weight" in state
+        batch = "model.2.running_var" in state and "model.1.bias" not in state
+        arguments["norm"] = "batch" if batch else "instance"
+        arguments["affine"] = "model.2.weight" in state and not batch
     blocks = {match[1] for name in state if (match := _BLOCK_KEY.fullmatch(name))}
     if blocks:
         arguments["blocks"] = len(blocks)

@@ -7,15 +7,13 @@ from typing import Any
 
 from torch import nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.models import patchgan
 from gan_slimming.models import sngan_discriminator as sngan_discriminator
-from gan_slimming.models.catalogue import Catalogue, text_of
-from gan_slimming.models.checkpoints import DISCRIMINATOR_WRAPPERS, load_checked
+from gan_slimming.models.catalogue import Catalogue
 
-_DISCRIMINATORS = Catalogue(
-    "discriminator", patchgan.ENTRIES | sngan_discriminator.ENTRIES, DISCRIMINATOR_WRAPPERS
-)
+_DISCRIMINATORS = Catalogue("discriminator", patchgan.ENTRIES | sngan_discriminator.ENTRIES)
 
 
 def registered_discriminators() -> list[str]:
@@ -58,19 +56,10 @@ def load_discriminator(name: str, weights: str | Path | None = None, **arguments
     """
     if weights is None:
         return build_discriminator(name, **arguments).float()
-    state, arguments = _DISCRIMINATORS.read(name, weights, arguments)
-    if (channels := arguments.get("channels", 3)) != 3 and ":" not in name:
+    module, resolved = _DISCRIMINATORS.load(name, WeightsFile(weights), arguments)
+    if (channels := resolved.get("channels", 3)) != 3 and ":" not in name:
         raise UserError(
             f"weights file {weights} is of a {name} that sees {channels} channels, as conditional "
             "ones do; give one that sees the 3 of an image, or none"
         )
-    module, resolved = _DISCRIMINATORS.build(name, arguments)
-    module = module.float()
-    load_checked(
-        module,
-        state,
-        expected=text_of(name, resolved),
-        source=f"weights file {weights}",
-        kind="discriminator",
-    )
     return module.train()

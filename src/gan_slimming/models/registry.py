@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import InputContract, WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.models import (
     adaptive_style,
@@ -23,7 +24,6 @@ from gan_slimming.models import (
     unet,
 )
 from gan_slimming.models.catalogue import Catalogue, text_of
-from gan_slimming.models.checkpoints import GENERATOR_WRAPPERS, load_checked
 from gan_slimming.models.infer_contract import infer_contract
 
 _GENERATORS = Catalogue(
@@ -38,7 +38,6 @@ _GENERATORS = Catalogue(
     | dcgan.ENTRIES
     | srgan.ENTRIES
     | esrgan.ENTRIES,
-    GENERATOR_WRAPPERS,
 )
 
 _ATTACHED_SPEC = "gan_slimming_spec"
@@ -83,10 +82,7 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
     Raises:
         UserError: an unknown name or argument, or a factory that fails.
     """
-    module, resolved = _GENERATORS.build(name, arguments)
-    contract = _declared_contract(module, name) or infer_contract(module)
-    attach_spec(module, GeneratorSpec(name, resolved, contract))
-    return module
+    return _with_spec(*_GENERATORS.build(name, arguments), name)
 
 
 def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
@@ -100,24 +96,44 @@ def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
     return module
 
 
-def load_generator(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
+def load_generator(
+    name: str,
+    weights: str | Path | WeightsFile | None = None,
+    *,
+    weights_key: str | None = None,
+    rename: Sequence[str] = (),
+    **arguments: Any,
+) -> nn.Module:
     """Load a generator in eval mode and float32, with a `.spec`.
+
+    A file may hold more than the generator: the state dict that fits is found, averaged weights
+    before raw ones. A WeightsWarning says so where there was a choice, or a conversion.
 
     Args:
         name: as for build_generator.
         weights: a .pth or .safetensors file, of any floating-point precision; None keeps the fresh
             weights. For registered names, missing arguments are inferred from it.
+        weights_key: the place of the weights in the file, such as 'G_A', where several fit.
+        rename: parts of names in the file and in the generator, such as 'block=conv_block'.
         arguments: arguments of the factory.
 
     Raises:
-        UserError: as build_generator and read_state_dict; the weights do not fit.
+        UserError: as build_generator; the file cannot be read, nothing in it fits, or several do.
     """
-    if weights is None:
+    file = WeightsFile.of(weights)
+    file = replace(file, key=weights_key or file.key, rename=tuple(rename) or file.rename)
+    if file.path is None:
+        if file.key or file.rename:
+            raise UserError(f"{name} has no weights file; give it with --weights, or leave the key")
         return build_generator(name, **arguments).float().eval()
-    state, arguments = _GENERATORS.read(name, weights, arguments)
-    module = build_generator(name, **arguments).float()
-    load_checked(module, state, expected=str(spec_of(module)), source=f"weights file {weights}")
-    return module.eval()
+    return _with_spec(*_GENERATORS.load(name, file, arguments), name).eval()
+
+
+def _with_spec(module: nn.Module, arguments: dict[str, Any], name: str) -> nn.Module:
+    """Attach the spec of a network that was just built, with a declared or inferred contract."""
+    contract = _declared_contract(module, name) or infer_contract(module)
+    attach_spec(module, GeneratorSpec(name, arguments, contract))
+    return module
 
 
 def attach_spec(module: nn.Module, spec: GeneratorSpec) -> None:

@@ -56,8 +56,13 @@ def _fold(layer: nn.Module) -> list[str]:
         # Parametrisations are written into the class, which copies share: make a private one.
         kind = type(layer)
         layer.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))  # pyright: ignore
-        for name in list(layer.parametrizations):  # pyright: ignore[reportArgumentType]
+        for name, made_of in list(layer.parametrizations.items()):  # pyright: ignore
+            trained = next(made_of.parameters(recurse=False), None)
             parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+            if trained is not None and name in layer._buffers:
+                # What several frozen tensors make, torch leaves as a buffer.
+                weight = layer._buffers.pop(name)
+                layer.register_parameter(name, nn.Parameter(weight, trained.requires_grad))  # pyright: ignore
             names.append(name)
     for hook in list(layer._forward_pre_hooks.values()):
         if isinstance(hook, SpectralNorm | WeightNorm):

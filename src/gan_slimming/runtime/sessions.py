@@ -16,6 +16,7 @@ import numpy as np
 
 from gan_slimming.config import InputContract, check_numbers
 from gan_slimming.errors import UserError, one_line
+from gan_slimming.runtime.foreign import Port, adapt_foreign
 from gan_slimming.runtime.openvino_int8 import (
     INT8_KERNELS,
     all_in_float,
@@ -37,12 +38,13 @@ class KernelWarning(UserWarning):
 
 
 class Started(NamedTuple):
-    """A file in a runtime: its function, the runtime's own object, metadata and float_layers."""
+    """A file in a runtime: its function, the runtime's own object, metadata, and its inputs."""
 
     run: Run
     native: Any
     metadata: str
     float_layers: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,11 @@ def open_runtime(
             stacklevel=2,
         )
     metadata, contract = read_metadata(started.metadata, file)
+    run = started.run
+    if not metadata:
+        run, contract = adapt_foreign(run, started.ports, file.name)
     return RuntimeModel(
-        runtime, threads, contract, metadata, size_bytes, started.run, started.native,
+        runtime, threads, contract, metadata, size_bytes, run, started.native,
         started.float_layers,
     )  # fmt: skip
 
@@ -211,7 +216,20 @@ def start_onnxruntime(
     def run(*inputs: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0])
 
-    return Started(run, session, session.get_modelmeta().custom_metadata_map.get(KEY, ""))
+    ports = tuple(
+        Port(
+            entry.name, tuple(n if isinstance(n, int) else None for n in entry.shape), _dtype(entry)
+        )
+        for entry in session.get_inputs()
+    )
+    metadata = session.get_modelmeta().custom_metadata_map.get(KEY, "")
+    return Started(run, session, metadata, ports=ports)
+
+
+def _dtype(entry: Any) -> np.dtype:
+    """Return NumPy's type for an ONNX input such as 'tensor(float16)'."""
+    name = entry.type.removeprefix("tensor(").removesuffix(")")
+    return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
 
 
 def start_openvino(
@@ -255,4 +273,12 @@ def start_openvino(
         request.infer(list(inputs))
         return request.get_output_tensor(0).data.copy()
 
-    return Started(run, request, metadata, wrong)
+    ports = tuple(
+        Port(
+            next(iter(port.names), "input"),
+            tuple(None if n.is_dynamic else n.get_length() for n in port.partial_shape),
+            port.element_type.to_dtype(),
+        )
+        for port in model.inputs
+    )
+    return Started(run, request, metadata, wrong, ports)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from gan_slimming.config import WeightsFile
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.models import (
     load_generator,
     registered,
     registered_discriminators,
 )
+from gan_slimming.models.weights.file import WEIGHTS_SUFFIXES
+from gan_slimming.models.weights.file_kinds import other_kind
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.run_folder import GENERATOR, RunFolder
 
@@ -28,7 +32,6 @@ KINDS = (
 
 NAME = r"[A-Za-z_][\w.]*"
 """Pattern of a dotted Python name."""
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class RandomWeightsWarning(UserWarning):
@@ -37,7 +40,7 @@ class RandomWeightsWarning(UserWarning):
 
 def resolve_model(
     model: str | Path,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     device: str | torch.device = "cpu",
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -47,7 +50,8 @@ def resolve_model(
     Args:
         model: a run folder, a generator.safetensors, NAME:WEIGHTS, package.module:factory with or
             without :WEIGHTS, or a registered NAME alone, which gets random weights and a warning.
-        weights: a .pth or .safetensors file for a name, instead of :WEIGHTS.
+        weights: a .pth or .safetensors file for a name, instead of :WEIGHTS; a WeightsFile without
+            a path says what to take of :WEIGHTS.
         device: target device.
         factory: package.module:factory of a saved generator that is not registered; a file alone
             never causes an import.
@@ -64,10 +68,11 @@ def resolve_model(
             raise UserError(f"{text} knows its own arguments; leave out --generator-args")
         return load_generator_file(file, device, factory=factory)
     name, inline = split_generator(text)
-    if inline and weights is not None:
+    file = WeightsFile.of(weights)
+    if inline and file.path is not None:
         raise UserError(f"{text} names weights already; leave out {weights}")
-    source = inline or weights
-    if source is None:
+    file = replace(file, path=inline or file.path)
+    if file.path is None and not file.key:
         has = "the weights that its factory gives it" if ":" in name else "random weights"
         warnings.warn(
             f"{text} has {has}: where these are not trained, only its sizes mean something; give "
@@ -75,7 +80,7 @@ def resolve_model(
             RandomWeightsWarning,
             stacklevel=2,
         )
-    return load_generator(name, source, **(arguments or {})).to(device)
+    return load_generator(name, file, **(arguments or {})).to(device)
 
 
 def model_file(model: str | Path) -> Path | None:
@@ -133,6 +138,8 @@ def _is_saved(text: str) -> bool:
         return False
     if path.suffix.lower() in (".onnx", ".xml"):
         hint = f"this is an exported file; give the {GENERATOR} that it was made from"
+    elif other := other_kind(path):
+        hint = f"this is {other[0]}; {other[1]}"
     else:
         hint = f"for upstream weights name the generator too, such as cartoongan:{path.name}"
     raise UserError(f"MODEL is {KINDS}({', '.join(registered())}), got {text}; {hint}")

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gan_slimming.config import check_numbers
+from gan_slimming.config import WeightsFile, check_numbers
 from gan_slimming.errors import UserError
 from gan_slimming.export.benchmark_jobs import (
     CEILING,
@@ -46,7 +46,7 @@ def benchmark(
     precisions: Sequence[str] = ("f32", "int8"),
     rounds: int = 10,
     layers: bool = False,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -74,9 +74,7 @@ def benchmark(
     check_numbers(size=size, threads=threads, rounds=rounds)
     _check(runtimes, precisions, rounds)
     threads = threads or available_cpus()
-    origin = Origin(
-        str(weights) if weights else None, factory, dict(arguments) if arguments else None
-    )
+    origin = Origin(weights, factory, dict(arguments) if arguments else None)
     plan = Plan(size, threads, tuple(runtimes), tuple(precisions), layers, origin)
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         jobs = _jobs(models, plan, folder)

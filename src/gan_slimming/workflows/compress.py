@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import Run
+from gan_slimming.config import Run, WeightsFile
 from gan_slimming.data.image_list import list_set
 from gan_slimming.data.training_data import TrainingData, open_training_data
 from gan_slimming.errors import UserError, system_reason
@@ -62,7 +62,7 @@ def compress(
     resume: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
-    weights: Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     student_source: Path | None = None,
     discriminator_source: str | None = None,
     keep: Sequence[Path] = (),
@@ -107,7 +107,8 @@ def compress(
         Interrupted: Ctrl-C; the run is saved and can be resumed.
     """
     folder = RunFolder(output)
-    inputs = _inputs(data, targets, weights, student_source, discriminator_source, *keep)
+    file = WeightsFile.of(weights)
+    inputs = _inputs(data, targets, file.path, student_source, discriminator_source, *keep)
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
     run = dataclasses.replace(run or Run(), **_known(settings))
     setup = set_up(teacher, run, student=student, protect=protect)
@@ -141,7 +142,7 @@ def compress(
         else:
             folder.make(overwrite=overwrite, inputs=inputs)
             record = _record(setup, teacher) | {"distance": name, "protect": list(protect)}
-            record["generator"]["weights"] = _whole(weights)
+            record["generator"] |= _weights(file)
             record |= {"data": _whole(data), "targets": _whole(targets)}
             if student is not None:
                 record["student"] = {"file": _whole(student_source), "sha256": fingerprint(student)}
@@ -199,6 +200,12 @@ def _record(setup: Setup, teacher: nn.Module) -> dict[str, Any]:
         "run": dataclasses.asdict(setup.run),
         "environment": environment(),
     }
+
+
+def _weights(file: WeightsFile) -> dict[str, Any]:
+    """Return what config.yaml says of the teacher's weights."""
+    said = {"weights_key": file.key, "rename": list(file.rename)}
+    return {"weights": _whole(file.path)} | {key: value for key, value in said.items() if value}
 
 
 def _whole(path: str | Path | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_slimming.config import Run
+from gan_slimming.config import Run, WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.generator_file import load_generator_file
@@ -27,8 +27,8 @@ class Named:
 
     generator: str | None = None
     """NAME[:WEIGHTS] or package.module:factory[:WEIGHTS]."""
-    weights: Path | None = None
-    """Weights of the teacher, instead of :WEIGHTS."""
+    weights: WeightsFile | None = None
+    """Weights of the teacher, instead of :WEIGHTS, or what to take of these."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the generator's factory."""
     student: Path | None = None
@@ -63,15 +63,16 @@ def compress_by_name(
     known, positions = folder if resume else None, list[float]()
     if repeat is not None:
         known, positions = _repeated(repeat, output, resume=resume)
-    own = [named.data, named.targets, named.weights, named.student, repeat, *keep]
-    inputs = [path for path in own if path is not None]
+    weights = WeightsFile.of(named.weights).path
+    own = [named.data, named.targets, weights, named.student, repeat, *keep]
+    inputs = [Path(path) for path in own if path is not None]
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)  # before any slow work
     record: dict[str, Any] = {}
     if known is not None:
         run, record = known.read_config()
         named = _of_run(record, named)
-    name, weights = _teacher(named)
-    teacher = load_generator(name, weights, **named.arguments)
+    name, file = _teacher(named)
+    teacher = load_generator(name, file, **named.arguments)
     student = _student(named.student, name, output)
     if known is not None:
         _check_same(known, record, teacher, student)
@@ -79,21 +80,22 @@ def compress_by_name(
     return compress(
         teacher, named.data, output, run, targets=named.targets, student=student,
         discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
-        on_step=on_step, weights=weights, student_source=named.student,
+        on_step=on_step, weights=file, student_source=named.student,
         discriminator_source=source, keep=keep, positions=positions,
         resume_command=_resume_command(name, source, output),
     ).summary  # fmt: skip
 
 
-def _teacher(named: Named) -> tuple[str, Path | None]:
+def _teacher(named: Named) -> tuple[str, WeightsFile]:
     """Return the teacher's name, and the file of its weights."""
     if named.generator is None:
         raise UserError("name the teacher with --generator")
     name, inline = _split(named.generator)
-    if inline and named.weights:
-        raise UserError(f"{named.generator} names weights already; leave out {named.weights}")
-    weights = Path(inline) if inline else named.weights
-    if weights is None and ":" not in name:
+    weights = WeightsFile.of(named.weights)
+    if inline and weights.path:
+        raise UserError(f"{named.generator} names weights already; leave out {weights}")
+    weights = replace(weights, path=inline or weights.path)
+    if weights.path is None and ":" not in name:
         raise UserError(f"{name} without trained weights draws noise; give its file with --weights")
     return name, weights
 
@@ -103,7 +105,10 @@ def _check_same(
 ) -> None:
     """Raise UserError where a run that is resumed or repeated had another teacher or start."""
     if fingerprint(teacher) != record["generator"]["sha256"]:
-        raise UserError(f"{known} was started with another teacher; give the same --weights")
+        raise UserError(
+            f"{known} was started with another teacher; give the same --weights, and "
+            "--weights-key where the file holds several"
+        )
     saved_student = record.get("student") or {"sha256": None}
     if (student and fingerprint(student)) != saved_student["sha256"]:
         raise UserError(f"{known} was started from another student; name that one with --student")
@@ -143,11 +148,14 @@ def _of_run(record: Mapping[str, Any], named: Named) -> Named:
         )
     held = named.generator is not None and _split(named.generator)[1] is not None
     student_record = record.get("student") or {}
-    known = Path(saved["weights"]) if saved["weights"] and not held else None
+    known = WeightsFile.of(named.weights)
+    if saved["weights"] and not held and known.path is None:
+        key, rename = saved.get("weights_key"), saved.get("rename") or ()
+        known = WeightsFile(saved["weights"], known.key or key, tuple(known.rename or rename))
     return replace(
         named,
         generator=named.generator or saved["name"],
-        weights=named.weights or known,
+        weights=known,
         arguments=named.arguments or saved["arguments"],
         student=named.student or _path(student_record.get("file")),
         data=named.data or _path(record["data"]),

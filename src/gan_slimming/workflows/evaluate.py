@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from torch import nn
 
-from gan_slimming.config import check_numbers
+from gan_slimming.config import WeightsFile, check_numbers
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.choice import Given
 from gan_slimming.evaluation.contest import Work, open_contest
@@ -56,7 +56,7 @@ def evaluate(
     device: str = "auto",
     runtime: str | None = None,
     threads: int | None = None,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,

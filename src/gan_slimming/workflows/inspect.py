@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from gan_slimming.config import check_numbers
+from gan_slimming.config import WeightsFile, check_numbers
 from gan_slimming.data.adapter import dummy_inputs, output_side
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.architecture import group_rows, layer_rows
@@ -33,7 +33,7 @@ def inspect(
     model: str | Path | nn.Module,
     size: int = 256,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     protect: Iterable[str] = (),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract, check_numbers
+from gan_slimming.config import InputContract, WeightsFile, check_numbers
 from gan_slimming.data.adapter import GeneratorAdapter, output_side
 from gan_slimming.data.grid import as_grid
 from gan_slimming.data.image_files import SUFFIXES, write_image
@@ -35,7 +35,7 @@ def sample(
     device: str = "auto",
     runtime: str | None = None,
     threads: int | None = None,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from gan_slimming.config import check_numbers
-from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.config import WeightsFile, check_numbers
+from gan_slimming.data.animation import ANIMATED_SUFFIXES, is_animation, translate_animation
 from gan_slimming.data.colours import match_colours as match_colours_of
+from gan_slimming.data.deep_colour import DEEP_SUFFIXES
 from gan_slimming.data.destinations import Job, plan
 from gan_slimming.data.image_files import (
     DecodedImage,
@@ -24,11 +25,11 @@ from gan_slimming.data.image_files import (
     read_image,
     write_image,
 )
-from gan_slimming.data.padding import is_out_of_memory, run_padded
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.video import is_video, translate_video
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
+from gan_slimming.runtime.image_runner import ImageRunner
 
 NAMED = 3
 """Most failures named in the warning; the JSON lists all."""
@@ -36,6 +37,10 @@ NAMED = 3
 
 Failures = list[dict[str, str]]
 """{path, reason} of each failed input."""
+
+
+class ColourWarning(UserWarning):
+    """A word on colours or depths that a result does not have as its input had."""
 
 
 class TranslationWarning(UserWarning):
@@ -47,35 +52,39 @@ def translate(
     inputs: Sequence[str | Path],
     output: str | Path,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     device: str = "auto",
     runtime: str | None = None,
     threads: int | None = None,
     match_colours: bool = False,
+    tile: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Send images through a generator, each at its own size, and write them under `output`.
 
     An image is padded at the bottom and the right to a size that the generator takes, and its
-    result is cropped. Results of super-resolution are `scale` times as large. Transparency, file
-    names and sub-folders are kept. Inputs are never overwritten.
+    result is cropped. Results of super-resolution are `scale` times as large. Colour profiles are
+    converted to sRGB; 16 bits, transparency, file names and sub-folders are kept. Inputs are never
+    overwritten.
 
     Args:
         model: as for resolve_model, or a generator.
-        inputs: images, videos, and folders of images at any depth; files in `output` are skipped.
+        inputs: images, videos, animated images, and folders of images at any depth; files in
+            `output` are skipped.
         output: a folder, created as needed; for a single image or video also a file name.
         weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino; None is torch, or the runtime of an exported file.
         threads: number of CPU threads of onnxruntime and openvino; None takes all cores.
         match_colours: whether to give each result the colours of its input (data.colours).
+        tile: side in pixels of the tiles of images larger than that; None takes each image whole.
         overwrite: whether to replace existing results; otherwise they are refused before any work.
 
     Returns:
-        model, output, device, translated, frames (of videos), failed (path and reason each),
-        seconds.
+        model, output, device, translated, frames (of videos and animations), failed (path and
+        reason each), seconds.
     Raises:
         UserError: an input or output is wrong, or all inputs failed. Single failures are listed,
             with one TranslationWarning.
@@ -87,7 +96,8 @@ def translate(
         name = model_name(generator.generator)
         raise UserError(f"{name} takes noise, not images; take gan-slimming sample")
     started = time.monotonic()
-    frames, failed = _all(generator, jobs, device_used, match_colours)
+    runner = ImageRunner(generator, device_used, tile)
+    frames, failed = _all(runner, jobs, match_colours)
     return {
         "model": model_name(generator.generator),
         "output": str(output),
@@ -99,74 +109,69 @@ def translate(
     }
 
 
-def _all(
-    generator: GeneratorAdapter, jobs: Sequence[Job], place: torch.device, match: bool
-) -> tuple[int, Failures]:
+def _all(runner: ImageRunner, jobs: Sequence[Job], match: bool) -> tuple[int, Failures]:
     """Translate images, then videos; return the number of video frames and the failures."""
-    videos = [job for job in jobs if is_video(job.source)]
+    videos = [job for job in jobs if is_video(job.source) or _is_moving(job)]
     images = [job for job in jobs if job not in videos]
     with _progress(len(jobs)) as advance:
-        failed = _images(generator, images, place, match, advance)
-        frames, bad = _videos(generator, videos, place, match, advance)
+        failed = _images(runner, images, match, advance)
+        frames, bad = _videos(runner, videos, match, advance)
     failed += bad
     _judge(failed, len(jobs))
     return frames, failed
 
 
-def _images(
-    generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
-    advance: Any,
-) -> Failures:  # fmt: skip
+def _is_moving(job: Job) -> bool:
+    """Return whether an image has frames, and its result may have them."""
+    return job.target.suffix.lower() in ANIMATED_SUFFIXES and is_animation(job.source)
+
+
+def _images(runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any) -> Failures:
     """Translate images, with decoding, running and encoding overlapped; return the failures."""
+    profiles: Counter[str] = Counter()
+    flattened: list[Path] = []
 
     def read(job: Job) -> DecodedImage:
         return read_image(job.source)
 
     def run(job: Job, image: DecodedImage) -> Tensor:
-        return _run(generator, image.rgb, device, job.source)
+        return runner(image.rgb, job.source)
 
     def write(job: Job, image: DecodedImage, result: Tensor) -> None:
         _write(job.target, image, result, match)
+        if image.profile:
+            profiles[image.profile] += 1
+        if image.deep and job.target.suffix.lower() not in DEEP_SUFFIXES:
+            flattened.append(job.target)
 
     failed: Failures = []
     for job, error in overlapped(jobs, read, run, write, ImageError):
         if isinstance(error, ImageError):
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
+    _tell(profiles, flattened)
     order = {str(job.source): place for place, job in enumerate(jobs)}
     return sorted(failed, key=lambda row: order[row["path"]])
 
 
 def _videos(
-    generator: GeneratorAdapter, jobs: Sequence[Job], device: torch.device, match: bool,
-    advance: Any,
-) -> tuple[int, Failures]:  # fmt: skip
-    """Translate videos one by one; return the number of frames and the failures."""
+    runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any
+) -> tuple[int, Failures]:
+    """Translate videos and animations one by one; return the number of frames and failures."""
     frames, failed = 0, []
     for job in jobs:
 
         def change(rgb: Tensor, source: Path = job.source) -> Tensor:
-            result = _run(generator, rgb, device, source)
+            result = runner(rgb, source)
             return match_colours_of(result, _as_large(rgb, result)) if match else result
 
         try:
-            frames += translate_video(job.source, job.target, change)
+            translate = translate_video if is_video(job.source) else translate_animation
+            frames += translate(job.source, job.target, change)
         except ImageError as error:
             failed.append({"path": str(job.source), "reason": error.reason})
         advance()
     return frames, failed
-
-
-def _run(generator: GeneratorAdapter, rgb: Tensor, device: torch.device, source: Path) -> Tensor:
-    try:
-        return run_padded(generator, rgb[None].to(device))[0].cpu()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        height, width = rgb.shape[-2:]
-        hint = "scale it down" + ("" if device.type == "cpu" else " or take --device cpu")
-        reason = f"not enough memory for {width}x{height} pixels; {hint}"
-        raise ImageError(source, reason, "translate") from error
 
 
 def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> None:
@@ -175,7 +180,24 @@ def _write(target: Path, image: DecodedImage, result: Tensor, match: bool) -> No
         alpha = _as_large(alpha[None], result)[0]
     if match:
         result = match_colours_of(result, photo, alpha)
-    write_image(target, result, alpha)
+    deep = image.deep and target.suffix.lower() in DEEP_SUFFIXES
+    if deep and image.grey and bool((result == result[:1]).all()):
+        result = result[:1]
+    write_image(target, result, alpha, deep=deep)
+
+
+def _tell(profiles: Mapping[str, int], flattened: Sequence[Path]) -> None:
+    """Warn in one line each of colour profiles that were converted, and of 16 bits that are 8."""
+    if profiles:
+        named = ", ".join(f"{name} ({count})" for name, count in sorted(profiles.items()))
+        text = f"images with a colour profile were converted to sRGB, which results have: {named}"
+        warnings.warn(text, ColourWarning, stacklevel=5)
+    if flattened:
+        text = (
+            f"{len(flattened)} image(s) of more than 8 bits became 8 in {flattened[0]}; write .png "
+            "or .tif to keep them"
+        )
+        warnings.warn(text, ColourWarning, stacklevel=5)
 
 
 def _as_large(plane: Tensor, result: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_slimming.data import image_files as images
-from gan_slimming.data.image_files import ImageError, list_images, open_image, read_image
+from gan_slimming.data import image_opening as images
+from gan_slimming.data.image_files import ImageError, list_images, read_image
+from gan_slimming.data.image_opening import open_image
 from gan_slimming.errors import UserError
 
 
@@ -165,7 +166,7 @@ def test_damaged_exif_does_not_lose_the_image(
     def fail(image: Image.Image) -> Image.Image:
         raise struct.error("damaged")
 
-    monkeypatch.setattr(images.ImageOps, "exif_transpose", fail)
+    monkeypatch.setattr(Image.Image, "getexif", fail)
     Image.new("RGB", (4, 3), "red").save(tmp_path / "x.png")
     assert to_codes(read_image(tmp_path / "x.png").rgb)[0][0] == [255, 0, 0]
 

@@ -1,11 +1,14 @@
 """The CycleGAN generator: sizes, cost, layout, and the names of the official checkpoints."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_slimming.errors import UserError
+from gan_slimming.models import load_generator
 from gan_slimming.models.cyclegan import (
     CONTRACT,
     ResnetBlock,
@@ -139,3 +142,20 @@ def test_arguments_are_read_off_the_weights(affine: bool) -> None:
 def test_an_empty_network_is_refused() -> None:
     with pytest.raises(UserError, match="at least 1, got 64 and 0"):
         ResnetGenerator(blocks=0)
+
+
+def test_batch_norm_is_found_in_the_weights(tmp_path: Path) -> None:
+    """As pix2pix's script saves its ResNet by default; convolutions then have no biases."""
+    torch.manual_seed(0)
+    network = ResnetGenerator(2, 2, norm="batch")
+    assert "model.1.bias" not in network.state_dict()
+    assert "model.20.bias" in network.state_dict()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features)
+    torch.save(with_dropout(network.state_dict()), tmp_path / "w.pth")
+    loaded = load_generator("cyclegan", tmp_path / "w.pth")
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.equal(loaded(images), network.eval()(images))
+    with pytest.raises(UserError, match="norm must be one of instance, batch, got layer"):
+        ResnetGenerator(2, 2, norm="layer")

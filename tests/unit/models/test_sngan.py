@@ -15,6 +15,7 @@ from gan_slimming.models import load_discriminator, load_generator
 from gan_slimming.models.sngan import SnganGenerator, infer_arguments
 from gan_slimming.models.sngan_discriminator import DownBlock, SnganDiscriminator, from_spectral
 from gan_slimming.models.sngan_discriminator import infer_arguments as infer_discriminator
+from gan_slimming.models.weights.choice import WeightsWarning
 
 
 def written_out(state: dict[str, Tensor], latents: Tensor) -> Tensor:
@@ -120,7 +121,10 @@ def test_the_average_generator_is_taken_out_of_a_training_checkpoint(tmp_path: P
     }
     content |= {"gen_state_dict": raw.state_dict(), "avg_gen_state_dict": average.state_dict()}
     torch.save(content, tmp_path / "checkpoint.pth")
-    loaded = load_generator("sngan", tmp_path / "checkpoint.pth").state_dict()
+    with pytest.warns(
+        WeightsWarning, match="took avg_gen_state_dict .averaged weights., left gen_"
+    ):
+        loaded = load_generator("sngan", tmp_path / "checkpoint.pth").state_dict()
     assert torch.equal(loaded["l1.weight"], average.l1.weight)
     found = load_discriminator("sngan", tmp_path / "checkpoint.pth").state_dict()
     assert all(torch.equal(found[k], t) for k, t in discriminator.state_dict().items())

@@ -49,3 +49,8 @@ def test_a_whole_copy_keeps_its_parametrisation(norm) -> None:
     copied = whole_copy(layer)
     assert copied.state_dict().keys() == layer.state_dict().keys()
     torch.testing.assert_close(copied.eval()(IMAGE), layer.eval()(IMAGE))
+
+
+def test_the_weights_of_a_frozen_network_stay_parameters() -> None:
+    layer = parametrizations.weight_norm(nn.Conv2d(3, 4, 3)).requires_grad_(False)
+    assert [n for n, _ in plain_copy(layer).named_parameters()] == ["bias", "weight"]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.unit.data.test_colour_profiles import swapped_profile
 from torch import nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.destinations import plan
 from gan_slimming.errors import UserError
-from gan_slimming.workflows.translate import TranslationWarning, translate
+from gan_slimming.workflows.translate import ColourWarning, TranslationWarning, translate
 
 
 class Identity(nn.Module):
@@ -173,3 +174,36 @@ def test_colours_are_matched_when_asked(tmp_path: Path) -> None:
         for path in (tmp_path, tmp_path / "plain", tmp_path / "matched")
     ]
     assert abs(means[2] - means[0]) < 2 < means[0] - means[1]
+
+
+def test_animations_and_stills_of_a_folder(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:], duration=90)
+    frames[0].save(photos / "still.gif")
+    frames[0].save(photos / "x.jpg")
+    report = translate(nn.Identity(), [photos], tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "moving.gif", "still.png", "x.jpg",
+    ]  # fmt: skip
+    assert (report["translated"], report["frames"]) == (3, 2)
+    translate(nn.Identity(), [photos / "moving.gif"], tmp_path / "one.gif")
+    with pytest.raises(UserError, match="is one animation; give one animated GIF"):
+        translate(nn.Identity(), [photos / "x.jpg"], tmp_path / "two.gif")
+
+
+def test_profiles_and_depths_are_told(tmp_path: Path) -> None:
+    deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    translate(nn.Identity(), [tmp_path / "deep.png"], tmp_path / "same.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "same.png")), deep)
+    with pytest.warns(ColourWarning, match="became 8 in .*same.jpg; write .png or .tif"):
+        translate(nn.Identity(), [tmp_path / "deep.png"], tmp_path / "same.jpg")
+    image = Image.new("RGB", (16, 16), (200, 30, 90))
+    image.save(tmp_path / "p.png", icc_profile=swapped_profile())
+    with pytest.warns(
+        ColourWarning, match="converted to sRGB, which results have: sRGB built-in .1"
+    ):
+        translate(nn.Identity(), [tmp_path / "p.png"], tmp_path / "q.png")
+    assert Image.open(tmp_path / "q.png").getpixel((0, 0)) == (90, 30, 200)
