@@ -9,7 +9,7 @@ from typing import Any
 from gan_slimming.errors import UserError
 
 RANGES = {
-    "channels": (1, 64),
+    "channels": (1, 4096),
     "multiple_of": (1, 4096),
     "min_size": (1, 16384),
     "scale": (1, 64),

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from gan_slimming.data.memory import free_memory
 
@@ -22,7 +23,7 @@ class TooLarge(ValueError):
     """An image that does not fit into memory."""
 
 
-def open_image(source: Path | BytesIO) -> Image.Image:
+def open_image(source: Path | BytesIO) -> ImageFile:
     """Open an image of a named format, whatever its name says; pixels are not decoded yet.
 
     Pillow knows more formats than these, and starts another program for some.

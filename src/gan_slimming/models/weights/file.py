@@ -42,6 +42,8 @@ def read_content(path: Path) -> Any:
 
 def _absent(path: Path) -> str:
     if not path.is_dir():
+        if path.exists():
+            return "is no regular file; give the path of a .pth or .safetensors file"
         return "does not exist; give the path of a .pth or .safetensors file"
     held = sorted(child.name for child in path.iterdir() if child.suffix in WEIGHTS_SUFFIXES)
     way = f"one of its files: {', '.join(held[:5])}" if held else "a .pth or .safetensors file"
