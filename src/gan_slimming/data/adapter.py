@@ -137,7 +137,8 @@ def _run(generator: nn.Module, inputs: Inputs, given: str) -> Any:
     was_training = generator.training
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
-            return generator.eval()(*inputs)
+            generator.eval()  # a user's own may return nothing
+            return generator(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(

@@ -74,7 +74,8 @@ def convert(
         )
     spec = infer_spec(module)
     side = _fitting(size, spec.contract)
-    module = module.to("cpu", torch.float32).eval()
+    module = module.to("cpu", torch.float32)
+    module.eval()
     traced = trace(module, spec.contract, side, quantized=chosen != "none")
     form = FLOAT if chosen == "none" else chosen
     metadata = metadata_of(spec.contract, form, str(spec), _with_version(provenance or {}))

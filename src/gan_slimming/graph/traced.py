@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gan_slimming.errors import UserError
+from gan_slimming.graph.contexts import TracedWrites, inline_contexts
 from gan_slimming.graph.nodes import module_path
 
 GATEABLE: tuple[type[nn.Module], ...] = (
@@ -110,7 +111,10 @@ class TracedModule:
 
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.ExportedProgram:
     try:
-        return torch.export.export(module, example, strict=False)
+        with TracedWrites():
+            program = torch.export.export(module, example, strict=False)
+        inline_contexts(program.graph_module)
+        return program
     except Exception as error:  # torch.export raises many types; to a user all mean the same
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(

@@ -32,7 +32,8 @@ class EncoderFeatures(nn.Module):
 
     def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Tensor], depth: int = 5):
         super().__init__()
-        self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.generator = copy.deepcopy(generator).requires_grad_(False)
+        self.generator.eval()
         self.to_input = to_input
         self.depth = depth
         self._maps: dict[str, Tensor] = {}

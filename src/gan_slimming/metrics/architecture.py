@@ -102,7 +102,8 @@ def _cost(graph: GroupGraph, alive: Mapping[str, torch.Tensor]) -> tuple[int, in
 
 def _without_quantizers(generator: nn.Module) -> nn.Module:
     """Return a copy of standard layers only, with a student's scales, as `prepare` gets it."""
-    plain = whole_copy(generator).eval()
+    plain = whole_copy(generator)
+    plain.eval()
     give_norms_a_scale(plain)
     drop_quantizers(plain)
     return plain

@@ -73,4 +73,5 @@ def load_discriminator(name: str, weights: str | Path | None = None, **arguments
         source=f"weights file {weights}",
         kind="discriminator",
     )
-    return module.train()
+    module.train()
+    return module

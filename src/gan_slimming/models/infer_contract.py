@@ -27,7 +27,8 @@ def infer_contract(module: nn.Module) -> InputContract:
         The defaults where no image is accepted, as by a generator of noise.
     """
     try:
-        shell = copy.deepcopy(module).to("meta").eval()
+        shell = copy.deepcopy(module).to("meta")
+        shell.eval()
     except Exception:  # the user's module may refuse for any reason
         return InputContract()
     for channels in (3, 1):

@@ -113,11 +113,14 @@ def load_generator(name: str, weights: str | Path | None = None, **arguments: An
         UserError: as build_generator and read_state_dict; the weights do not fit.
     """
     if weights is None:
-        return build_generator(name, **arguments).float().eval()
+        module = build_generator(name, **arguments).float()
+        module.eval()  # a user's own eval may return nothing
+        return module
     state, arguments = _GENERATORS.read(name, weights, arguments)
     module = build_generator(name, **arguments).float()
     load_checked(module, state, expected=str(spec_of(module)), source=f"weights file {weights}")
-    return module.eval()
+    module.eval()
+    return module
 
 
 def attach_spec(module: nn.Module, spec: GeneratorSpec) -> None:

@@ -107,7 +107,8 @@ class _CutCheck:
         for dtype, small, low, as_it_is in product(
             (torch.float64, own), (True, False), (-1.0, 0.0), (False, True)
         ):
-            copied = copy.deepcopy(module).eval().to(dtype)
+            copied = copy.deepcopy(module).to(dtype)
+            copied.eval()
             inputs = tuple(_drawn(value, dtype, low, small) for value in example)
             tolerance = EXACT.get(dtype, 1e-3)
             check = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)

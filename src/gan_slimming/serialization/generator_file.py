@@ -117,7 +117,8 @@ def load_generator_file(
             f"{path} does not fit {spec}: {_reason(error)}; it is damaged, or the generator has "
             "changed since it was saved"
         ) from error
-    return module.to(device).eval()
+    module.to(device).eval()
+    return module
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

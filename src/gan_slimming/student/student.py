@@ -66,6 +66,18 @@ class Student(nn.Module):
         """Run the generator, gated and quantised."""
         return self.module(*inputs)
 
+    def train(self, mode: bool = True) -> Student:
+        """Set the mode of batch norms and quantisers; all else stays as the teacher runs it.
+
+        So there is neither dropout nor noise nor a second output that a forward has in training
+        alone. A norm that the user's own `train` keeps in evaluation mode stays there.
+        """
+        super().train(mode)
+        for child in self.module.modules():
+            if not isinstance(child, Quantizer | nn.modules.batchnorm._BatchNorm):
+                child.training = False
+        return self
+
     def gate_of(self, group: str) -> nn.Parameter:
         """Return the (channels,) gates of a prunable group."""
         names = [g.name for g in self.graph.prunable]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.inputs import Generate, Inputs, InputSet
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.objective import Distance
+from gan_slimming.training.trials import takes_side
 
 Track = Callable[[Generate], dict[str, float]]
 """Measures a generator on held-out inputs."""
@@ -38,8 +39,12 @@ class TrainingContext:
     """Called after every step with its number, from 1, and its terms."""
     same_channels: bool = True
     """Whether the student began as the teacher's copy, so that their channels can be compared."""
+    channels_last: bool = True
+    """Whether the generators take images with channels last, which is faster."""
     discriminator: nn.Module | None = None
     """The user's discriminator; None for a fresh PatchGAN."""
+
+    _sides: dict[int, bool] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def contract(self) -> InputContract:
@@ -51,8 +56,11 @@ class TrainingContext:
         return GeneratorAdapter(generator, self.contract)
 
     def takes(self, side: int) -> bool:
-        """Return whether the generator takes images of this many pixels a side."""
-        return not self.contract.latent_size and self.contract.takes(side)
+        """Return whether the generator takes images of this many pixels a side, by one run."""
+        if side not in self._sides:
+            fits = not self.contract.latent_size and self.contract.takes(side)
+            self._sides[side] = fits and takes_side(self.teacher.generator, self.contract, side)
+        return self._sides[side]
 
     def sampler(self, batch_size: int, seed: int, draws: int | None = None) -> Sampler:
         """Return an order in which the inputs are drawn.

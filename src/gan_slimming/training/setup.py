@@ -21,6 +21,7 @@ from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
+from gan_slimming.training.trials import prefer_channels_last
 
 FLOAT_BYTES = 4
 
@@ -43,6 +44,8 @@ class Setup:
     """The teacher's cost."""
     side: int
     """Height and width in pixels of the output."""
+    channels_last: bool
+    """Whether images and weights lie with channels last, which is faster."""
 
     @property
     def contract(self) -> InputContract:
@@ -67,18 +70,21 @@ def set_up(
     frozen = _frozen(teacher)
     fabric = make_fabric(run, frozen, dummy_inputs(contract, run.size, like=teacher))
     torch.manual_seed(run.seed)
-    frozen = _placed(frozen, fabric)
+    frozen.to(fabric.device)
     side = output_side(frozen, contract, run.size)
+    last = prefer_channels_last(frozen, contract, run.size)
     example = dummy_inputs(contract, run.size, like=frozen)
     dense = count(frozen, example)
     start = frozen
     if student is not None:
         start = _start(student, contract, fabric)
+        last = last and prefer_channels_last(start, contract, run.size)
         run = dataclasses.replace(run, budget=_absolute(run.budget, dense))
     prepared = _prepared(start, example, run, protect)
-    keep_channels_last(frozen)
+    if last:
+        keep_channels_last(frozen)
     adapter = GeneratorAdapter(frozen, contract)
-    return Setup(fabric, run, adapter, start, prepared, example, dense, side)
+    return Setup(fabric, run, adapter, start, prepared, example, dense, side, last)
 
 
 def _decided(run: Run, contract: InputContract) -> Run:
@@ -116,7 +122,9 @@ def _start(student: nn.Module, contract: InputContract, fabric: Fabric) -> nn.Mo
     same = {"multiple_of": contract.multiple_of, "min_size": contract.min_size}
     if dataclasses.replace(own, **same) != contract:
         raise UserError(f"the student does not take and give what its teacher does: {own}")
-    return _placed(_frozen(student), fabric)
+    frozen = _frozen(student)
+    frozen.to(fabric.device)
+    return frozen
 
 
 def _absolute(budget: Budget, dense: Complexity) -> Budget:
@@ -130,16 +138,6 @@ def _absolute(budget: Budget, dense: Complexity) -> Budget:
 
 def _frozen(generator: nn.Module) -> nn.Module:
     """Return a copy of a generator that nothing trains, in evaluation mode."""
-    return whole_copy(generator).eval().requires_grad_(False)
-
-
-def _placed(generator: nn.Module, fabric: Fabric) -> nn.Module:
-    """Move a frozen generator to the device, in place; return it.
-
-    Wide convolutions are faster with channels last, and the teacher is run very often.
-    """
-    generator.to(fabric.device)
-    for tensor in (*generator.parameters(), *generator.buffers()):
-        if tensor.dim() == 4:  # Module.to would stumble over weights of five axes
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    return generator
+    frozen = whole_copy(generator).requires_grad_(False)
+    frozen.eval()  # a user's own eval may return nothing
+    return frozen

@@ -14,6 +14,7 @@ from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.teacher_cache import Answer, TeacherCache
+from gan_slimming.training.trials import channels_last
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class TeacherBatches:
         inputs = self.context.inputs
         indices, chosen = self.sampler.next(augmentations)
         found = inputs.batch(indices, chosen, downscale)
-        batch = tuple(_channels_last(x.to(self.fabric.device)) for x in found)
+        batch = tuple(x.to(self.fabric.device) for x in found)
+        if self.context.channels_last:
+            batch = tuple(channels_last(x) for x in batch)
         keys = list(zip(indices.tolist(), chosen.tolist(), strict=True))
         seeds = [(number * len(inputs) + index) * 2 + (downscale > 1) for index, number in keys]
 
@@ -90,8 +93,3 @@ class TeacherBatches:
             return [generate()]
         images, features = self.features.of_teacher(student, generate, [seed])
         return [images, *features]
-
-
-def _channels_last(values: Tensor) -> Tensor:
-    """Return images with channels last: convolutions, narrow ones above all, are faster so."""
-    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

@@ -126,7 +126,8 @@ def without_quantizers(module: nn.Module) -> nn.Module:
 
     The float export computes this copy.
     """
-    plain = copy.deepcopy(module).eval()
+    plain = copy.deepcopy(module)
+    plain.eval()
     for name, layer in list(plain.named_modules(remove_duplicate=False)):
         if not isinstance(layer, tuple(SLIM.values())):
             continue
