@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,6 +25,10 @@ from gan_slimming.pruning.verify_cut import hold_what_cannot_be_cut
 from gan_slimming.pruning.walk import propagate
 
 
+class UnknownOperatorWarning(UserWarning):
+    """A warning of operators that are not in the tables, round which all channels stay."""
+
+
 def find_groups(
     module: nn.Module, example: tuple[Any, ...], protect: Sequence[str] = ()
 ) -> GroupGraph:
@@ -35,8 +40,7 @@ def find_groups(
         protect: shell patterns of modules whose channels stay, with everything inside them;
             'operator:NAME' for every call of an operator.
     Raises:
-        UserError: an unknown operator, which is named; a pattern without a match; a verified cut
-            that changes the function.
+        UserError: a pattern without a match; the module cannot be traced or gives no finite output.
     """
     names = [name for name, _ in module.named_modules(remove_duplicate=False)]
     for pattern in protect:
@@ -48,6 +52,7 @@ def find_groups(
     module = plain_copy(module)
     walk = propagate(as_if_whole(module), example, protect)
     _check_operators(walk, protect)
+    _warn_of_unknown(walk)
     protect_unreadable(walk)
     gates = required(walk)
     groups = _groups(_rows(walk, gates), _reasons(walk))
@@ -74,6 +79,22 @@ def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:
                 f"protect names no operator of the generator: {pattern!r}; there are "
                 f"{', '.join(present)[:200]} ..."
             )
+
+
+def _warn_of_unknown(walk: Propagation) -> None:
+    """Warn, once for all places, of operators round which all channels stay."""
+    if not walk.unknown:
+        return
+    places = [
+        f"'{name}' in {', '.join(dict.fromkeys(path or 'the generator' for path in paths))[:120]}"
+        for name, paths in sorted(walk.unknown.items())
+    ]
+    warnings.warn(
+        f"channels cannot be followed through {'; '.join(places)}, so all stay there; the rest is "
+        "pruned",
+        UnknownOperatorWarning,
+        stacklevel=4,
+    )
 
 
 def _last_layers(walk: Propagation) -> frozenset[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from math import prod
 
 import torch
@@ -20,8 +21,9 @@ GATE = ".gate"
 SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
 """Suffixes of the scales that a student adds to the tensors of its groups."""
 Renumber = Callable[[str, int, Tensor], tuple[Tensor, Tensor]]
-Numbers = dict[tuple[str, str], tuple[str, int]]
-"""(module, attribute) -> the (tensor, axis) whose channels the attribute counts."""
+Numbers = dict[tuple[str, str], tuple[str, int, Fraction]]
+"""(module, attribute) -> the (tensor, axis) whose channels the attribute counts, and how many of
+them it counts for each: 1/2 where a convolution's outputs are split into two."""
 
 
 @dataclass

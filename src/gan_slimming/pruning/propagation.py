@@ -38,6 +38,7 @@ class Propagation(TracedModule):
         protections: slot -> why its channel stays.
         makers: call of a gateable layer -> its path.
         named: slots that went through a call which may name their number.
+        unknown: operators outside the tables -> the modules that call them.
         unusual: whether the graph goes beyond `operators.ORDINARY`.
     """
 
@@ -53,6 +54,7 @@ class Propagation(TracedModule):
         self.reads: list[tuple[Slots, np.ndarray]] = []
         self.splits: list[tuple[Slots, list[int]]] = []
         self.named: list[Slots] = []
+        self.unknown: dict[str, list[str]] = defaultdict(list)
         self.unusual = False
         self.makers: dict[fx.Node, str] = {}
         self.macs: dict[str, int] = defaultdict(int)

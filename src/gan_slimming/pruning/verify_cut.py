@@ -2,8 +2,8 @@
 
 The graph of a module does not tell whether its forward says `x.view(n, 128, 8, 8)` or
 `x.view(n, -1, 8, 8)`. So unusual generators are cut once as a test, in float64, on copies with
-random parameters. Groups blocked by a number in the forward are protected. Any other difference is
-an error, because this package never guesses.
+random parameters. Groups that cannot be cut exactly are protected, because this package never
+guesses: those blocked by a number in the forward, and any other.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gan_slimming.pruning.slicing import output_axis, slice_tensors
 NAMED = (
     "its forward names the number of channels in a view/split; write -1 there to let it be slimmed"
 )
+CHANGES = "without them the generator computes something else, or stops"
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """dtype -> largest difference, relative to the largest output."""
 SMALL = 64
@@ -54,34 +55,27 @@ def hold_what_cannot_be_cut(
         named: groups that went through a view, a split or the like.
         axes: (tensor, axis) -> the channels on it.
     Raises:
-        UserError: cutting any other group changes the function.
+        UserError: the output is never finite.
     """
     check = _CutCheck.of(module, example, graph)
     if check is None or check.passes(graph.prunable):
         return
     suspects = [group for group in graph.prunable if group.name in named]
     others = [group for group in graph.prunable if group.name not in named]
-    if not check.passes(others):
-        culprit = check.culprits(others)[0]
-        raise UserError(
-            f"taking channels out of '{culprit.name}' would change what the generator computes, "
-            f"or stop it ({check.trouble}); keep them with --protect '{_module_of(culprit)}'"
-        )
+    for group in check.culprits(others):
+        group.protected = f"{CHANGES} ({check.trouble})"
     held = check.culprits(suspects)
     fewer = check.choose_numbers(held, readings(module, axes, held))
+    if fewer:
+        fewer = check.choose_numbers(fewer, readings(module, axes, fewer, alone=True))
     numbers = graph.numbers
     for graph.numbers, failing in ((numbers, fewer), ({}, held), ({}, suspects)):
         if check.passes([group for group in graph.prunable if group not in failing]):
             for group in failing:
                 group.protected = NAMED
             return
-
-
-def _module_of(group: ChannelGroup) -> str:
-    """Return a module whose protection keeps the group."""
-    names = [member.tensor.rpartition(".")[0] for member in (*group.gated, *group.members)]
-    modules = [name.rpartition(".")[0] if "@" in name else name for name in names]
-    return next((name for name in modules if name), group.name)
+    for group in suspects:
+        group.protected = NAMED
 
 
 @dataclass
@@ -145,24 +139,29 @@ class _CutCheck:
     def choose_numbers(
         self, held: Sequence[ChannelGroup], found: Mapping[str, Sequence[Numbers]]
     ) -> list[ChannelGroup]:
-        """Choose a reading of attributes for each class so that the fewest groups fail.
+        """Choose a reading of each attribute so that the fewest groups fail.
 
         Returns:
             The groups that still fail.
         """
-        chosen = {kind: meanings[0] for kind, meanings in found.items()}
+        before = self.graph.numbers
+        chosen = {name: meanings[0] for name, meanings in found.items()}
 
-        def failing() -> list[ChannelGroup]:
-            self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
-            return [group for group in held if not self.passes([group])]
+        def failing(groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+            now = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+            self.graph.numbers = before | now
+            return [] if self.passes(groups) else [g for g in groups if not self.passes([g])]
 
-        fewest = failing() if chosen else list(held)
-        for kind, meanings in found.items():
-            for other in (*meanings[1:], {}) if fewest else ():
-                before, chosen[kind] = chosen[kind], other
-                now = failing()
-                fewest, chosen[kind] = (now, other) if len(now) < len(fewest) else (fewest, before)
-        self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+        fewest = failing(held) if chosen else list(held)
+        for name, meanings in found.items():
+            counted = {place[:2] for numbers in meanings for place in numbers.values()}
+            asked = [g for g in held if any((m.tensor, m.axis) in counted for m in g.members)]
+            others = [group for group in fewest if group not in asked]
+            for other in meanings[1:] if any(group in asked for group in fewest) else ():
+                last, chosen[name] = chosen[name], other
+                now = others + failing(asked)
+                fewest, chosen[name] = (now, other) if len(now) < len(fewest) else (fewest, last)
+        failing([])
         return fewest
 
     def _exact(self, groups: Sequence[ChannelGroup], *, few: bool) -> bool:

@@ -174,7 +174,9 @@ def _modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tens
 
 def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
     """Return the quantisation of a layer, None for none."""
-    if isinstance(layer, tuple(SLIM.values())) and getattr(layer, "gate", None) is not None:
+    if isinstance(layer, tuple(SLIM.values())) and (
+        getattr(layer, "gate", None) is not None or getattr(layer, "input_gate", None) is not None
+    ):
         raise UserError(f"{path} still has a gate; save what student.extract() returned")
     if not isinstance(layer, SlimConvolution):
         return None

@@ -103,7 +103,8 @@ class Student(nn.Module):
     def quantized_weights(self) -> list[tuple[WeightQuantizer, Tensor]]:
         """Return every weight quantiser with its weight."""
         layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]
-        return [(m.weight_quantizer, m.weight) for m in layers if m.weight_quantizer is not None]
+        quantized = [m for m in layers if m.weight_quantizer is not None]
+        return [(m.weight_quantizer, m.gated_weight()) for m in quantized]  # pyright: ignore
 
     def remove_blocks(self, paths: Sequence[str]) -> None:
         """Replace residual blocks by the identity, and drop their groups and gates."""
@@ -124,15 +125,23 @@ class Student(nn.Module):
         for name, found in parts.items():
             gate = LayerGate(self.graph.shapes[name][0], found)
             path, _, axis = name.removesuffix(GATE).partition("@")
-            if axis:
-                for owner, field in holders_of(self.module, path):
-                    gate_parameter(owner, field, int(axis), gate)
+            if not axis:
+                self._slim_layer(path).gate = gate
                 continue
-            layer: Any = self.module.get_submodule(path)
-            if type(layer) in SLIM:
-                layer = to_slim(layer)
-                replace_module(self.module, path, layer)
-            layer.gate = gate
+            for owner, field in holders_of(self.module, path):
+                if type(owner) in SLIM or isinstance(owner, SlimConvolution):
+                    places = (p for p, m in self.module.named_modules() if m is owner)
+                    self._slim_layer(next(places)).input_gate = gate
+                else:
+                    gate_parameter(owner, field, int(axis), gate)
+
+    def _slim_layer(self, path: str) -> Any:
+        """Return the student's version of a layer, put in its place if it is not there yet."""
+        layer: Any = self.module.get_submodule(path)
+        if type(layer) in SLIM:
+            layer = to_slim(layer)
+            replace_module(self.module, path, layer)
+        return layer
 
 
 def prepare(
