@@ -26,6 +26,8 @@ class InputContract:
     """Divisor of the allowed heights and widths, in pixels."""
     min_size: int = 1
     """Least height and width of the input in pixels."""
+    size: int = 0
+    """The only height and width of the input in pixels; 0 for a generator of any size."""
     scale: int = 1
     """Height and width of the output over those of the input: 4 for x4 super-resolution."""
     latent_size: int = 0
@@ -41,14 +43,26 @@ class InputContract:
 
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of `side` x `side` pixels."""
+        if self.size:
+            return side == self.size
         return side % self.multiple_of == 0 and side >= self.min_size
 
     def next_side(self, side: int) -> int:
-        """Return the least side in pixels, not below `side`, that the generator takes."""
+        """Return the least side in pixels, not below `side`, that the generator takes.
+
+        One that takes a single size gets that.
+        """
+        if self.size:
+            return self.size
         return -(-max(side, self.min_size) // self.multiple_of) * self.multiple_of
 
     def check_side(self, side: int) -> None:
         """Raise UserError for images of a side that the generator does not take."""
+        if self.size and side != self.size:
+            raise UserError(
+                f"this generator takes images of {self.size}x{self.size} pixels only, got size "
+                f"{side}; write --size {self.size}"
+            )
         if not self.takes(side):
             raise UserError(
                 f"size must be a multiple of {self.multiple_of} and at least {self.min_size} for "

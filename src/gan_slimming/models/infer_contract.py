@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,14 @@ from gan_slimming.config import InputContract
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Multiples, in pixels, to which sides of images are tried."""
+SIZES = (256, 128, 512, 64, 224, 1024, 96, 112, 32, 16, 8)
+"""Sides tried of a generator that takes a single size, most usual first."""
 MIN_SIDE = 64
 """Shortest side tried, in pixels, because reflection padding needs a minimum."""
 
 
 def infer_contract(module: nn.Module) -> InputContract:
-    """Infer channels, multiples of sides and scale of a generator without a declared contract.
+    """Infer channels, sizes and scale of a generator without a declared contract.
 
     A side is accepted if the output's is a whole multiple of it. Two convolutions of stride 2 and
     two transposed ones, for instance, run on 65 pixels but return 68. Nothing is computed, and the
@@ -35,6 +38,9 @@ def infer_contract(module: nn.Module) -> InputContract:
         for step in STEPS:
             if scale := _scale(shell, channels, *_sides(step)):
                 return InputContract(channels=channels, multiple_of=step, scale=scale)
+    for channels, side in product((3, 1), SIZES):
+        if scale := _scale(shell, channels, side, side):
+            return InputContract(channels=channels, size=side, scale=scale)
     return InputContract()
 
 

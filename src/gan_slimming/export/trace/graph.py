@@ -26,6 +26,10 @@ FULL = ((-128, 127), (0, 255))
 """The ranges of 8-bit codes, signed and unsigned."""
 
 
+NOISE = frozenset({"randn", "rand", "randn_like", "rand_like", "normal", "uniform"})
+"""Operators that draw random numbers, in place or not."""
+
+
 @dataclass(frozen=True)
 class Codes:
     """The quantisation of a layer's input: codes in [low, high]; a value is scale * code."""
@@ -94,6 +98,7 @@ class TracedGenerator:
         redundant_biases: convolutions whose bias has no effect.
         step: height and width of the input are multiples of this many pixels.
         sides: height and width of the input.
+        noisy: whether the forward draws random numbers.
     """
 
     nodes: list[fx.Node]
@@ -104,6 +109,7 @@ class TracedGenerator:
     redundant_biases: frozenset[fx.Node] = frozenset()
     step: int = 1
     sides: tuple[Side, ...] = ()
+    noisy: bool = False
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -182,7 +188,8 @@ def trace(
     Args:
         module: from `extract` or `load_generator_file`.
         contract: its inputs and images.
-        size: height and width, in pixels, of the traced image; the file takes any size.
+        size: height and width, in pixels, of the traced image; the file takes all that the
+            contract allows.
         quantized: keep the quantisers; False for float.
     Raises:
         UserError: it cannot be traced, depends on the size, or does not have the contract's
@@ -193,6 +200,8 @@ def trace(
     labels = input_shapes(contract, size)
     steps = (1, 2) if step == 1 else (step,)  # odd sizes, where the contract allows them
     others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=2) for s in steps]
+    if contract.size:
+        others = [input_shapes(contract, size, batch=2)]
     program = trace_calls(plain, labels, others)
     nodes = list(program.graph.nodes)
     constants = _constants(program, plain)
@@ -210,7 +219,10 @@ def trace(
     tensors = {node: array_of(value) for node, value in constants.items()}
     sources = dict(zip(labels, inputs, strict=True))
     sides = sides_of(inputs[0])[2:]
-    return TracedGenerator(operations, tensors, layers, sources, results[0], redundant, step, sides)
+    noisy = any(operator_name(node).strip("_") in NOISE for node in operations)
+    return TracedGenerator(
+        operations, tensors, layers, sources, results[0], redundant, step, sides, noisy
+    )
 
 
 def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[fx.Node, Tensor]:
