@@ -19,17 +19,24 @@ CONTEXTS = frozenset(
 """Calls of torch.export that hold a graph of their own."""
 
 
-def inline_contexts(module: fx.GraphModule) -> None:
-    """Copy the graph of every context to where it is called, in place, and drop assertions."""
+def inline_contexts(module: fx.GraphModule) -> bool:
+    """Copy the graph of every context to where it is called, in place, and drop assertions.
+
+    Returns:
+        Whether there was a context that stops gradients.
+    """
+    stops = False
     for node in list(module.graph.nodes):
         if node.op != "call_function":
             continue
         name = str(getattr(node.target, "__name__", node.target))
         if name in CONTEXTS:
+            stops |= "grad" in name and node.args[0] is False
             _inline(module, node)
         elif name.startswith("_assert") and not node.users:
             module.graph.erase_node(node)
     module.graph.lint()
+    return stops
 
 
 def _inline(module: fx.GraphModule, call: fx.Node) -> None:

@@ -41,6 +41,7 @@ class TracedModule:
         saved: names of the parameters and buffers in the state_dict.
         paths: every path of every module -> the first path of the same module.
         owners: path -> ids of the module's own parameters.
+        stops_gradients: whether the forward has a block of torch.no_grad.
         strangers: layers whose parameters are also read elsewhere, past any gate on the layer.
     """
 
@@ -48,6 +49,7 @@ class TracedModule:
         self.module = module
         self.patterns = protect
         program = _exported(module, example)
+        self.stops_gradients = inline_contexts(program.graph_module)
         self.graph: fx.Graph = program.graph
         self.order = {node: place for place, node in enumerate(self.graph.nodes)}
         self.paths = _first_paths(module)
@@ -112,9 +114,7 @@ class TracedModule:
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.ExportedProgram:
     try:
         with TracedWrites():
-            program = torch.export.export(module, example, strict=False)
-        inline_contexts(program.graph_module)
-        return program
+            return torch.export.export(module, example, strict=False)
     except Exception as error:  # torch.export raises many types; to a user all mean the same
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(

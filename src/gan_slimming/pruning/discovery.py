@@ -60,6 +60,7 @@ def find_groups(
         groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized,
         _last_layers(walk),
         buffers=frozenset(n for n, t in walk.state.items() if not isinstance(t, nn.Parameter)),
+        stops_gradients=walk.stops_gradients,
     )  # fmt: skip
     if walk.unusual or walk.named:
         named = set(np.concatenate([np.zeros(0, int), *map(walk.roots, walk.named)]).tolist())

@@ -90,6 +90,8 @@ class GroupGraph:
     """Attributes of the user's modules that count channels."""
     buffers: frozenset[str] = frozenset()
     """Names of the buffers in `shapes`."""
+    stops_gradients: bool = False
+    """Whether the forward has a block of torch.no_grad."""
 
     @property
     def prunable(self) -> list[ChannelGroup]:
@@ -232,6 +234,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
             if not gone(place[0]) and not gone(counted[0])
         },
         graph.buffers,
+        graph.stops_gradients,
     )
 
 

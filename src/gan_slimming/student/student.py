@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import bits_of_weights
+from gan_slimming.errors import UserError
+from gan_slimming.graph.contexts import ThroughNoGrad
 from gan_slimming.pruning.discovery import find_groups
 from gan_slimming.pruning.groups import (
     GATE,
@@ -47,6 +49,7 @@ class Student(nn.Module):
         module: the user's generator with slim layers; call it like the teacher.
         graph: its channel groups, at their present size.
         gates: one vector per prunable group, in the order of `graph.prunable`.
+        through_no_grad: whether blocks of torch.no_grad in its forward are passed over.
         identities: residual blocks that have become the identity.
         kept: the channel map: group -> the teacher's channels that are left.
     """
@@ -59,12 +62,31 @@ class Student(nn.Module):
             torch.ones(group.channels, dtype=_dtype(module)) for group in graph.prunable
         )
         self.identities: list[str] = []
+        self.through_no_grad = False
         self.kept = {group.name: torch.arange(group.channels) for group in graph.groups}
         self.connect()
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Run the generator, gated and quantised."""
+        if self.through_no_grad and torch.is_grad_enabled():
+            with ThroughNoGrad():
+                return self.module(*inputs)
         return self.module(*inputs)
+
+    def open_gradients(self, example: tuple[Tensor, ...]) -> None:
+        """Let gradients pass a forward under torch.no_grad, where none would reach the output.
+
+        Raises:
+            UserError: none reaches it in any case.
+        """
+        for self.through_no_grad in (False, True):
+            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+                if self(*example).requires_grad:
+                    return
+        raise UserError(
+            "the generator's output carries no gradient, so it cannot be trained; take "
+            "inference_mode, detach() and .data out of its forward"
+        )
 
     def train(self, mode: bool = True) -> Student:
         """Set the mode of batch norms and quantisers; all else stays as the teacher runs it.
@@ -182,6 +204,8 @@ def prepare(
         if type(layer) is nn.ReflectionPad2d:
             replace_module(module, path, to_slim(layer))
     student = Student(module, graph)
+    if graph.stops_gradients:
+        student.open_gradients(example)
     if bits is not None:
         weights = bits_of_weights(bits, weight_bits)
         for path in graph.quantized_layers:

@@ -42,9 +42,11 @@ def channel_saliency(
     for values in inputs:
         for _ in range(DRAWS):
             image = student(*values).float()
-            gradients = torch.autograd.grad(_projection(image, generator), gates)
+            projection = _projection(image, generator)
+            gradients = torch.autograd.grad(projection, gates, allow_unused=True)
             for square, gradient, gate in zip(squares, gradients, gates, strict=True):
-                square += (gradient * gate).square()
+                if gradient is not None:  # a part of the forward may stop gradients
+                    square += (gradient * gate).square()
     student.train()
     names = [group.name for group in student.graph.prunable]
     return {name: square.sqrt().detach() for name, square in zip(names, squares, strict=True)}
