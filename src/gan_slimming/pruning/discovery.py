@@ -14,9 +14,10 @@ from torch import nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import operator_name
-from gan_slimming.graph.traced import OPERATOR
+from gan_slimming.graph.traced import GATEABLE, OPERATOR
 from gan_slimming.pruning.blocks import residual_blocks
 from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member
+from gan_slimming.pruning.padded_norms import find_norms, pad_norm
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.pruned_norms import as_if_whole
 from gan_slimming.pruning.reparametrised import plain_copy
@@ -69,6 +70,20 @@ def find_groups(
     makers = {node: path for node, path in walk.makers.items() if path + GATE in gates}
     graph.blocks = residual_blocks(walk, makers, groups)
     return graph
+
+
+def pad_norms(module: nn.Module, example: tuple[Any, ...]) -> None:
+    """Let the user's norms over channels take fewer of them, in place (`padded_norms`).
+
+    Args:
+        module: with plain weights, in evaluation mode.
+        example: as for find_groups.
+    """
+    own = [m for m in module.modules() if not type(m).__module__.startswith("torch.")]
+    if any(not any(isinstance(c, GATEABLE) for c in m.modules()) for m in own):
+        walk = propagate(as_if_whole(plain_copy(module)), example, ())
+        for path, channels in find_norms(walk).items():
+            pad_norm(module.get_submodule(path), channels)
 
 
 def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:

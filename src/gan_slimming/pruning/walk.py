@@ -17,6 +17,7 @@ from gan_slimming.graph.nodes import Slots, operator_name, sharing_memory, value
 from gan_slimming.graph.traced import GATEABLE
 from gan_slimming.pruning.groups import GATE
 from gan_slimming.pruning.operators import ORDINARY, VIEWS, handler_of, keeps_zero
+from gan_slimming.pruning.padded_norms import padded_call, padded_norms
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.slicing import output_axis
 from gan_slimming.pruning.values import Factor, Value, listed
@@ -31,6 +32,7 @@ def propagate(module: nn.Module, example: tuple[Any, ...], protect: Sequence[str
         UserError: the module cannot be traced.
     """
     walk = Propagation(module, example, protect)
+    walk.padded = frozenset(padded_norms(module))
     for node in walk.graph.nodes:
         _visit(walk, node)
     _resolve_splits(walk)
@@ -44,11 +46,22 @@ def _visit(walk: Propagation, node: fx.Node) -> None:
         for value in walk.inputs(node):
             walk.protect_all(value, "it is the output")
     else:
+        if path := _padded_norm(walk, node):
+            walk.unusual = True
+            walk.values[node] = padded_call(walk, node, path)
+            return
         if all(source in walk.static for source in node.all_input_nodes):
             walk.static.add(node)
         walk.values[node] = _called(walk, node)
         if operator_name(node).endswith("_"):
             _changed_in_place(walk, node)
+
+
+def _padded_norm(walk: Propagation, node: fx.Node) -> str:
+    """Return the path of the padded norm that makes a call, '' for none."""
+    parts = walk.path(node).split(".")
+    paths = (".".join(parts[: depth + 1]) for depth in range(len(parts)))
+    return next((path for path in paths if path in walk.padded), "")
 
 
 def _called(walk: Propagation, node: fx.Node) -> Value | list[Value]:

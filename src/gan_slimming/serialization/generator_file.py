@@ -25,6 +25,7 @@ from gan_slimming.data.files import write_atomically
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.pruning.channel_attributes import noted_numbers
+from gan_slimming.pruning.padded_norms import padded_norms
 from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors
 
 FORMAT = 1
@@ -67,6 +68,7 @@ def save_generator(
         "contract": dataclasses.asdict(spec.contract),
         "identities": sorted({*identities, *found} - {""}),
         "numbers": noted_numbers(module),
+        "padded_norms": padded_norms(module),
         "quantizers": [way.row() for way in quantizers],
         "vectors": rows,
         "channel_map": {name: _bitmask(kept) for name, kept in (channel_map or {}).items()},

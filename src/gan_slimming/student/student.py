@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gan_slimming.config import bits_of_weights
 from gan_slimming.errors import UserError
 from gan_slimming.graph.contexts import ThroughNoGrad
-from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.discovery import find_groups, pad_norms
 from gan_slimming.pruning.groups import (
     GATE,
     SCALES,
@@ -199,6 +199,7 @@ def prepare(
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     give_norms_a_scale(module)
+    pad_norms(module, example)
     graph = find_groups(module, example, protect)
     for path, layer in list(module.named_modules()):
         if type(layer) is nn.ReflectionPad2d:
