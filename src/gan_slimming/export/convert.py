@@ -91,9 +91,9 @@ def convert(
     fitting = spec.contract.next_side(size)
     macs = count(module, dummy_inputs(spec.contract, fitting)).macs
 
-    def written(contract: InputContract) -> _Written:
+    def written(contract: InputContract, alone: bool) -> _Written:
         side = contract.next_side(size)
-        traced = trace(module, contract, side, quantized=chosen != "none")
+        traced = trace(module, contract, side, quantized=chosen != "none", batch=2 - alone)
         metadata = common | {"contract": dataclasses.asdict(contract)}
         metadata["quantized_layers"] = len(traced.layers)
         whole = contract.latent_size > 0
@@ -141,6 +141,7 @@ def _parity(
         UserError: it exceeds parity.LAYER_TOLERANCE or parity.FLOAT_TOLERANCE.
     """
     from gan_slimming.export import parity
+    from gan_slimming.export.trace.tracing import sides_of
 
     if not runtimes:
         return {}
@@ -154,7 +155,10 @@ def _parity(
     step = contract.multiple_of
     sides = ((side, side), (side + step, side + step), (side + 3 * step, side + 2 * step))
     sides = ((side, side),) * 3 if contract.size else sides
-    batches = [dummy_inputs(contract, pair, batch=n + 1) for n, pair in enumerate(sides)]
+    most = 1 if sides_of(next(iter(file.traced.sources.values())))[0].fixed else len(sides)
+    batches = [
+        dummy_inputs(contract, pair, batch=min(n, most)) for n, pair in enumerate(sides, 1)
+    ]
     errors = parity.check_float(module, content, batches, runtimes)
     return {runtime: {"error": error} for runtime, error in errors.items()}
 

@@ -126,5 +126,5 @@ def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
     names = ["features", *names][: max(0, value.dim() - 1)]
     axes = [s.first if s.fixed else name + suffix for s, name in zip(sides[1:], names, strict=True)]
     kind = TensorProto.FLOAT if value.is_floating_point() else TensorProto.INT64
-    shape = ["batch", *axes][: value.dim()]
+    shape = [1 if sides[0].fixed else "batch", *axes][: value.dim()]
     return helper.make_tensor_value_info(label, kind, shape)

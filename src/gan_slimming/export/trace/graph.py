@@ -181,7 +181,7 @@ def array_of(tensor: Tensor) -> np.ndarray:
 
 
 def trace(
-    module: nn.Module, contract: InputContract, size: int, *, quantized: bool
+    module: nn.Module, contract: InputContract, size: int, *, quantized: bool, batch: int = 2
 ) -> TracedGenerator:
     """Trace a generator.
 
@@ -191,6 +191,7 @@ def trace(
         size: height and width, in pixels, of the traced image; the file takes all that the
             contract allows.
         quantized: keep the quantisers; False for float.
+        batch: images in a second trace; 1 for a file of single images.
     Raises:
         UserError: it cannot be traced, depends on the size, or does not have the contract's
             inputs and one output.
@@ -199,9 +200,9 @@ def trace(
     step = contract.multiple_of
     labels = input_shapes(contract, size)
     steps = (1, 2) if step == 1 else (step,)  # odd sizes, where the contract allows them
-    others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=2) for s in steps]
+    others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=batch) for s in steps]
     if contract.size:
-        others = [input_shapes(contract, size, batch=2)]
+        others = [input_shapes(contract, size, batch=batch)]
     program = trace_calls(plain, labels, others)
     nodes = list(program.graph.nodes)
     constants = _constants(program, plain)

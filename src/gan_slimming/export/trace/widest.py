@@ -16,37 +16,46 @@ STEPS = (8, 32)
 
 
 def widest(
-    write: Callable[[InputContract], Written],
+    write: Callable[[InputContract, bool], Written],
     contract: InputContract,
     side: int,
     *,
     fixed_size: bool = False,
 ) -> tuple[Written, str]:
-    """Write the file for as many sizes as possible.
+    """Write the file for as many sizes as possible, and for any batch where that can be.
 
     Args:
-        write: writes the file for the sizes that a contract allows.
+        write: writes the file for the sizes that a contract allows; if True, for single images.
         contract: the generator's own.
         side: height and width in pixels for a file of a single size.
         fixed_size: ask for a single size at once.
     Returns:
-        The file, and why it takes fewer sizes than the generator, '' where it takes all.
+        The file, and why it takes less than the generator, '' where it takes all.
     Raises:
-        UserError: it cannot be written at a single size either.
+        UserError: it cannot be written for one image of a single size either.
     """
     single = contract if contract.latent_size or contract.size else replace(contract, size=side)
-    if fixed_size or single is contract:
-        return write(single), ""
-    try:
-        return write(contract), ""
-    except UserError as error:
-        reason = str(error)
-    fixed = write(single)
-    for step in STEPS:
-        if contract.multiple_of % step == 0:
-            continue
+    wide, reason = single if fixed_size else contract, ""
+    for alone in (False, True):
         try:
-            return write(replace(contract, multiple_of=lcm(contract.multiple_of, step))), reason
-        except UserError:
+            return write(wide, alone), reason
+        except UserError as error:
+            reason = reason or str(error)
+        fixed = None if single is wide else _written(write, single, alone)
+        if fixed is None:
             continue
-    return fixed, reason
+        for step in (s for s in STEPS if contract.multiple_of % s):
+            trial = replace(contract, multiple_of=lcm(contract.multiple_of, step))
+            if (made := _written(write, trial, alone)) is not None:
+                return made, reason
+        return fixed, reason
+    raise UserError(reason)
+
+
+def _written(
+    write: Callable[[InputContract, bool], Written], contract: InputContract, alone: bool
+) -> Written | None:
+    try:
+        return write(contract, alone)
+    except UserError:
+        return None
