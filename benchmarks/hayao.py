@@ -1,4 +1,4 @@
-"""Compress the released CartoonGAN (Hayao) and its baselines: the rows of the README's table.
+"""Compress the released CartoonGAN (Hayao) and its baselines: the rows of docs/results.md.
 
     python benchmarks/hayao.py --weights Hayao_net_G_float.pth --photos photos/ --output results/
 

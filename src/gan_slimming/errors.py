@@ -28,6 +28,8 @@ def renamed(**names: str) -> Callable[[Function], Function]:
 
     Args:
         names: old name -> the name now.
+    Raises:
+        UserError: by the function itself, where both names of an argument are given.
     """
 
     def decorate(function: Function) -> Function:
@@ -36,6 +38,8 @@ def renamed(**names: str) -> Callable[[Function], Function]:
             for old in names.keys() & given.keys():
                 text = f"{old} is called {names[old]} now; the old name goes in version 1.0"
                 warnings.warn(text, FutureWarning, stacklevel=2)
+                if names[old] in given:
+                    raise UserError(f"{old} and {names[old]} are one; give {names[old]} alone")
                 given[names[old]] = given.pop(old)
             return function(*positional, **given)
 

@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 
 from gan_slimming.cli import main
+from gan_slimming.config import Run
 from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.errors import Interrupted
 from gan_slimming.models import build_generator
 from gan_slimming.perceptual import lpips
 from gan_slimming.serialization.resolve import RandomWeightsWarning
+from gan_slimming.workflows.compress_by_name import Named, compress_by_name
 
 Capture = pytest.CaptureFixture[str]
 TESTS = Path(__file__).parents[1]
@@ -254,3 +257,16 @@ def test_an_exported_file_draws_the_same_samples(capsys: Capture, ending: str) -
 )  # fmt: skip
 def test_mistakes_are_one_line(capsys: Capture, words: list[str], text: str) -> None:
     assert text in refused(capsys, *words)
+
+
+@pytest.mark.usefixtures("world")
+def test_a_stopped_run_of_own_code_says_how_it_is_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise Interrupted("go on with gan-slimming compress --resume --output run")
+
+    monkeypatch.setattr("gan_slimming.workflows.compress_by_name.compress", stop)
+    named = Named("own_nets:double:double.pth", data=Path("photos"))
+    with pytest.raises(Interrupted, match=r"--output run --generator own_nets:double$"):
+        compress_by_name(named, Path("run"), Run())

@@ -11,6 +11,7 @@ from gan_slimming.cli.model_commands import inspect, translate
 from gan_slimming.cli.parsing import parse
 from gan_slimming.cli.source import Source, options
 from gan_slimming.config import PAPER, Objective, Optimisation
+from gan_slimming.errors import UserError
 
 
 def values(*argv: str) -> dict[str, Any]:
@@ -133,3 +134,16 @@ def test_names_of_version_0_1_still_work_with_one_line_each(tmp_path: Path) -> N
             parsed = parse(export, "gan-slimming export", ["m", "--output", "o", "--form", old])
         assert parsed is not None
         assert parsed[1]["quantization"] == now
+
+
+def test_a_flag_overrules_the_old_name_in_a_file_and_both_as_flags_are_refused(
+    tmp_path: Path,
+) -> None:
+    new = ["--objective.feature_distillation_weight", "1.0"]
+    file = tmp_path / "run.yaml"
+    file.write_text("objective: {hidden_weight: 2.5}\n")
+    with pytest.warns(FutureWarning, match="feature_distillation_weight now"):
+        given = values("--config", str(file), *new)
+    assert given["objective"] == Objective(feature_distillation_weight=1.0)
+    with pytest.raises(UserError, match=r"hidden_weight and .* one flag; give --objective.feature"):
+        values("--objective.hidden_weight=2", *new)

@@ -1,4 +1,4 @@
-"""What the README tells people to type exists: commands, flags, make targets, Python names."""
+"""What README and docs/generators.md tell people to type: commands, flags, targets, names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from gan_slimming.workflows.compress import compress
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINES = re.findall(r"^ *(?:\$ )?(?:\.venv/bin/)?gan-slimming (\w.*)$", README, re.MULTILINE)
+GENERATORS = (ROOT / "docs" / "generators.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"^ *(?:\$ )?(?:\.venv/bin/)?gan-slimming (\w.*)$", re.MULTILINE)
+LINES = COMMAND.findall(README) + COMMAND.findall(GENERATORS)
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 

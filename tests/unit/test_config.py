@@ -136,3 +136,11 @@ def test_a_contract_knows_the_sides_that_fit() -> None:
     contract = InputContract(multiple_of=4, min_size=8)
     assert [contract.takes(side) for side in (4, 8, 10, 12)] == [False, True, False, True]
     assert [contract.next_side(side) for side in (1, 8, 9, 12)] == [8, 8, 12, 12]
+
+
+def test_an_argument_under_both_names_is_refused() -> None:
+    with (
+        pytest.warns(FutureWarning, match="hidden_weight is called"),
+        pytest.raises(UserError, match="are one; give feature_distillation_weight alone"),
+    ):
+        Objective(hidden_weight=1.0, feature_distillation_weight=2.0)  # pyright: ignore[reportCallIssue]

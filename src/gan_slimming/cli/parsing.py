@@ -7,7 +7,6 @@ import difflib
 import inspect
 import re
 import typing
-import warnings
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -15,7 +14,8 @@ from typing import Any, NoReturn
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
-from gan_slimming.config import PAPER, RENAMED
+from gan_slimming.cli.old_names import OLD_FLAGS, take_old_names
+from gan_slimming.config import PAPER
 from gan_slimming.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -36,13 +36,6 @@ KINDS = {
     "tuple": "a list such as [0.5, 0.9]",
 }
 SPELLINGS = {"optimization.": "optimisation.", "match-colors": "match-colours"}
-OLD_FLAGS = {
-    "form": "quantization",
-    **{f"objective.{old}": f"objective.{new}" for old, new in RENAMED.items()},
-}
-"""Flag or YAML key of version 0.1 -> its name now."""
-OLD_VALUES = {"quantization": {"float": "none"}}
-"""Flag -> {value of version 0.1: its name now}."""
 WHOLE_SPELLINGS = {"class": "target-class"}
 """Other names of whole flags: a Python parameter cannot be called class."""
 
@@ -90,7 +83,7 @@ def parse(
             values = parser.parse_args(arguments)
     except SystemExit:
         return None
-    _take_old_names(values)
+    take_old_names(values, arguments)
     parameters, groups = inspect.signature(command).parameters, _groups(command)
     for short, field in SHORT.items():
         given = short.replace("-", "_")
@@ -106,16 +99,6 @@ def parse(
             named[name] = groups[name](**vars(values[name])) if name in groups else values[name]
     positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     return positional, named
-
-
-def _take_old_names(values: Any) -> None:
-    """Move values from names of version 0.1 to today's, in place, with one line of warning."""
-    for old, new in OLD_FLAGS.items():
-        if old in values:
-            text = f"--{old} is called --{new} now; the old name goes in version 1.0"
-            warnings.warn(text, FutureWarning, stacklevel=3)
-            value = values.pop(old)
-            values[new] = OLD_VALUES.get(new, {}).get(value, value)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,9 @@ def _run(generator: nn.Module, inputs: Inputs, given: str) -> Any:
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"the generator does not take {given}, which its InputContract says: {reason}"
+                f"the generator does not take {given}, which its InputContract (without one, RGB "
+                f"images) says: {reason}; give it an attribute contract, such as InputContract("
+                "latent_size=100) for noise"
             ) from error
         finally:
             generator.train(was_training)

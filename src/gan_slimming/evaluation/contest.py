@@ -67,7 +67,7 @@ class Contest:
     @property
     def steps(self) -> int:
         """Return the number of images to process: items, and files for each feature network."""
-        files = [*self._files(self.contestants), self._real()]
+        files = [*self._files(self.contestants, self.items.names), self._real()]
         return len(self.items) + len(self.tools.embeddings) * sum(map(len, files))
 
     def measure(self, work: Work, advance: Advance) -> Measured:
@@ -80,32 +80,46 @@ class Contest:
             self.items, self.contestants, workers=work.workers, batch_size=work.batch_size,
             on_images=advance,
         )  # fmt: skip
-        sets = {network: self._embed(network, work, advance) for network in self.tools.embeddings}
+        bad = {name for name, _ in skipped}
+        names = [name for name in self.items.names if name not in bad]
+        sets = {n: self._embed(n, names, work, advance) for n in self.tools.embeddings}
         self._check_unchanged()
         _warn_of(skipped)
-        left = len(self.items) - len(skipped)
+        left = len(names)
         if left < 2:
             raise UserError(f"fewer than two images of {self.items.label} can be read")
+        self._check_readable(left, sets)
         return Measured(self.items, self.given, self.tools, sets, left, tuple(skipped))
 
     def _real(self) -> Sequence[Path]:
         return self.given.targets.paths if self.given.targets is not None else ()
 
-    def _files(self, contestants: Sequence[Contestant]) -> list[tuple[Path, ...]]:
-        """Return the images of each judged folder."""
+    def _check_readable(self, images: int, sets: dict[str, EmbeddedSet]) -> None:
+        """Refuse metrics between sets if too few files were readable."""
+        for real in sets.values():
+            targets = real.count if self._real() else None
+            if images < len(self.items) or (targets or 0) < len(self._real()):
+                check_counts(self.metrics, images, targets, asked=True)
+
+    def _files(
+        self, contestants: Sequence[Contestant], names: Sequence[str]
+    ) -> list[tuple[Path, ...]]:
+        """Return the images of each judged folder for these items."""
         return [
-            partners(self.items.names, c.subject.folder, self.items.label)
+            partners(names, c.subject.folder, self.items.label)
             for c in contestants
             if c.subject.folder is not None
         ]
 
-    def _embed(self, network: str, work: Work, advance: Advance) -> EmbeddedSet:
+    def _embed(
+        self, network: str, names: Sequence[str], work: Work, advance: Advance
+    ) -> EmbeddedSet:
         """Add the features of judged folders to their scores; return those of the real images."""
         seed = self.given.seed
         real = self.contestants[0].scores.empty_set(network, seed)
         jobs = [(self._real(), real)]
         for contestant in self.contestants:
-            for paths in self._files([contestant]):
+            for paths in self._files([contestant], names):
                 own = contestant.scores.sets[network] = contestant.scores.empty_set(network, seed)
                 jobs.append((paths, own))
         for paths, into in jobs:
@@ -189,10 +203,14 @@ def _distinct_names(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list[Subject | None]:
-    """Return each model's teacher: the given one, its run's, or the only one found."""
+    """Return each model's teacher: the given one, its run's, or the only one found.
+
+    A run whose own teacher is missing is not compared with another run's.
+    """
     if given.teacher is not None:
         return [given.teacher for _ in subjects]
     known: dict[str, Subject] = {}
+    lost: list[Subject] = []
     found: list[Subject | None] = []
     for subject in subjects:
         try:
@@ -200,9 +218,11 @@ def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list
         except UserError as error:
             warnings.warn(str(error), EvaluationWarning, stacklevel=3)
             teacher = None
+            lost.append(subject)
         found.append(None if teacher is None else known.setdefault(teacher.name, teacher))
     if len(known) == 1:
-        return [next(iter(known.values())) for _ in subjects]
+        only = next(iter(known.values()))
+        return [None if subject in lost else only for subject in subjects]
     return found
 
 
@@ -220,7 +240,7 @@ def _scores(
     if given.labels is not None and tools.segment is not None:
         maps = partners(items.names, given.labels, items.label)
     networks = list(tools.embeddings) if subject.generator is not None else []
-    return Scores(subject.name, own, tools, networks, maps, given.seed)
+    return Scores(subject.name, own, tools, networks, maps, given.seed, items.frames_per_second)
 
 
 def _warn_of(bad: Sequence[tuple[str, str]]) -> None:

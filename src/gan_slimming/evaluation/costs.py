@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.data.image_files import ImageError
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.errors import UserError
+from gan_slimming.evaluation.images import read_image
 from gan_slimming.evaluation.items import Items, read_frames
 from gan_slimming.evaluation.subjects import Origin, Subject
 from gan_slimming.export.benchmark_jobs import Job, Plan, load
@@ -75,10 +79,16 @@ def _first_size(items: Items, contract: InputContract) -> list[int]:
     elif items.video is not None:
         sides = list(next(iter(read_frames(items.video))).shape[-2:])
     else:
-        with Image.open(items.paths[0]) as image:
-            turned = image.getexif().get(0x0112, 1) > 4  # rotated by 90 or 270 degrees
-            sides = list(image.size) if turned else list(image.size)[::-1]
+        sides = _first_readable(items.paths)
     return [contract.next_side(side) for side in sides]
+
+
+def _first_readable(paths: Sequence[Path]) -> list[int]:
+    """Height and width of the first image that can be read; there is one, or nothing was judged."""
+    for path in paths:
+        with contextlib.suppress(ImageError):
+            return list(read_image(path).shape[-2:])
+    raise UserError("no image can be read any more")
 
 
 def _inputs(contract: InputContract, size: list[int] | None, like: nn.Module) -> Inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor
 from gan_slimming.data.image_files import ImageError, read_content
 from gan_slimming.data.pipeline import read_ahead
 from gan_slimming.evaluation.images import as_image, decoded
+from gan_slimming.evaluation.items import full
 from gan_slimming.metrics.embedded_set import EmbeddedSet
 from gan_slimming.metrics.feature_cache import FeatureCache, FeatureKey
 from gan_slimming.perceptual.embeddings import Embedding
 
 CHUNK = 64
 """Images in one entry of the cache."""
+CHUNK_BYTES = 2**25
+"""Bytes of the files in one entry, which are in memory together; a larger file has its own."""
 BATCH = 16
 """Images in one batch of the feature network."""
 Tensors = dict[str, Tensor]
@@ -49,7 +52,7 @@ def embed_files(
     """
     key = FeatureKey(embedding.network, embedding.weights_sha256, embedding.resize)
     store = FeatureCache(key) if cache else None
-    chunks = [tuple(paths[at : at + CHUNK]) for at in range(0, len(paths), CHUNK)]
+    chunks = list(_chunks(paths))
     skipped: list[tuple[str, str]] = []
 
     def read(chunk: tuple[Path, ...]) -> tuple[list[bytes | ImageError], Tensors | None]:
@@ -67,6 +70,21 @@ def embed_files(
         into.update(known["features"], known["scores"])
         on_images(len(chunk))
     return skipped
+
+
+def _chunks(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
+    """Yield the files in parts of at most CHUNK files and CHUNK_BYTES bytes."""
+    part: list[Path] = []
+    total = 0
+    for path in paths:
+        size = path.stat().st_size if path.is_file() else 0
+        if part and (len(part) >= CHUNK or total + size > CHUNK_BYTES):
+            yield tuple(part)
+            part, total = [], 0
+        part.append(path)
+        total += size
+    if part:
+        yield tuple(part)
 
 
 def _content(path: Path) -> bytes | ImageError:
@@ -115,7 +133,8 @@ def _embed(
         if isinstance(levels, ImageError):
             bad.append((str(path), levels.reason))
             continue
-        if waiting and (waiting[0].shape != levels.shape or len(waiting) >= BATCH):
+        pixels = levels.shape[-2] * levels.shape[-1]
+        if waiting and (waiting[0].shape != levels.shape or full(len(waiting), pixels, BATCH)):
             run()
         waiting.append(levels)
     run()

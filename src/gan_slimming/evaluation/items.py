@@ -40,6 +40,9 @@ class Items:
     size: int | None = None
     """Side in pixels to which photos are resized; None keeps their size."""
 
+    frames_per_second: float = 30.0
+    """Rate of the video; that of a folder whose images are frames is not known."""
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -67,6 +70,11 @@ class _Loaded:
         return (None if self.input is None else self.input.shape, *(x.shape for x in self.images))
 
 
+def full(images: int, pixels: int, most: int) -> bool:
+    """Return whether a batch of images of so many pixels each can take none more."""
+    return images >= most or (images + 1) * pixels > MOST_PIXELS
+
+
 class Reader:
     """An iterator over batches that decodes images ahead in threads.
 
@@ -76,6 +84,7 @@ class Reader:
         inputs: whether a generator needs the inputs; photos are left unread otherwise.
         workers: decoding threads.
         batch_size: largest number of items in a batch.
+        scale: largest ratio of an output's width to its input's.
 
     Attributes:
         skipped: (name, reason) of unreadable photos; no model is judged on them.
@@ -89,7 +98,9 @@ class Reader:
         inputs: bool = True,
         workers: int = 2,
         batch_size: int = 32,
+        scale: int = 1,
     ) -> None:
+        self.scale = scale
         self.items, self.folders = items, folders
         self.inputs, self.workers, self.batch_size = inputs, workers, batch_size
         self.skipped: list[tuple[str, str]] = []
@@ -123,9 +134,10 @@ class Reader:
 
     def _full(self, waiting: list[_Loaded]) -> bool:
         first = waiting[0]
-        sizes = [x.shape[-2] * x.shape[-1] for x in (first.input, *first.images) if x is not None]
-        pixels = max(sizes, default=0)
-        return len(waiting) >= self.batch_size or (len(waiting) + 1) * pixels > MOST_PIXELS
+        sizes = [image.shape[-2] * image.shape[-1] for image in first.images]
+        if first.input is not None:
+            sizes.append(first.input.shape[-2] * first.input.shape[-1] * self.scale**2)
+        return full(len(waiting), max(sizes, default=0), self.batch_size)
 
     def _batch(self, waiting: list[_Loaded]) -> Batch:
         indices = tuple(entry.index for entry in waiting)
@@ -158,3 +170,11 @@ def read_frames(video: Path) -> Iterator[Tensor]:
     except (FFmpegError, OSError, ValueError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"cannot read the video {video} ({reason})") from error
+
+
+def frame_rate(video: Path) -> float:
+    """Return the mean rate of a readable video in frames per second; 30 where it is unknown."""
+    import av
+
+    with av.open(str(video)) as container:
+        return float(container.streams.video[0].average_rate or 30)

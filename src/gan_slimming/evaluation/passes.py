@@ -62,7 +62,12 @@ def judge(
     folders, places = _folders(items, contestants)
     subjects = [s for c in contestants for s in (c.subject, c.teacher) if s is not None]
     needed = any(subject.generator is not None for subject in subjects)
-    reader = Reader(items, folders, inputs=needed, workers=workers, batch_size=batch_size)
+    scale = max(
+        (s.generator.contract.scale for s in subjects if s.generator is not None), default=1
+    )
+    reader = Reader(
+        items, folders, inputs=needed, workers=workers, batch_size=batch_size, scale=scale
+    )
     stride = max(1, len(items) // SHOWN)
     for batch in reader:
         made: dict[int, Tensor] = {}

@@ -7,11 +7,13 @@ import io
 import json
 import math
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gan_slimming.data.files import write_atomically
 from gan_slimming.errors import UserError
@@ -55,6 +57,11 @@ def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
         raise UserError(f"output {path} must end in {', '.join(SUFFIXES)}")
     if path.is_dir() or (path.exists() and not overwrite):
         raise UserError(f"{path} exists already; replace it with --overwrite or name another")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}); name another --output") from error
     return path
 
 
@@ -160,10 +167,10 @@ def as_table(report: dict[str, Any]) -> Table:
     """Return the results as a table for a terminal."""
     head, rows = table_rows(report)
     title = f"{report['images']} images of {report['protocol']['data']}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")  # Text: names may look like markup
     table.add_column(head[0])
     for model in head[1:]:
-        table.add_column(model, justify="right", overflow="fold")
+        table.add_column(Text(model), justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table

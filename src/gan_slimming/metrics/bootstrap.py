@@ -35,7 +35,7 @@ def bootstrap_interval(
         raise ValueError(f"an interval needs numbers of at least one image, got {len(values)}")
     table = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     figure = statistic or (lambda means: float(means[0]))
-    random = np.random.Generator(np.random.PCG64(seed))
+    random = np.random.Generator(np.random.PCG64(seed % 2**64))
     count = len(table)
     figures = []
     for _ in range(resamples):

@@ -42,17 +42,22 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     without borders. Raises UserError for images smaller than the window.
     """
     _check_side("SSIM", first, SSIM_WINDOW)
-    similarity = structural_similarity_index_measure(
-        _unit_range(first), _unit_range(second), data_range=1.0, reduction="none"
+    found = structural_similarity_index_measure(
+        _unit_range(first),
+        _unit_range(second),
+        data_range=1.0,
+        reduction="none",
+        return_full_image=True,
     )
-    assert isinstance(similarity, Tensor)
-    return similarity.reshape(-1)
+    edge = SSIM_WINDOW // 2  # torchmetrics' own mean counts windows over a reflected border, too
+    return found[1][..., edge:-edge, edge:-edge].mean(dim=(1, 2, 3))
 
 
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """Return the multi-scale structural similarity (batch,) of Wang et al. 2003, five scales.
 
-    Window and constants are those of `ssim`; factors below zero count as zero. Raises UserError for
+    Window and constants are those of `ssim`; factors below zero count as zero. Its coarsest scale
+    also counts windows over a reflected border, as torchmetrics does. Raises UserError for
     images with a side below MS_SSIM_SIDE pixels.
     """
     _check_side("MS-SSIM", first, MS_SSIM_SIDE)
@@ -70,7 +75,7 @@ def _check_side(name: str, images: Tensor, least: int) -> None:
     if min(images.shape[-2:]) < least:
         raise UserError(
             f"{name} needs images of at least {least}x{least} pixels, "
-            f"got {images.shape[-2]}x{images.shape[-1]}; give larger ones"
+            f"got {images.shape[-2]}x{images.shape[-1]}; give larger ones, or --metrics without it"
         )
 
 

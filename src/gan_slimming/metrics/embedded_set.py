@@ -14,6 +14,7 @@ from gan_slimming.metrics.distributions import (
     frechet_distance,
     frechet_interval,
     kid,
+    kid_interval,
     precision_recall,
 )
 from gan_slimming.metrics.feature_sets import FeatureSample, FeatureStatistics
@@ -24,6 +25,8 @@ LEAST = {"frechet": 0, "kid": 20, "precision": 20, "recall": 20, "inception_scor
 """Smallest number of images of each metric; for 'frechet' it follows from the dimensions."""
 ADVISED = {"frechet": 0, "kid": 100, "precision": 1000, "recall": 1000, "inception_score": 5000}
 """Number of images below which a warning is due."""
+
+JACKKNIFE = "jackknife over 10 groups of images"
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,19 @@ def compare_sets(kind: str, made: EmbeddedSet, real: EmbeddedSet | None, seed: i
     if kind == "inception_score":
         assert made.score is not None
         parts = made.score.result()
-        return _of_parts(parts, made.count, "splits", seed)
+        interval = bootstrap_interval(parts.values, seed=seed)
+        return _of_parts(parts, made.count, "splits", "percentile bootstrap over splits", interval)
     assert real is not None
     if kind == "frechet":
         value = frechet_distance(made.statistics, real.statistics)
         kept = made.sample.features
         low, high = frechet_interval(kept, real.statistics, value, made.count)
-        return Figure(value, low, high, "jackknife over 10 groups of images", made.count)
+        return Figure(value, low, high, JACKKNIFE, made.count)
     if kind == "kid":
-        parts = kid(made.sample.features, real.sample.features, seed=seed)
-        return _of_parts(parts, made.count, "subsets", seed)
+        features = made.sample.features, real.sample.features
+        parts = kid(*features, seed=seed)
+        interval = kid_interval(*features, parts, made.count)
+        return _of_parts(parts, made.count, "subsets", JACKKNIFE, interval)
     inside, covered = precision_recall(made.sample.features, real.sample.features)
     hits = (inside if kind == "precision" else covered).double()
     low, high = bootstrap_interval(hits.numpy(), seed=seed)
@@ -114,8 +120,8 @@ def compare_sets(kind: str, made: EmbeddedSet, real: EmbeddedSet | None, seed: i
     return Figure(value, low, high, "percentile bootstrap over images", len(inside), note=used)
 
 
-def _of_parts(parts: Subsets, images: int, of: str, seed: int) -> Figure:
-    low, high = bootstrap_interval(parts.values, seed=seed)
+def _of_parts(
+    parts: Subsets, images: int, of: str, how: str, interval: tuple[float, float]
+) -> Figure:
     note = f"mean over {len(parts.values)} {of} of {parts.size} images"
-    interval = f"percentile bootstrap over {of}"
-    return Figure(parts.mean, low, high, interval, images, spread=parts.spread, note=note)
+    return Figure(parts.mean, *interval, how, images, spread=parts.spread, note=note)

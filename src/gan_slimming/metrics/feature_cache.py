@@ -64,9 +64,9 @@ class FeatureCache:
             told = json.loads(content[8 : 8 + length]).get("__metadata__", {})
         except (OSError, ValueError, safetensors.SafetensorError):
             return None
-        sound = told.get("name") == name and told.get("sha256") == _digest(tensors)
-        rows = all(len(tensor) == len(digests) for tensor in tensors.values())
-        return tensors if sound and rows else None
+        rows = all(tensor.shape[:1] == (len(digests),) for tensor in tensors.values())
+        sound = rows and told.get("name") == name and told.get("sha256") == _digest(tensors)
+        return tensors if sound else None
 
     def write(self, digests: Sequence[str], tensors: dict[str, Tensor]) -> None:
         """Write tensors with one row for each image; a read-only folder is no error."""

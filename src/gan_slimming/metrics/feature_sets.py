@@ -65,7 +65,7 @@ class FeatureSample:
     def __init__(self, dimensions: int, capacity: int = CAPACITY, seed: int = 0) -> None:
         self.seen = 0
         self.capacity = capacity
-        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._random = np.random.Generator(np.random.PCG64(seed % 2**64))
         self._rows = torch.empty(0, dimensions)
 
     def update(self, features: Tensor) -> None:

@@ -33,7 +33,7 @@ def class_index(name: str, classes: int, labels: Path | None = None) -> int:
     Raises:
         UserError: there is no such class, or no file of names.
     """
-    if name.isdigit():
+    if name.isdecimal():
         if int(name) >= classes:
             raise UserError(f"the classifier has classes 0 to {classes - 1}, got {name}")
         return int(name)

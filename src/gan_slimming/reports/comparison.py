@@ -125,10 +125,7 @@ def _differences(done: Mapping[str, RunData]) -> list[str]:
     teachers = {str((run.record.get("generator") or {}).get("sha256")) for run in done.values()}
     if len(teachers) > 1:
         notes.append("The runs have different teachers: distances are to each run's own teacher.")
-    protocols = {
-        str({k: v for k, v in run.summary.get("protocol", {}).items() if "trained" not in k})
-        for run in done.values()
-    }
+    protocols = {str(_measured_on(run.summary.get("protocol") or {})) for run in done.values()}
     images = {str(run.record.get("data")) for run in done.values()}
     if len(protocols) > 1 or len(images) > 1:
         notes.append(
@@ -136,6 +133,13 @@ def _differences(done: Mapping[str, RunData]) -> list[str]:
             "cannot be compared, and their images are not shown side by side."
         )
     return notes
+
+
+def _measured_on(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what figures depend on; version 0.1 called the number of images 'pictures'."""
+    images = protocol.get("images", protocol.get("pictures"))
+    rest = {k: v for k, v in protocol.items() if k not in ("images", "pictures")}
+    return {"images": images, **{k: v for k, v in sorted(rest.items()) if "trained" not in k}}
 
 
 def _over_steps(named: Mapping[str, RunData]) -> list[Chart]:

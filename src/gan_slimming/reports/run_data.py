@@ -154,7 +154,8 @@ def _has(content: Any, keys: Mapping[str, type]) -> bool:
 def _is_ranges(content: list[Any]) -> bool:
     """Return whether `content` has the rows of ranges.json."""
     names = {field.name for field in fields(LayerRange)}
-    return all(isinstance(row, dict) and names <= row.keys() for row in content)
+    keys = dict.fromkeys(names - {"weight_bits"}, int) | {"layer": str}
+    return all(_has(row, keys) and names <= row.keys() for row in content)
 
 
 def _is_layers(content: dict[str, Any]) -> bool:

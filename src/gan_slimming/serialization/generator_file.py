@@ -153,7 +153,9 @@ def _check_factory(path: str | Path, name: str, foreign: bool, factory: str | No
         return
     given = "and none was given" if factory is None else f"got {factory}"
     advice = (
-        f"if you trust that code, give --generator {name}" if foreign else "leave --generator out"
+        f"if you trust that code, give --generator {name} (in Python factory={name!r})"
+        if foreign
+        else "leave --generator out"
     )
     raise UserError(f"{path} holds a generator by {name}, {given}; {advice}")
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import Run
-from gan_slimming.errors import UserError
+from gan_slimming.errors import Interrupted, UserError
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.provenance import fingerprint
@@ -74,12 +74,23 @@ def compress_by_name(
     if resume and (student and fingerprint(student)) != saved_student["sha256"]:
         raise UserError(f"{output} was started from another student; name that one with --student")
     discriminator, source = _discriminator(named.discriminator, run.seed)
-    return compress(
-        teacher, named.data, output, run, targets=named.targets, student=student,
-        discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
-        on_step=on_step, weights=weights, student_source=named.student,
-        discriminator_source=source,
-    ).summary  # fmt: skip
+    try:
+        return compress(
+            teacher, named.data, output, run, targets=named.targets, student=student,
+            discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
+            on_step=on_step, weights=weights, student_source=named.student,
+            discriminator_source=source,
+        ).summary  # fmt: skip
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}{_own_code(name, named.discriminator)}") from None
+
+
+def _own_code(generator: str, discriminator: str | None) -> str:
+    """Return the flags that resuming needs because a run folder alone imports no code."""
+    flags = f" --generator {generator}" if ":" in generator else ""
+    if discriminator and ":" in split_discriminator(discriminator)[0]:
+        flags += f" --discriminator {discriminator}"
+    return flags
 
 
 def _of_run(record: Mapping[str, Any], named: Named) -> Named:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import nn
 
 from gan_slimming.errors import UserError
@@ -107,6 +108,11 @@ def evaluate(
         None if teacher is None else open_subject(teacher, origin),
         tasks, size, count, seed, split,
     )  # fmt: skip
+    if not isinstance(models, str | Path | nn.Module | Sequence):
+        raise UserError(
+            f"models must be run folders, files or modules; got {type(models).__name__}: for what "
+            "compress returned, give its run folder, or its .generator and a teacher"
+        )
     listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
     contest = open_contest(listed, metrics, given, origin)
     work = Work(workers, batch_size, cache)
@@ -180,4 +186,4 @@ def print_table(report: dict[str, Any]) -> None:
     console.print(as_table(report))
     for model in report["models"]:
         if model["verdict"]:
-            console.print(f"{model['model']}: {model['verdict']}.", highlight=False)
+            console.print(Text(f"{model['model']}: {model['verdict']}."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,27 @@ def test_the_second_time_nothing_is_computed(paths: list[Path]) -> None:
     assert network.seen == 20
     run(paths, network, cache=False)
     assert network.seen == 30
+
+
+def test_large_files_and_images_go_alone(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch, small_entries: Path
+) -> None:
+    """However large photos are, few of them are in memory."""
+    monkeypatch.setattr(file_features, "CHUNK_BYTES", paths[0].stat().st_size)
+    monkeypatch.setattr("gan_slimming.evaluation.items.MOST_PIXELS", 9 * 8)
+    network = Counting()
+    largest = 0
+
+    def watched(images: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal largest
+        largest = max(largest, len(images))
+        return network(images)
+
+    same_size = [paths[0], paths[2], paths[4]]
+    into = EmbeddedSet(3, 3)
+    embed_files(same_size, replace(network.embedding(), run=watched), into)
+    assert (into.count, largest) == (3, 1)
+    assert len(list(small_entries.iterdir())) == 3
 
 
 def test_a_changed_image_is_computed_anew_and_renaming_is_not(paths: list[Path]) -> None:

@@ -41,6 +41,8 @@ def test_batches_keep_the_order_and_hold_equal_sizes(photos: Items) -> None:
 def test_large_images_go_alone(photos: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items_module, "MOST_PIXELS", 100)
     assert [len(batch.indices) for batch in Reader(photos)] == [1] * 7
+    monkeypatch.setattr(items_module, "MOST_PIXELS", 8 * 8 * 16 * 2)
+    assert [len(batch.indices) for batch in Reader(photos, scale=4)] == [2, 1, 1, 1, 2]
 
 
 def test_unreadable_photos_are_left_out_and_told(photos: Items) -> None:

@@ -82,4 +82,15 @@ def test_outputs_are_refused_before_any_work(tmp_path: Path) -> None:
     assert check_output(str(tmp_path / "t.md"), True) == tmp_path / "t.md"
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
+        check_output(tmp_path / "file" / "t.md", False)
+    with pytest.raises(UserError, match="cannot write"):
         write_results(tmp_path / "file" / "t.md", {"results": [], "models": [], "protocol": {}})
+
+
+def test_names_are_no_markup(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of rich: [b] would vanish, [/b] would end the program, and :up: become a sign."""
+    from gan_slimming.workflows.evaluate import print_table
+
+    text = json.dumps(report).replace(report["models"][0]["model"], "nets:up:[b]")
+    print_table(json.loads(text))
+    assert capsys.readouterr().err.count("nets:up:[b]") == 2

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.distances import psnr, ssim
@@ -40,6 +41,17 @@ def test_ssim_per_image_is_one_when_equal_and_falls_with_noise() -> None:
     assert values[0].item() == pytest.approx(1.0)
     assert 1 > values[1] > values[2] > 0
     torch.testing.assert_close(ssim(first[1:2], (first + noise)[1:2]), values[1:2])
+
+
+def test_ssim_agrees_with_scikit_image_which_leaves_borders_out() -> None:
+    torch.manual_seed(0)
+    first = torch.rand(3, 24, 40).cumsum(2) / 20 - 1
+    second = first + torch.randn(3, 24, 40) * 0.1
+    expected = structural_similarity(
+        *(((image + 1) / 2).double().permute(1, 2, 0).numpy() for image in (first, second)),
+        channel_axis=2, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    )  # fmt: skip
+    assert ssim(first[None], second[None]).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_ssim_refuses_images_smaller_than_its_window() -> None:

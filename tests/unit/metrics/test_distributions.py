@@ -16,9 +16,11 @@ from torchmetrics.image.fid import _compute_fid
 
 from gan_slimming.metrics.distributions import (
     InceptionScore,
+    _kid_without_groups,  # pyright: ignore[reportPrivateUsage]
     frechet_distance,
     frechet_interval,
     kid,
+    kid_interval,
     precision_recall,
 )
 from gan_slimming.metrics.feature_sets import FeatureSample, FeatureStatistics
@@ -147,6 +149,38 @@ def test_the_interval_of_a_frechet_distance_holds_its_scatter() -> None:
     assert np.mean(widths) == pytest.approx(np.std(figures), rel=0.4)
     low, high = frechet_interval(made, real, value, 1600)
     assert (high - low) / 2 / 1.96 == pytest.approx(widths[-1] / 2)
+
+
+def test_the_interval_of_a_kernel_distance_holds_its_scatter() -> None:
+    """Not that of its subsets' mean alone, which is many times too narrow."""
+    real = torch.randn(1000, 16) + 1
+
+    def measured(seed: int, images: int = 200) -> tuple[float, float, float]:
+        torch.manual_seed(seed)
+        made = torch.randn(200, 16) * 1.2 + 1.3
+        found = kid(made, real, seed=seed)
+        return found.mean, *kid_interval(made, real, found, images)
+
+    found = np.array([measured(seed) for seed in range(30)])
+    assert ((found[:, 1] < found[:, 0]) & (found[:, 0] < found[:, 2])).all()
+    widths = (found[:, 2] - found[:, 1]) / 2 / 1.96
+    assert widths.mean() == pytest.approx(found[:, 0].std(), rel=0.4)
+    _, low, high = measured(0, 20_000)  # only a part of the images was kept
+    assert high - low < (found[0, 2] - found[0, 1]) / 4
+
+
+def unbiased(made: Tensor, real: Tensor) -> Tensor:
+    """The kernel distance up to a term of the real images alone, from its definition."""
+    same, other = (made @ made.T / 4 + 1) ** 3, (made @ real.T / 4 + 1) ** 3
+    return same[~torch.eye(len(made), dtype=torch.bool)].mean() - 2 * other.mean()
+
+
+def test_the_jackknife_leaves_out_each_group() -> None:
+    made, real = torch.randn(23, 4).double(), torch.randn(31, 4).double()
+    parts = [made[torch.arange(23) % 5 != group] for group in range(5)]
+    figures = np.array(_kid_without_groups(made, real, 5))
+    expected = np.array([float(unbiased(part, real)) for part in parts])
+    np.testing.assert_allclose(figures - figures.mean(), expected - expected.mean(), atol=1e-9)
 
 
 def test_a_sample_is_all_in_order_and_then_uniform() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from gan_slimming.metrics.feature_cache import FeatureCache, FeatureKey
 
@@ -64,6 +65,11 @@ def test_an_entry_under_anothers_name_is_foreign(cache: FeatureCache) -> None:
     other = ["3" * 64, "4" * 64]
     entry(cache).rename(cache.folder / f"{cache.name(other)}.safetensors")
     assert cache.read(other) is None
+
+
+def test_a_foreign_entry_of_any_shape_is_passed_over(cache: FeatureCache) -> None:
+    entry(cache).write_bytes(save({"features": torch.tensor(1.0)}, {"name": "x"}))
+    assert cache.read(DIGESTS) is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

@@ -37,13 +37,17 @@ def test_a_class_by_number_name_or_synonym(labels: Path) -> None:
         class_index("1000", 1000)
 
 
-def test_a_file_of_names_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_of_names_is_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, labels: Path
+) -> None:
     monkeypatch.setenv("GAN_SLIMMING_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("GAN_SLIMMING_DATA", raising=False)
     with pytest.raises(UserError, match="give --class-labels FILE or a number"):
         class_index("zebra", 1000)
     with pytest.raises(UserError, match="absent"):
         class_index("zebra", 1000, tmp_path / "absent")
+    with pytest.raises(UserError, match="no class"):
+        class_index("²", 4, labels)  # a digit to Python, and no number
     (tmp_path / "imagenet_labels.txt").write_text("a\nzebra\n")
     assert class_index("zebra", 1000) == 1
 

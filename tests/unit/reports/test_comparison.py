@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -70,3 +71,16 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
 def test_a_run_that_is_named_twice_is_refused(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="named twice"):
         compare([runs[0], runs[0] / "." / ".." / runs[0].name], tmp_path / "all.html")
+
+
+def test_a_run_of_version_0_1_is_compared_on_the_same_images(tmp_path: Path) -> None:
+    folders = [finished_run(tmp_path / name) for name in ("old", "new")]
+    for folder, counts in zip(folders, ({}, {"images": 4}), strict=True):
+        summary = json.loads((folder / "summary.json").read_text())
+        rest = {k: v for k, v in summary["protocol"].items() if k != "images"}
+        summary["protocol"] = {**counts, **rest, "pictures": 4}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        config = folder / "config.yaml"
+        config.write_text(config.read_text().replace(str(folder), "photos"))
+    compare(folders, tmp_path / "all.html")
+    assert "measured on different images" not in (tmp_path / "all.html").read_text()

@@ -108,6 +108,14 @@ def test_damaged_files_are_left_out_and_named(tmp_path: Path, name: str) -> None
     assert "left out" in warning
 
 
+def test_ranges_without_numbers_are_left_out_and_named(tmp_path: Path) -> None:
+    finished_run(tmp_path)
+    (row,) = json.loads((tmp_path / "ranges.json").read_text())
+    (tmp_path / "ranges.json").write_text(json.dumps([row | {"clipped_low": None}]))
+    report(tmp_path)
+    assert "ranges.json is damaged and left out." in (tmp_path / "report.html").read_text()
+
+
 def test_a_damaged_line_among_whole_ones_is_left_out(tmp_path: Path) -> None:
     run_under_way(tmp_path, steps=20)
     file = tmp_path / "metrics.jsonl"

@@ -394,7 +394,7 @@ def test_foreign_code_is_imported_only_when_the_user_names_it(own: str) -> None:
     module = build_generator(name).eval()
     save_generator(module, "g.safetensors", spec_of(module))
     del sys.modules[own]
-    with pytest.raises(UserError, match=f"none was given.*trust.*--generator {name}"):
+    with pytest.raises(UserError, match=f"none was given.*trust.*--generator {name} .*factory="):
         load_generator_file("g.safetensors")
     with pytest.raises(UserError, match=f"got {own}:other.*--generator {name}"):
         load_generator_file("g.safetensors", factory=f"{own}:other")

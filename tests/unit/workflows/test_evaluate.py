@@ -240,6 +240,20 @@ def test_a_run_without_its_teacher(photos: Path, tmp_path: Path, squeezenet: Pat
         evaluate(tmp_path / "run", photos, split="held", metrics=["psnr"])
 
 
+def test_a_run_without_its_teacher_is_not_compared_with_anothers(
+    photos: Path, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
+    make_run(tmp_path / "other", photos, tmp_path / "another.pth")
+    (tmp_path / "teacher.pth").unlink()
+    runs = [tmp_path / "run", tmp_path / "other"]
+    with pytest.warns(EvaluationWarning, match="which is gone; give --teacher"):
+        report = evaluate(runs, photos, split="held", metrics=["psnr"])
+    assert [model["teacher"] is None for model in report["models"]] == [True, False]
+    assert not found(report)
+    assert list(found(report, 1)) == ["psnr"]
+
+
 def test_a_run_that_is_being_written(photos: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
     (tmp_path / "run" / "summary.json").unlink()
@@ -405,6 +419,65 @@ def test_unreadable_photos_are_left_out_for_all(photos: Path) -> None:
     assert report["skipped"][0]["image"] == "sub/2"
 
 
+def test_the_first_photo_may_be_the_one_that_is_unreadable(photos: Path) -> None:
+    (photos / "sub" / "0.png").write_text("no image")
+    with pytest.warns(EvaluationWarning, match="cannot be read"):
+        report = evaluate(Tint(), photos, teacher=Tint(0.1), metrics=["l1"])
+    assert report["models"][0]["size"] == [36, 40]
+
+
+def test_a_folder_has_the_same_images_left_out_as_models(
+    squeezenet: Path, photos: Path, tmp_path: Path
+) -> None:
+    for number in range(7, 24):
+        write_image(photos / "sub" / f"{number}.png", torch.rand(3, 36, 40) * 2 - 1)
+    made = write_outputs(photos, tmp_path / "made", nn.Identity())
+    (photos / "sub" / "3.png").write_text("no image")
+    names = ["precision_squeezenet", "kid_squeezenet"]
+    with (
+        pytest.warns(EvaluationWarning, match="cannot be read"),
+        pytest.warns(EvaluationWarning, match="few images"),
+    ):
+        report = evaluate([Tint(), made], photos, targets=made, metrics=names)
+    for name in names:
+        model, folder = found(report)[name], found(report, 1)[name]
+        assert model["images"] == folder["images"] == 23
+        assert model["value"] == pytest.approx(folder["value"], rel=1e-4)
+
+
+def test_real_images_of_which_few_can_be_read(
+    squeezenet: Path, photos: Path, tmp_path: Path
+) -> None:
+    for number in range(7, 24):
+        write_image(photos / "sub" / f"{number}.png", torch.rand(3, 36, 40) * 2 - 1)
+    made = write_outputs(photos, tmp_path / "made", nn.Identity())
+    for number in range(20):
+        (made / "sub" / f"{number}.png").write_text("no image")
+    with (
+        pytest.warns(EvaluationWarning, match=r"20 image\(s\) cannot be read"),
+        pytest.warns(EvaluationWarning, match="few images"),
+        pytest.raises(UserError, match="kid_squeezenet of 4 images means nothing"),
+    ):
+        evaluate(photos, targets=made, metrics=["kid_squeezenet"])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40])
+def test_any_whole_number_is_a_seed(squeezenet: Path, photos: Path, seed: int) -> None:
+    for number in range(7, 24):
+        write_image(photos / "sub" / f"{number}.png", torch.rand(3, 36, 40) * 2 - 1)
+    with pytest.warns(EvaluationWarning, match="few images"):
+        report = evaluate(
+            Tint(), photos, targets=photos, teacher=Tint(0.1), seed=seed,
+            metrics=["l1", "kid_squeezenet", "precision_squeezenet"],
+        )  # fmt: skip
+    assert all(row["low"] <= row["value"] <= row["high"] for row in report["results"])
+
+
+def test_flicker_needs_frames_of_one_size(photos: Path) -> None:
+    with pytest.raises(UserError, match="flicker and cvvdp need frames of one size"):
+        evaluate(Tint(), photos, teacher=Tint(0.1), metrics=["flicker"])
+
+
 def test_a_folder_that_changes_meanwhile(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate = passes.generate
 
@@ -469,7 +542,7 @@ def test_values_that_are_no_numbers(photos: Path) -> None:
         ({"size": 0}, "size must be at least 1, got 0"),
         ({"teacher": "absent/folder"}, "no such file or folder: absent/folder"),
         ({"targets": "absent"}, "absent does not exist; give a folder of images"),
-        ({"metrics": ["flip"]}, r"flip needs the package flip-evaluator; pip install"),
+        ({"metrics": ["flip"]}, r"flip needs a package; pip install"),
     ],
 )
 def test_mistakes(photos: Path, arguments: dict[str, Any], text: str) -> None:
@@ -552,3 +625,9 @@ def test_weights_of_another_hash(
     with pytest.warns(EvaluationWarning), pytest.raises(UserError, match="cannot download"):
         evaluate(photos, targets=photos, metrics=["fid"])
     assert not list((empty_machine.parent / "cache").rglob("*.safetensors"))
+
+
+def test_what_compress_returns_is_refused_with_the_way_out(photos: Path) -> None:
+    done = gs.Compressed(nn.Identity(), {})
+    with pytest.raises(UserError, match=r"got Compressed: .* its run folder, or its \.generator"):
+        evaluate(done, photos)  # pyright: ignore[reportArgumentType]
