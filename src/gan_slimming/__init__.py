@@ -10,7 +10,7 @@ run.generator(images)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run
+from gan_slimming.config import Budget, ExtraInput, InputContract, Objective, Optimisation, Run
 from gan_slimming.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Budget",
     "Compressed",
+    "ExtraInput",
     "InputContract",
     "Interrupted",
     "Objective",

@@ -1,6 +1,6 @@
 """All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
-from gan_slimming.config.contract import InputContract
+from gan_slimming.config.contract import ExtraInput, InputContract
 from gan_slimming.config.presets import PAPER
 from gan_slimming.config.settings import (
     PORTABLE_WEIGHT_BITS,
@@ -18,6 +18,7 @@ __all__ = [
     "PORTABLE_WEIGHT_BITS",
     "RENAMED",
     "Budget",
+    "ExtraInput",
     "InputContract",
     "Objective",
     "Optimisation",

@@ -7,6 +7,31 @@ from dataclasses import dataclass
 from gan_slimming.errors import UserError
 
 
+KINDS = ("label", "vector", "class", "mask", "image")
+
+
+@dataclass(frozen=True)
+class ExtraInput:
+    """A further input of a generator's forward, behind its image."""
+
+    kind: str
+    """label (batch, size) of zeros and ones, vector (batch, size) of noise, class (batch,) int64,
+    mask (batch, size, height, width) of zeros and ones, or image, a second one of the data."""
+    size: int = 1
+    """Length of a label or vector, number of classes, or channels of a mask."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"an extra input is one of {', '.join(KINDS)}, got {self.kind!r}")
+
+    def shape(self, batch: int, height: int, width: int) -> tuple[int, ...]:
+        """Return the shape of a batch of them, beside images of this size."""
+        if self.kind in ("label", "vector"):
+            return (batch, self.size)
+        channels = 3 if self.kind == "image" else self.size
+        return (batch,) if self.kind == "class" else (batch, channels, height, width)
+
+
 @dataclass(frozen=True)
 class InputContract:
     """The form of a generator's inputs and outputs, as it was trained.
@@ -35,7 +60,16 @@ class InputContract:
     classes: int = 0
     """Number of classes, given by a second input (batch,) int64; 0 without one."""
 
+    latent_dims: int = 2
+    """Axes of the noise: 2 for (batch, latent_size), 4 for (batch, latent_size, 1, 1)."""
+    extras: tuple[ExtraInput, ...] = ()
+    """Further inputs of the forward, behind the image."""
+    output: str = ""
+    """Index or key of the image, where the forward returns several things; '' where it is alone."""
+
     def __post_init__(self) -> None:
+        extras = (e if isinstance(e, ExtraInput) else ExtraInput(**e) for e in self.extras)
+        object.__setattr__(self, "extras", tuple(extras))  # a file has them as dicts
         if self.colour_order not in ("RGB", "BGR"):
             raise UserError(f"colour_order must be 'RGB' or 'BGR', got {self.colour_order!r}")
         if not self.low < self.high:

@@ -40,7 +40,16 @@ class GeneratorAdapter(nn.Module):
 
 def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
     """Convert a batch of the package to arguments of the generator's forward."""
-    return batch if contract.latent_size else (to_contract(batch[0], contract),)
+    first, *others = batch
+    if contract.latent_size:
+        return (first[(...,) + (None,) * (contract.latent_dims - first.dim())], *others)
+    images = to_contract(first, contract)
+    if contract.extras and not others:  # plain images, as translate has them
+        height, width = images.shape[-2:]
+        drawn = dummy_inputs(contract, (height, width), batch=len(images))[1:]
+        others = [x.to(images.device) for x in drawn]
+    pairs = zip(contract.extras, others, strict=False)
+    return (images, *(to_contract(x, contract) if e.kind == "image" else x for e, x in pairs))
 
 
 def to_contract(images: Tensor, contract: InputContract) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_slimming.config import InputContract, Run
+from gan_slimming.data.extras import with_extras
 from gan_slimming.data.folder import HOLDOUT, ImageSet, open_folder
 from gan_slimming.data.inputs import InputSet
 from gan_slimming.data.latents import HELD, TRAIN, latents_for
@@ -43,7 +44,8 @@ def open_training_data(
     if not contract.latent_size:
         if data is None:
             raise UserError("name the images to train on: --data FOLDER")
-        inputs, held = open_folder(data, run.size, holdout=run.holdout)
+        pair = open_folder(data, run.size, holdout=run.holdout)
+        inputs, held = (with_extras(images, contract.extras, run.seed) for images in pair)
         return TrainingData(inputs, held, _real(targets, side))
     if data is not None and targets is not None:
         raise UserError(

@@ -26,11 +26,11 @@ class EncoderFeatures(nn.Module):
 
     Args:
         generator: an image-to-image generator; copied and frozen.
-        to_input: converts RGB images in [-1, 1] to the generator's own convention.
+        to_input: makes the generator's inputs of RGB images in [-1, 1].
         depth: number of convolutions, in order of execution.
     """
 
-    def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Tensor], depth: int = 5):
+    def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Inputs], depth: int = 5):
         super().__init__()
         self.generator = copy.deepcopy(generator).requires_grad_(False)
         self.generator.eval()
@@ -49,7 +49,7 @@ class EncoderFeatures(nn.Module):
         """Return `depth` maps, shallowest first, of images (batch, 3, h, w), RGB in [0, 1]."""
         self._maps = {}
         with suppress(_Enough):
-            self.generator(self.to_input(images * 2 - 1))
+            self.generator(*self.to_input(images * 2 - 1))
         maps, self._maps = self._maps, {}
         return maps
 

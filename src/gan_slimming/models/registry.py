@@ -25,6 +25,7 @@ from gan_slimming.models import (
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import GENERATOR_WRAPPERS, load_checked
 from gan_slimming.models.infer_contract import infer_contract
+from gan_slimming.models.selected import select_output
 
 _GENERATORS = Catalogue(
     "generator",
@@ -86,6 +87,7 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
     module, resolved = _GENERATORS.build(name, arguments)
     contract = _declared_contract(module, name) or infer_contract(module)
     attach_spec(module, GeneratorSpec(name, resolved, contract))
+    select_output(module, contract.output)
     return module
 
 
@@ -97,6 +99,7 @@ def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
     """
     module, _ = _GENERATORS.build(spec.name, spec.arguments)
     attach_spec(module, spec)
+    select_output(module, spec.contract.output)
     return module
 
 

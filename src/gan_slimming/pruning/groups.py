@@ -49,6 +49,8 @@ class ChannelGroup:
     gated: list[Member] = field(default_factory=list)
     """Layers that multiply these channels by the group's gates; `tensor` is '<module>.gate'."""
     protected: str = ""
+    avoid: frozenset[int] = frozenset()
+    """Numbers of channels that the forward treats apart, as in `if self.channels == 3`."""
 
 
 @dataclass
@@ -190,7 +192,9 @@ def shrink_graph(graph: GroupGraph, keep: Mapping[str, Tensor]) -> GroupGraph:
             [_moved(member, renumber, new_channel) for member in side]
             for side in (group.members, group.gated)
         )
-        groups.append(ChannelGroup(group.name, int(mask.sum()), members, gated, group.protected))
+        groups.append(
+            replace(group, channels=int(mask.sum()), members=members, gated=gated)
+        )
     shapes = {
         name: tuple(
             len(indices[(name, axis)]) if (name, axis) in indices else size
@@ -218,7 +222,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         members = [m for m in group.members if not gone(m.tensor)]
         gated = [m for m in group.gated if not gone(m.tensor)]
         if members or gated:
-            groups.append(ChannelGroup(group.name, group.channels, members, gated, group.protected))
+            groups.append(replace(group, members=members, gated=gated))
     return GroupGraph(
         groups,
         {name: shape for name, shape in graph.shapes.items() if not gone(name)},

@@ -36,6 +36,8 @@ NAMED = (
 CHANGES = "without them the generator computes something else, or stops"
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """dtype -> largest difference, relative to the largest output."""
+SPECIAL = (2, 3, 4)
+"""Numbers of channels that a forward may treat apart, because images have them."""
 SMALL = 64
 """Pixels per side to which images are halved for the test."""
 
@@ -73,6 +75,7 @@ def hold_what_cannot_be_cut(
         if check.passes([group for group in graph.prunable if group not in failing]):
             for group in failing:
                 group.protected = NAMED
+            check.find_special_widths(suspects)
             return
     for group in suspects:
         group.protected = NAMED
@@ -164,9 +167,23 @@ class _CutCheck:
         failing([])
         return fewest
 
-    def _exact(self, groups: Sequence[ChannelGroup], *, few: bool) -> bool:
-        keep = {group.name: _mask(group.channels, number, few) for number, group in
-                enumerate(groups)}  # fmt: skip
+    def find_special_widths(self, groups: Sequence[ChannelGroup]) -> None:
+        """Note, in place, the small widths at which a counted group cannot be cut exactly."""
+        counted = {place[:2] for place in self.graph.numbers.values()}
+        for group in groups:
+            if group.protected or counted.isdisjoint((m.tensor, m.axis) for m in group.members):
+                continue
+            widths = (width for width in SPECIAL if width < group.channels)
+            failing = (w for w in widths if not self._exact([group], width=w))
+            group.avoid = frozenset(failing)
+
+    def _exact(
+        self, groups: Sequence[ChannelGroup], *, few: bool = False, width: int = 0
+    ) -> bool:
+        keep = {
+            group.name: _mask(group.channels, number, few, width)
+            for number, group in enumerate(groups)
+        }
         masked, small = copy.deepcopy(self.module), copy.deepcopy(self.module)
         slice_tensors(small, restrict(self.graph, keep))
         renumber(small, self.graph.numbers)
@@ -199,13 +216,13 @@ def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
     return bool(((found - expected).abs() <= tolerance * top).all())
 
 
-def _mask(channels: int, number: int, few: bool) -> Tensor:
-    """Draw (channels,) bool by the group's number: keep one channel, or a random share."""
+def _mask(channels: int, number: int, few: bool, width: int) -> Tensor:
+    """Draw (channels,) bool by the group's number: keep so many, one, or a random share."""
     generator = torch.Generator().manual_seed(number)
     order = torch.randperm(channels, generator=generator)
     half = int(torch.randint(1, channels, (), generator=generator)) if channels > 3 else 1
     mask = torch.zeros(channels, dtype=torch.bool)
-    mask[order[: 1 if few else half]] = True
+    mask[order[: width or (1 if few else half)]] = True
     return mask
 
 

@@ -16,6 +16,7 @@ from gan_slimming.data.inputs import Inputs
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.models.registry import infer_spec
+from gan_slimming.models.selected import select_output
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.student.layers import keep_channels_last
@@ -68,6 +69,7 @@ def set_up(
     contract = infer_spec(teacher).contract
     run = _decided(run, contract)
     frozen = _frozen(teacher)
+    select_output(frozen, contract.output)
     fabric = make_fabric(run, frozen, dummy_inputs(contract, run.size, like=teacher))
     torch.manual_seed(run.seed)
     frozen.to(fabric.device)

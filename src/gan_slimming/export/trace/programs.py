@@ -27,7 +27,7 @@ def export(
         symbols: take symbols for the batch, and for the height and width of images.
     """
     inputs = tuple(
-        torch.zeros(shape, dtype=torch.int64 if name == "y" else None)
+        torch.zeros(shape, dtype=torch.int64 if name == "y" or name.startswith("class") else None)
         for name, shape in shapes.items()
     )
     any_size = torch.export.Dim.AUTO
