@@ -64,6 +64,11 @@ class InputContract:
     """Axes of the noise: 2 for (batch, latent_size), 4 for (batch, latent_size, 1, 1)."""
     extras: tuple[ExtraInput, ...] = ()
     """Further inputs of the forward, behind the image."""
+    statistics: str = "running"
+    """What batch norms normalise by: 'running' statistics, or those of the 'image' itself, as for a
+    script that never calls eval()."""
+    fixed_noise: bool = False
+    """Whether noise that the forward draws is the same for every image."""
     output: str = ""
     """Index or key of the image, where the forward returns several things; '' where it is alone."""
 

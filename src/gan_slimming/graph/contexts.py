@@ -6,6 +6,7 @@ copied into the graph around it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -113,6 +114,32 @@ class ThroughNoGrad(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class SharedNoise(TorchFunctionMode):
+    """A mode in which each input of a batch draws the same random numbers in every generator.
+
+    Args:
+        seeds: one for each input.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.seeds = seeds
+        self._calls = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name not in DRAWS or not isinstance(made, Tensor) or made.shape[:1] != (len(self.seeds),):
+            return made
+        self._calls += 1
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            for row, seed in zip(made, self.seeds, strict=True):
+                generator = torch.Generator().manual_seed((seed * 4096 + self._calls) % 2**63)
+                draw = torch.rand if name in UNIFORM else torch.randn
+                row.copy_(draw(row.shape, generator=generator))
+        return made
+
+
 class WithoutNoise(TorchFunctionMode):
     """A mode in which a forward draws zeros in place of random numbers."""
 
@@ -126,3 +153,4 @@ DRAWS = frozenset(
     "randn rand randn_like rand_like normal normal_ uniform_".split()  # noqa: SIM905
 )
 """Functions of torch that draw random numbers, by their names in Python."""
+UNIFORM = frozenset({"rand", "rand_like", "uniform_"})

@@ -116,9 +116,11 @@ def _images(made: Any) -> Iterator[tuple[str, Tensor]]:
         pairs = [("", made)]
     else:
         pairs = list(made.items() if isinstance(made, dict) else enumerate(made or ()))
-    for name, value in pairs:
-        if isinstance(value, Tensor) and value.dim() == 4 and value.shape[1] in (1, 3):
-            yield str(name), value
+    images = [(str(n), v) for n, v in pairs if isinstance(v, Tensor) and v.dim() == 4]
+    in_colour = any(image.shape[1] == 3 for _, image in images)
+    for name, image in images:
+        if image.shape[1] == 3 or (image.shape[1] == 1 and not in_colour):
+            yield name, image
 
 
 @torch.no_grad()

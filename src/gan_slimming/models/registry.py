@@ -22,10 +22,10 @@ from gan_slimming.models import (
     srgan,
     unet,
 )
+from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.checkpoints import GENERATOR_WRAPPERS, load_checked
 from gan_slimming.models.infer_contract import infer_contract
-from gan_slimming.models.selected import select_output
 
 _GENERATORS = Catalogue(
     "generator",
@@ -87,7 +87,6 @@ def build_generator(name: str, /, **arguments: Any) -> nn.Module:
     module, resolved = _GENERATORS.build(name, arguments)
     contract = _declared_contract(module, name) or infer_contract(module)
     attach_spec(module, GeneratorSpec(name, resolved, contract))
-    select_output(module, contract.output)
     return module
 
 
@@ -99,7 +98,7 @@ def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
     """
     module, _ = _GENERATORS.build(spec.name, spec.arguments)
     attach_spec(module, spec)
-    select_output(module, spec.contract.output)
+    as_declared(module, spec.contract)
     return module
 
 
@@ -117,11 +116,13 @@ def load_generator(name: str, weights: str | Path | None = None, **arguments: An
     """
     if weights is None:
         module = build_generator(name, **arguments).float()
+        as_declared(module, spec_of(module).contract)
         module.eval()  # a user's own eval may return nothing
         return module
     state, arguments = _GENERATORS.read(name, weights, arguments)
     module = build_generator(name, **arguments).float()
     load_checked(module, state, expected=str(spec_of(module)), source=f"weights file {weights}")
+    as_declared(module, spec_of(module).contract)
     module.eval()
     return module
 

@@ -42,7 +42,7 @@ def cut(
             of a width that its forward treats apart keeps one more.
     """
     avoid = {group.name: group.avoid for group in student.graph.groups}
-    keep = {name: _allowed(mask.cpu(), avoid[name]) for name, mask in keep.items()}
+    keep = {name: allowed(mask.cpu(), avoid[name]) for name, mask in keep.items()}
     keep = {name: mask for name, mask in keep.items() if not bool(mask.all())}
     if not keep:
         return
@@ -131,7 +131,7 @@ def restore(student: Student, kept: Mapping[str, Tensor], identities: Sequence[s
     cut(student, masks)
 
 
-def _allowed(mask: Tensor, avoid: frozenset[int]) -> Tensor:
+def allowed(mask: Tensor, avoid: frozenset[int]) -> Tensor:
     """Return the mask with dead channels kept until it is neither empty nor of a width to avoid."""
     mask = mask.clone()
     while not bool(mask.any()) or (int(mask.sum()) in avoid and not bool(mask.all())):

@@ -31,6 +31,7 @@ from gan_slimming.pruning.proximal import (
     uniform_widths,
 )
 from gan_slimming.student.student import Student
+from gan_slimming.student.surgery import allowed
 
 MARGIN = 0.003
 """Share of the budget that the controller leaves unused."""
@@ -151,7 +152,8 @@ class BudgetController:
             return shrink_gates(gates, [threshold * w for w in weights], floors, self.multiple)
 
         def cost(candidate: list[Tensor]) -> float:
-            return measure({g.name: c != 0 for g, c in zip(groups, candidate, strict=True)})
+            pairs = zip(groups, candidate, strict=True)
+            return measure({g.name: allowed(c != 0, g.avoid) for g, c in pairs})
 
         low = high = 0.0
         if cost(shrunk(low)) > self.target(step):

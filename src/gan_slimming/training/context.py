@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,7 @@ from gan_slimming.data.adapter import GeneratorAdapter, to_inputs
 from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.inputs import Generate, Inputs, InputSet
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.graph.contexts import SharedNoise
 from gan_slimming.losses.objective import Distance
 from gan_slimming.training.trials import takes_side
 
@@ -39,6 +41,8 @@ class TrainingContext:
     """Called after every step with its number, from 1, and its terms."""
     same_channels: bool = True
     """Whether the student began as the teacher's copy, so that their channels can be compared."""
+    noisy: bool = False
+    """Whether the generators draw noise inside, which is then the same for teacher and student."""
     channels_last: bool = True
     """Whether the generators take images with channels last, which is faster."""
     discriminator: nn.Module | None = None
@@ -54,6 +58,10 @@ class TrainingContext:
     def adapt(self, generator: nn.Module) -> GeneratorAdapter:
         """Return a generator behind the border of the teacher's convention."""
         return GeneratorAdapter(generator, self.contract)
+
+    def noise(self, seeds: Sequence[int]) -> AbstractContextManager[object]:
+        """Return the context in which generators draw the noise of inputs with these seeds."""
+        return SharedNoise(seeds) if self.noisy else nullcontext()
 
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of this many pixels a side, by one run."""

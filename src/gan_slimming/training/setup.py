@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,16 +16,23 @@ from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs, output_sid
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import Complexity, count
-from gan_slimming.models.registry import infer_spec
-from gan_slimming.models.selected import select_output
+from gan_slimming.models.as_declared import as_declared
+from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
+from gan_slimming.training.test_time import describe_test_time, draws_noise
 from gan_slimming.training.trials import prefer_channels_last
 
 FLOAT_BYTES = 4
+
+
+class TestTimeWarning(UserWarning):
+    """A warning of what a teacher's images depend on besides their input."""
+
+    __test__ = False  # no test, in spite of its name
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Setup:
     """The teacher's cost."""
     side: int
     """Height and width in pixels of the output."""
+    noisy: bool
+    """Whether the teacher draws noise inside that is not fixed."""
     channels_last: bool
     """Whether images and weights lie with channels last, which is faster."""
 
@@ -66,14 +76,19 @@ def set_up(
     Raises:
         UserError: size, device, precision or budget do not fit; no channels can be followed.
     """
-    contract = infer_spec(teacher).contract
+    spec = infer_spec(teacher)
+    contract = _at_test_time(spec.contract, run)
     run = _decided(run, contract)
     frozen = _frozen(teacher)
-    select_output(frozen, contract.output)
+    attach_spec(frozen, dataclasses.replace(spec, contract=contract))
+    as_declared(frozen, contract)
     fabric = make_fabric(run, frozen, dummy_inputs(contract, run.size, like=teacher))
     torch.manual_seed(run.seed)
     frozen.to(fabric.device)
     side = output_side(frozen, contract, run.size)
+    noisy = draws_noise(frozen, contract, run.size)
+    if note := describe_test_time(frozen, contract, run.size):
+        warnings.warn(note, TestTimeWarning, stacklevel=3)
     last = prefer_channels_last(frozen, contract, run.size)
     example = dummy_inputs(contract, run.size, like=frozen)
     dense = count(frozen, example)
@@ -86,7 +101,14 @@ def set_up(
     if last:
         keep_channels_last(frozen)
     adapter = GeneratorAdapter(frozen, contract)
-    return Setup(fabric, run, adapter, start, prepared, example, dense, side, last)
+    return Setup(fabric, run, adapter, start, prepared, example, dense, side, noisy, last)
+
+
+def _at_test_time(contract: InputContract, run: Run) -> InputContract:
+    """Return the contract with the statistics and the noise that the run asks for."""
+    if run.teacher_mode == "train":
+        contract = dataclasses.replace(contract, statistics="image")
+    return dataclasses.replace(contract, fixed_noise=contract.fixed_noise or run.fix_noise)
 
 
 def _decided(run: Run, contract: InputContract) -> Run:

@@ -86,7 +86,7 @@ class TeacherBatches:
         """Return the teacher's image and, with a student, its features, for one input."""
 
         def generate() -> Tensor:
-            with self.fabric.autocast():
+            with self.fabric.autocast(), self.context.noise([seed]):
                 return self.context.teacher(*batch).float()
 
         if student is None:

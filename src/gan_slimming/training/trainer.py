@@ -158,7 +158,7 @@ class Trainer:
         adapter = self.context.adapt(self.student)
 
         def generate() -> Tensor:
-            with self.fabric.autocast():
+            with self.fabric.autocast(), self.context.noise(batch.seeds):
                 return adapter(*batch.inputs).float()
 
         if not batch.features:

@@ -136,6 +136,7 @@ def _context(
         distance=distance,
         track=lambda generate: tracker(generate, most=TRACKED),
         side=setup.side,
+        noisy=setup.noisy,
         channels_last=setup.channels_last,
     )
 

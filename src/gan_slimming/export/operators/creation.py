@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from onnx import TensorProto
 from torch import fx
 
 from gan_slimming.export.emitter import Emitter
 from gan_slimming.export.trace.graph import NOISE, arguments_of, unknown
+from gan_slimming.export.trace.tracing import sides_of
 from gan_slimming.graph.nodes import operator_name, value_of
 
 FILLS = {"zeros": 0, "ones": 1, "empty": 0}
@@ -38,6 +40,8 @@ def _random(emitter: Emitter, node: fx.Node) -> str:
     values, name = arguments_of(node), operator_name(node).strip("_")
     if any(values.get(key) not in (None, default) for key, default in PLAIN.items()):
         raise unknown(node)
+    if emitter.traced.random is not None:
+        return _fixed(emitter, node, emitter.traced.random)
     zeros = emitter.scalar(0.0)
     shape = emitter.sizes(list(values["size"])) if "size" in values else None
     shape = emitter.shape_of(emitter.value(node.args[0])) if shape is None else shape
@@ -47,6 +51,15 @@ def _random(emitter: Emitter, node: fx.Node) -> str:
     if name in UNIFORM:
         return emitter.emit("RandomUniformLike", [zeros], dtype=TensorProto.FLOAT)
     return emitter.emit("RandomNormalLike", [zeros], dtype=TensorProto.FLOAT)
+
+
+def _fixed(emitter: Emitter, node: fx.Node, random: torch.Generator) -> str:
+    """Write noise as a constant, drawn as the forward draws it; its shape must be one for all."""
+    if not all(side.fixed for side in sides_of(node)):
+        raise unknown(node)
+    name = operator_name(node).strip("_")
+    draw = torch.rand if name in UNIFORM else torch.randn
+    return emitter.constant(draw(value_of(node).shape, generator=random).numpy(), "noise")
 
 
 PLAIN = {"mean": 0.0, "std": 1.0, "from": 0.0, "to": 1.0}

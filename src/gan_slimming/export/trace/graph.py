@@ -98,7 +98,8 @@ class TracedGenerator:
         redundant_biases: convolutions whose bias has no effect.
         step: height and width of the input are multiples of this many pixels.
         sides: height and width of the input.
-        noisy: whether the forward draws random numbers.
+        noisy: whether the forward draws random numbers, other ones each time.
+        random: where it draws the same ones each time, what it draws them from.
     """
 
     nodes: list[fx.Node]
@@ -110,6 +111,7 @@ class TracedGenerator:
     step: int = 1
     sides: tuple[Side, ...] = ()
     noisy: bool = False
+    random: torch.Generator | None = None
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -221,9 +223,11 @@ def trace(
     sources = dict(zip(labels, inputs, strict=True))
     sides = sides_of(inputs[0])[2:]
     noisy = any(operator_name(node).strip("_") in NOISE for node in operations)
+    random = torch.Generator().manual_seed(0) if noisy and contract.fixed_noise else None
     return TracedGenerator(
-        operations, tensors, layers, sources, results[0], redundant, step, sides, noisy
-    )
+        operations, tensors, layers, sources, results[0], redundant, step, sides,
+        noisy and random is None, random,
+    )  # fmt: skip
 
 
 def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[fx.Node, Tensor]:
