@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_slimming.config import Run
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.errors import UserError
 from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
@@ -90,6 +91,20 @@ class TeacherBatches:
                 return self.context.teacher(*batch).float()
 
         if student is None:
-            return [generate()]
+            return [_finite(generate())]
         images, features = self.features.of_teacher(student, generate, [seed])
-        return [images, *features]
+        return [_finite(images), *features]
+
+
+def _finite(images: Tensor) -> Tensor:
+    """Return the teacher's images, once they are seen to be finite.
+
+    Raises:
+        UserError: they are not.
+    """
+    if not bool(images.isfinite().all()):
+        raise UserError(
+            "the teacher gives infinite values or no numbers (NaN) for one of the training inputs; "
+            "take that input out, or mend the teacher's forward"
+        )
+    return images
