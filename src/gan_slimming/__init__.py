@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_slimming.config import (
     Budget,
+    ExtraInput,
     InputContract,
     Memory,
     Objective,
@@ -58,6 +59,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Budget",
     "Compressed",
+    "ExtraInput",
     "InputContract",
     "Interrupted",
     "Memory",

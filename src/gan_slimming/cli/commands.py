@@ -40,6 +40,8 @@ def compress(
     activation_range: float | None = None,
     quantize_outputs: bool = False,
     protect: list[str] | None = None,
+    teacher_mode: Literal["eval", "train"] = "eval",
+    fix_noise: bool = False,
     preset: Literal["default", "paper"] = "default",
     resume: bool = False,
     repeat: Path | None = None,
@@ -104,6 +106,9 @@ def compress(
             best on a finished student, given with --student.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
             Default: none.
+        teacher_mode: How the teacher's own script runs it. train is for one that never calls
+            eval(): its batch norms take the statistics of each image. Default: eval.
+        fix_noise: Keep the noise that the generator draws inside, the same for every image.
         preset: Starting values of the settings that neither a flag nor --config names. paper takes
             the released hyperparameters of Wang et al. 2020.
         resume: Continue the run in --output, with its own settings.
@@ -137,6 +142,8 @@ def compress(
         checkpoint_seconds=checkpoint_seconds,
         memory=memory or Memory(),
         workers=workers,
+        teacher_mode=teacher_mode,
+        fix_noise=fix_noise,
     )
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.errors import Interrupted

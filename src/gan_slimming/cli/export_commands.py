@@ -16,7 +16,8 @@ def export(
     format: Literal["onnx", "openvino"] | None = None,
     quantization: Literal["qdq", "integer", "none"] | None = None,
     opset: int = 17,
-    size: int = 64,
+    size: int | None = None,
+    fixed_size: bool = False,
     cpus: Literal["all", "own"] = "all",
     overwrite: bool = False,
     source: Source | None = None,
@@ -35,8 +36,10 @@ def export(
         quantization: qdq, for int8 in OpenVINO; integer, for int8 in ONNX Runtime; none, for float.
             Default: qdq for a quantised generator, else none.
         opset: Version of the ONNX operator set, 17 to 21.
-        size: Height and width in pixels of the image used for the check. The file itself takes any
-            size.
+        size: Height and width in pixels of the image used for the check, and of the images of a
+            file of a single size. Default: the run's size for the latter, else 64.
+        fixed_size: Write a file that takes images of a single size, as some runtimes need. Without
+            it the file takes every size that the generator takes and that can be traced.
         cpus: Kinds of CPU on which OpenVINO's int8 kernels are checked: all kinds that this CPU can
             act as (some seconds each), or only its own.
         overwrite: Replace the file, and the .bin beside an .xml, if they exist.
@@ -52,6 +55,7 @@ def export(
         size=size,
         cpus=cpus,
         overwrite=overwrite,
+        fixed_size=fixed_size,
         **options(source),
     )
 

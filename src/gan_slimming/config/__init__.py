@@ -1,6 +1,6 @@
 """All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
-from gan_slimming.config.contract import InputContract
+from gan_slimming.config.contract import ExtraInput, InputContract
 from gan_slimming.config.goals import Budget, Target, parse_amount
 from gan_slimming.config.memory import Memory
 from gan_slimming.config.presets import PAPER
@@ -20,6 +20,7 @@ __all__ = [
     "PORTABLE_WEIGHT_BITS",
     "RENAMED",
     "Budget",
+    "ExtraInput",
     "InputContract",
     "Memory",
     "Objective",

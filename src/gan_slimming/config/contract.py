@@ -19,6 +19,31 @@ RANGES = {
 """Field -> least and most; beyond, a damaged file would ask for all memory."""
 
 
+KINDS = ("label", "vector", "class", "mask", "image")
+
+
+@dataclass(frozen=True)
+class ExtraInput:
+    """A further input of a generator's forward, behind its image."""
+
+    kind: str
+    """label (batch, size) of zeros and ones, vector (batch, size) of noise, class (batch,) int64,
+    mask (batch, size, height, width) of zeros and ones, or image, a second one of the data."""
+    size: int = 1
+    """Length of a label or vector, number of classes, or channels of a mask."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"an extra input is one of {', '.join(KINDS)}, got {self.kind!r}")
+
+    def shape(self, batch: int, height: int, width: int) -> tuple[int, ...]:
+        """Return the shape of a batch of them, beside images of this size."""
+        if self.kind in ("label", "vector"):
+            return (batch, self.size)
+        channels = 3 if self.kind == "image" else self.size
+        return (batch,) if self.kind == "class" else (batch, channels, height, width)
+
+
 @dataclass(frozen=True)
 class InputContract:
     """The form of a generator's inputs and outputs, as it was trained.
@@ -38,12 +63,26 @@ class InputContract:
     """Divisor of the allowed heights and widths, in pixels."""
     min_size: int = 1
     """Least height and width of the input in pixels."""
+    size: int = 0
+    """The only height and width of the input in pixels; 0 for a generator of any size."""
     scale: int = 1
     """Height and width of the output over those of the input: 4 for x4 super-resolution."""
     latent_size: int = 0
     """Length of the input noise vector; 0 for a generator of images."""
     classes: int = 0
     """Number of classes, given by a second input (batch,) int64; 0 without one."""
+
+    latent_dims: int = 2
+    """Axes of the noise: 2 for (batch, latent_size), 4 for (batch, latent_size, 1, 1)."""
+    extras: tuple[ExtraInput, ...] = ()
+    """Further inputs of the forward, behind the image."""
+    statistics: str = "running"
+    """What batch norms normalise by: 'running' statistics, or those of the 'image' itself, as for a
+    script that never calls eval()."""
+    fixed_noise: bool = False
+    """Whether noise that the forward draws is the same for every image."""
+    output: str = ""
+    """Index or key of the image, where the forward returns several things; '' where it is alone."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -54,6 +93,8 @@ class InputContract:
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise UserError(f"{name} must be a number, got {value}")
+        extras = (e if isinstance(e, ExtraInput) else ExtraInput(**e) for e in self.extras)
+        object.__setattr__(self, "extras", tuple(extras))  # a file has them as dicts
         if self.colour_order not in ("RGB", "BGR"):
             raise UserError(f"colour_order must be 'RGB' or 'BGR', got {self.colour_order!r}")
         if not self.low < self.high:
@@ -72,14 +113,26 @@ class InputContract:
 
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of `side` x `side` pixels."""
+        if self.size:
+            return side == self.size
         return side % self.multiple_of == 0 and side >= self.min_size
 
     def next_side(self, side: int) -> int:
-        """Return the least side in pixels, not below `side`, that the generator takes."""
+        """Return the least side in pixels, not below `side`, that the generator takes.
+
+        One that takes a single size gets that.
+        """
+        if self.size:
+            return self.size
         return -(-max(side, self.min_size) // self.multiple_of) * self.multiple_of
 
     def check_side(self, side: int) -> None:
         """Raise UserError for images of a side that the generator does not take."""
+        if self.size and side != self.size:
+            raise UserError(
+                f"this generator takes images of {self.size}x{self.size} pixels only, got size "
+                f"{side}; write --size {self.size}"
+            )
         if not self.takes(side):
             raise UserError(
                 f"size must be a multiple of {self.multiple_of} and at least {self.min_size} for "

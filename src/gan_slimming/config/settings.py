@@ -219,6 +219,11 @@ class Run:
     checkpoint_seconds: float = 240.0
     """Time between two checkpoints in seconds: what a crash can cost."""
     target: Target = field(default_factory=Target)
+    teacher_mode: Literal["eval", "train"] = "eval"
+    """The mode in which the teacher's own script runs it: with train, batch norms take the
+    statistics of each image, and dropout is off."""
+    fix_noise: bool = False
+    """Whether noise that the generator draws inside is the same for every image."""
 
     def __post_init__(self) -> None:
         _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")

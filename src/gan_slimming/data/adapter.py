@@ -40,7 +40,16 @@ class GeneratorAdapter(nn.Module):
 
 def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
     """Convert a batch of the package to arguments of the generator's forward."""
-    return batch if contract.latent_size else (to_contract(batch[0], contract),)
+    first, *others = batch
+    if contract.latent_size:
+        return (first[(...,) + (None,) * (contract.latent_dims - first.dim())], *others)
+    images = to_contract(first, contract)
+    if contract.extras and not others:  # plain images, as translate has them
+        height, width = images.shape[-2:]
+        drawn = dummy_inputs(contract, (height, width), batch=len(images))[1:]
+        others = [x.to(images.device) for x in drawn]
+    pairs = zip(contract.extras, others, strict=False)
+    return (images, *(to_contract(x, contract) if e.kind == "image" else x for e, x in pairs))
 
 
 def to_contract(images: Tensor, contract: InputContract) -> Tensor:
@@ -137,7 +146,8 @@ def _run(generator: nn.Module, inputs: Inputs, given: str) -> Any:
     was_training = generator.training
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
-            return generator.eval()(*inputs)
+            generator.eval()  # a user's own may return nothing
+            return generator(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import ExtraInput, InputContract
 
 PATCHES = 4
 """Number of patches of one colour along each side of a dummy image."""
@@ -22,9 +22,12 @@ def input_shapes(
     """
     if contract.latent_size:
         classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
-        return {"z": (batch, contract.latent_size), **classes}
+        noise = (batch, contract.latent_size, 1, 1)[: contract.latent_dims]
+        return {"z": noise, **classes}
     height, width = (size, size) if isinstance(size, int) else size
-    return {"input": (batch, contract.channels, height, width)}
+    extras = enumerate(contract.extras, 1)
+    others = {f"{e.kind}_{n}": e.shape(batch, height, width) for n, e in extras}
+    return {"input": (batch, contract.channels, height, width), **others}
 
 
 def dummy_arrays(
@@ -37,9 +40,21 @@ def dummy_arrays(
     """
     shapes = list(input_shapes(contract, size, batch).values())
     if not contract.latent_size:
-        return (dummy_image(shapes[0], contract.low, contract.high),)
+        image = dummy_image(shapes[0], contract.low, contract.high)
+        return (
+            image,
+            *(_dummy_extra(*pair) for pair in zip(contract.extras, shapes[1:], strict=True)),
+        )
     noise = np.random.default_rng(0).standard_normal(shapes[0], np.float32)
     return (noise, *(np.zeros(shape, np.int64) for shape in shapes[1:]))
+
+
+def _dummy_extra(extra: ExtraInput, shape: tuple[int, ...]) -> np.ndarray:
+    """Return class 0, or numbers in [0, 1]."""
+    if extra.kind == "class":
+        return np.zeros(shape, np.int64)
+    values = np.random.default_rng(1).random(shape, np.float32)
+    return values.round() if extra.kind in ("label", "mask") else values
 
 
 def dummy_image(shape: tuple[int, ...], low: float, high: float) -> np.ndarray:

@@ -30,7 +30,13 @@ def run_padded(generator: GeneratorAdapter, images: Tensor) -> Tensor:
         UserError: the generator does not take them, or its output has another size.
     """
     contract, scale = generator.contract, generator.contract.scale
-    padded, box = pad_to_multiple(images, contract.multiple_of, contract.min_size)
+    if 0 < contract.size < max(images.shape[-2:]):
+        raise UserError(
+            f"the generator takes images of {contract.size}x{contract.size} pixels only, got "
+            f"{images.shape[-2]}x{images.shape[-1]}; make the image smaller first"
+        )
+    least = contract.size or contract.min_size
+    padded, box = pad_to_multiple(images, contract.multiple_of, least)
     given = "x".join(map(str, padded.shape[1:]))
     try:
         result = generator(padded)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_slimming.config import InputContract, Run
+from gan_slimming.data.extras import with_extras
 from gan_slimming.data.folder import open_folder
 from gan_slimming.data.holdout import HOLDOUT
 from gan_slimming.data.image_files import list_images
@@ -47,7 +48,8 @@ def open_training_data(
     if not contract.latent_size:
         if data is None:
             raise UserError("name the images to train on: --data FOLDER")
-        inputs, held = _opened(data, run.size, run.holdout, run)
+        pair = _opened(data, run.size, run.holdout, run)
+        inputs, held = (with_extras(images, contract.extras, run.seed) for images in pair)
         return TrainingData(inputs, held, _real(targets, side, run))
     if data is not None and targets is not None:
         raise UserError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from torch import nn
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
+from gan_slimming.graph.contexts import WithoutNoise
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.sessions import RUNTIMES, require
@@ -40,6 +43,8 @@ class ExportedContent:
     """Runtime -> its greatest difference, and the layer with it."""
     cpus: dict[str, list[str]]
     """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there; `own` is this CPU."""
+    restricted: str = ""
+    """Why the file takes fewer sizes than the generator; '' where it takes all."""
 
 
 def convert(
@@ -51,6 +56,8 @@ def convert(
     provenance: Mapping[str, Any] | None = None,
     runtimes: Sequence[str] = RUNTIMES,
     cpus: Literal["all", "own"] = "own",
+    fixed_size: bool = False,
+    own_size: int | None = None,
 ) -> ExportedContent:
     """Return the ONNX model of a generator, after checking its parity in the installed runtimes.
 
@@ -58,13 +65,15 @@ def convert(
         module, quantization, opset, size: as for `export_model`.
         provenance: entries for the file's metadata.
         runtimes: where to check parity; none for no check.
-        cpus: as for `export_model`.
+        cpus, fixed_size: as for `export_model`.
+        own_size: height and width in pixels for a file of a single size; None takes `size`.
     Raises:
-        UserError: an operator has no counterpart, or parity is missed.
+        UserError: an operator has no counterpart at any size, or parity is missed.
     """
     require("onnx")
     from gan_slimming.export.onnx import metadata_of, onnx_model
     from gan_slimming.export.trace.graph import is_quantized, trace
+    from gan_slimming.export.trace.widest import widest
 
     quantized = is_quantized(module)
     chosen: Any = quantization or ("qdq" if quantized else "none")
@@ -73,29 +82,60 @@ def convert(
             f"the generator has no quantised layers for --quantization {chosen}; take none"
         )
     spec = infer_spec(module)
-    side = _fitting(size, spec.contract)
-    module = module.to("cpu", torch.float32).eval()
-    traced = trace(module, spec.contract, side, quantized=chosen != "none")
+    if size < 1:
+        raise UserError(f"size must be at least 1 pixel, got {size}")
+    module = module.to("cpu", torch.float32)
+    module.eval()
     form = FLOAT if chosen == "none" else chosen
-    metadata = metadata_of(spec.contract, form, str(spec), _with_version(provenance or {}))
-    metadata["quantized_layers"] = len(traced.layers)
-    metadata |= _macs(module, spec.contract, side)
-    model, float_layers = onnx_model(traced, chosen, opset, metadata)
-    content = model.SerializeToString()
+    common = metadata_of(spec.contract, form, str(spec), _with_version(provenance or {}))
+    fitting = spec.contract.next_side(size)
+    macs = count(module, dummy_inputs(spec.contract, fitting)).macs
+
+    def written(contract: InputContract, alone: bool) -> _Written:
+        side = contract.next_side(size)
+        traced = trace(module, contract, side, quantized=chosen != "none", batch=2 - alone)
+        metadata = common | {"contract": dataclasses.asdict(contract)}
+        metadata["quantized_layers"] = len(traced.layers)
+        whole = contract.latent_size > 0
+        metadata |= {"macs": macs} if whole else {"macs_per_pixel": macs / fitting**2}
+        model, float_layers = onnx_model(traced, chosen, opset, metadata)
+        return _Written(traced, contract, side, metadata, model.SerializeToString(), float_layers)
+
+    single = spec.contract.next_side(own_size or size)
+    file, restricted = widest(written, spec.contract, single, fixed_size=fixed_size)
     offered = ["onnxruntime"] if chosen == "integer" else list(RUNTIMES)
     present = [r for r in runtimes if r in offered and find_spec(r) is not None]
-    parity = _parity(module, traced, chosen, opset, content, side, spec.contract, present)
+    still = file.content
+    if present and file.traced.noisy:
+        model, _ = onnx_model(file.traced, chosen, opset, file.metadata, noise=False)
+        still = model.SerializeToString()
     wrong: dict[str, list[str]] = {}
+    with WithoutNoise() if file.traced.noisy else nullcontext():
+        parity = _parity(module, file, still, chosen, opset, present)
     if "openvino" in present:
         from gan_slimming.runtime.kernel_verdicts import wrong_layers_by_kind
 
-        wrong = wrong_layers_by_kind(content, spec.contract, all_kinds=cpus == "all")
-    return ExportedContent(content, metadata, float_layers, parity, wrong)
+        wrong = wrong_layers_by_kind(still, file.contract, all_kinds=cpus == "all")
+    return ExportedContent(
+        file.content, file.metadata, file.float_layers, parity, wrong, restricted
+    )
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A model for the sizes that a contract allows, before its parity is checked."""
+
+    traced: Any
+    contract: InputContract
+    side: int
+    metadata: dict[str, Any]
+    content: bytes
+    float_layers: list[str]
 
 
 def _parity(
-    module: nn.Module, traced: Any, quantization: Any, opset: int, content: bytes, side: int,
-    contract: InputContract, runtimes: Sequence[str],
+    module: nn.Module, file: _Written, content: bytes, quantization: Any, opset: int,
+    runtimes: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
     """Return runtime -> greatest difference, of one layer in int8, of the image in float.
 
@@ -103,26 +143,24 @@ def _parity(
         UserError: it exceeds parity.LAYER_TOLERANCE or parity.FLOAT_TOLERANCE.
     """
     from gan_slimming.export import parity
+    from gan_slimming.export.trace.tracing import sides_of
 
     if not runtimes:
         return {}
+    side, contract = file.side, file.contract
     if quantization != "none":
         inputs = dummy_inputs(contract, side)
-        rows = parity.check_layers(module, traced, quantization, opset, inputs, runtimes)
+        rows = parity.check_layers(module, file.traced, quantization, opset, inputs, runtimes)
         images = parity.check_image(module, content, inputs, runtimes)
         worst = parity.summary(rows)
         return {runtime: {**worst.get(runtime, {}), "image": e} for runtime, e in images.items()}
     step = contract.multiple_of
     sides = ((side, side), (side + step, side + step), (side + 3 * step, side + 2 * step))
-    batches = [dummy_inputs(contract, pair, batch=n + 1) for n, pair in enumerate(sides)]
+    sides = ((side, side),) * 3 if contract.size else sides
+    most = 1 if sides_of(next(iter(file.traced.sources.values())))[0].fixed else len(sides)
+    batches = [dummy_inputs(contract, pair, batch=min(n, most)) for n, pair in enumerate(sides, 1)]
     errors = parity.check_float(module, content, batches, runtimes)
     return {runtime: {"error": error} for runtime, error in errors.items()}
-
-
-def _macs(module: nn.Module, contract: InputContract, side: int) -> dict[str, Any]:
-    """Return the multiply-accumulates per pixel, or in total if the input has no pixels."""
-    macs = count(module, dummy_inputs(contract, side)).macs
-    return {"macs": macs} if contract.latent_size else {"macs_per_pixel": macs / side**2}
 
 
 def _with_version(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,10 +168,3 @@ def _with_version(provenance: Mapping[str, Any]) -> dict[str, Any]:
         return {"exported_by": f"gan-slimming {version('gan-slimming')}", **provenance}
     except PackageNotFoundError:
         return dict(provenance)
-
-
-def _fitting(size: int, contract: InputContract) -> int:
-    """Return the smallest side of at least `size` pixels that the generator takes."""
-    if size < 1:
-        raise UserError(f"size must be at least 1 pixel, got {size}")
-    return contract.next_side(size)

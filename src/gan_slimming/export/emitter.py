@@ -74,10 +74,12 @@ class Emitter:
         self.float_layers: list[str] = []
         self.shuffled: dict[str, tuple[str, dict[str, Any]]] = {}
         self.outputs: dict[fx.Node, list[str]] = {}
+        self.complex_parts: dict[fx.Node, tuple[str, str]] = {}
         self.widths = widths if widths is not None else file_widths(traced, quantization)
         self.numbers: dict[Any, str] = {}
         self._shapes: dict[str, str] = {}
         self._known: dict[tuple[Any, ...], str] = {}
+        self.noise = True
         self._count = 0
 
     def emit(self, operator: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:

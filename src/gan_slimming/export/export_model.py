@@ -22,6 +22,7 @@ from gan_slimming.runtime.profiling import executed_layers
 from gan_slimming.runtime.sessions import RUNTIMES, listed, require, start_openvino
 from gan_slimming.serialization.generator_file import read_header
 from gan_slimming.serialization.resolve import model_file, resolve_model
+from gan_slimming.serialization.run_folder import RunFolder
 
 Format = Literal["onnx", "openvino"]
 FORMATS: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -40,12 +41,13 @@ def export_model(
     format: Format | None = None,
     quantization: str | None = None,
     opset: int = OPSET,
-    size: int = TRACED_SIZE,
+    size: int | None = None,
     weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     cpus: Literal["all", "own"] = "all",
     overwrite: bool = False,
+    fixed_size: bool = False,
 ) -> dict[str, Any]:
     """Export a generator to a file for a runtime, after checking its parity with torch.
 
@@ -57,16 +59,19 @@ def export_model(
             None takes qdq for a quantised generator, else none; an .onnx file in qdq by default
             gives an ExportWarning.
         opset: ONNX opset.
-        size: height and width, in pixels, of the image for the parity check; the file takes any.
+        size: height and width, in pixels, of the image for the parity check, and of the images of
+            a file of a single size; None takes the run's size for the latter, else 64.
         weights, factory, arguments: as for resolve_model.
         cpus: kinds of CPUs to check OpenVINO's int8 kernels on: all that this CPU can imitate, or
             its own alone.
         overwrite: whether to replace the file, and the .bin beside an .xml, if they exist.
+        fixed_size: write a file that takes a single size. Without it, a file takes all sizes of the
+            generator, or those that can be traced, with an ExportWarning.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
-        of convolutions in OpenVINO), parity, cpus (kind -> layers in float there, because int8
-        kernels get them wrong), seconds.
+        of convolutions in OpenVINO), sizes (of images that the file takes), parity, cpus (kind ->
+        layers in float there, because int8 kernels get them wrong), seconds.
     Raises:
         UserError: format, quantization, opset or model is wrong; an operator has no counterpart;
             parity is missed; or the file exists. Nothing is written then.
@@ -79,18 +84,24 @@ def export_model(
     refuse_existing(*_files(path, kind), overwrite=overwrite)
     require("onnx", *(["openvino"] if kind == "openvino" else []))
     provenance: dict[str, Any] = {}
+    own = size
     if not isinstance(model, nn.Module):
+        own = size or _size_of_run(model)
         provenance = _provenance(model)
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
     runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
     exported = convert(
-        model, quantization=quantization, opset=opset, size=size, provenance=provenance,
-        runtimes=runtimes, cpus=cpus,
+        model, quantization=quantization, opset=opset, size=size or TRACED_SIZE, own_size=own,
+        provenance=provenance, runtimes=runtimes, cpus=cpus, fixed_size=fixed_size,
     )  # fmt: skip
     size_bytes = _write(path, kind, exported)
     if kind == "onnx" and quantization is None:
         _warn_of_float(path, exported)
     _warn_of_kernels(exported)
+    if exported.restricted:
+        warnings.warn(
+            f"{path} takes {_sizes(exported)}: {exported.restricted}", ExportWarning, stacklevel=3
+        )
     return {
         "output": str(path),
         "format": kind,
@@ -162,9 +173,21 @@ def _told(exported: ExportedContent) -> dict[str, Any]:
         "quantized_layers": exported.metadata["quantized_layers"],
         "float_layers": exported.float_layers,
         "convolutions": _convolutions(exported),
+        "sizes": _sizes(exported),
         "parity": exported.parity,
         "cpus": exported.cpus,
     }
+
+
+def _sizes(exported: ExportedContent) -> str:
+    """Return which images the file takes, in words; '' for noise."""
+    contract = exported.metadata["contract"]
+    if contract["latent_size"]:
+        return ""
+    if contract["size"]:
+        return f"{contract['size']}x{contract['size']} pixels only"
+    step = contract["multiple_of"]
+    return f"multiples of {step} pixels" if step > 1 else "any size"
 
 
 def _convolutions(exported: ExportedContent) -> dict[str, int]:
@@ -206,3 +229,9 @@ def _provenance(model: str | Path) -> dict[str, Any]:
     saved = file is not None and file.suffix == ".safetensors" and ":" not in str(model)
     provenance = read_header(file)["provenance"] if saved and file is not None else {}
     return {"source": Path(str(model)).name, **provenance}
+
+
+def _size_of_run(model: str | Path) -> int | None:
+    """Return the size of images that a run was trained at; None for other models."""
+    folder = RunFolder(model)
+    return folder.read_config()[0].size if folder.config.is_file() else None

@@ -26,7 +26,12 @@ _IR_VERSION = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
 def onnx_model(
-    traced: TracedGenerator, quantization: Quantization, opset: int, metadata: Mapping[str, Any]
+    traced: TracedGenerator,
+    quantization: Quantization,
+    opset: int,
+    metadata: Mapping[str, Any],
+    *,
+    noise: bool = True,
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Return the whole generator as a checked ONNX model.
 
@@ -35,6 +40,7 @@ def onnx_model(
         quantization: qdq, integer or none.
         opset: one of OPSETS.
         metadata: entries for the file, stored as JSON.
+        noise: draw the forward's random numbers; False for zeros in their place.
     Returns:
         The model, and quantised layers that it can only compute in float.
     Raises:
@@ -43,6 +49,7 @@ def onnx_model(
     if opset not in OPSETS:
         raise UserError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     emitter = Emitter(traced, quantization, opset=opset)
+    emitter.noise = noise
     for node in traced.nodes:
         emitter.names[node] = write_node(emitter, node)
     model = _assemble(emitter, traced.result, opset)
@@ -116,8 +123,8 @@ def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
     """
     value, sides = value_of(node), sides_of(node)
     names = ("height", "width") if value.dim() == 4 else [f"axis_{n}" for n in range(2, 9)]
-    free = [name + suffix for name in names[: max(0, value.dim() - 2)]]
-    features = [side.first if side.fixed else f"features{suffix}" for side in sides[1:2]]
+    names = ["features", *names][: max(0, value.dim() - 1)]
+    axes = [s.first if s.fixed else name + suffix for s, name in zip(sides[1:], names, strict=True)]
     kind = TensorProto.FLOAT if value.is_floating_point() else TensorProto.INT64
-    shape = ["batch", *features, *free][: value.dim()]
+    shape = [1 if sides[0].fixed else "batch", *axes][: value.dim()]
     return helper.make_tensor_value_info(label, kind, shape)

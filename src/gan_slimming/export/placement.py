@@ -110,7 +110,8 @@ def place(
     if elsewhere or not isinstance(model, nn.Module):
         model = in_runtime(model, runtime, threads)
     contract = infer_spec(model).contract
-    return GeneratorAdapter(model.to(where).eval(), contract), where
+    model.to(where).eval()
+    return GeneratorAdapter(model, contract), where
 
 
 def model_name(generator: nn.Module) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gan_slimming.errors import UserError
+from gan_slimming.graph.contexts import TracedWrites, inline_contexts
 from gan_slimming.graph.nodes import module_path
 
 GATEABLE: tuple[type[nn.Module], ...] = (
@@ -40,6 +41,7 @@ class TracedModule:
         saved: names of the parameters and buffers in the state_dict.
         paths: every path of every module -> the first path of the same module.
         owners: path -> ids of the module's own parameters.
+        stops_gradients: whether the forward has a block of torch.no_grad.
         strangers: layers whose parameters are also read elsewhere, past any gate on the layer.
     """
 
@@ -47,6 +49,7 @@ class TracedModule:
         self.module = module
         self.patterns = protect
         program = _exported(module, example)
+        self.stops_gradients = inline_contexts(program.graph_module)
         self.graph: fx.Graph = program.graph
         self.order = {node: place for place, node in enumerate(self.graph.nodes)}
         self.paths = _first_paths(module)
@@ -110,7 +113,8 @@ class TracedModule:
 
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.ExportedProgram:
     try:
-        return torch.export.export(module, example, strict=False)
+        with TracedWrites():
+            return torch.export.export(module, example, strict=False)
     except Exception as error:  # torch.export raises many types; to a user all mean the same
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(

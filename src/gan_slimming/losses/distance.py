@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import InputContract, Objective
-from gan_slimming.data.adapter import to_contract
+from gan_slimming.data.adapter import to_inputs
 from gan_slimming.data.inputs import enlarged
 from gan_slimming.errors import UserError
 from gan_slimming.losses.encoder import EncoderFeatures
@@ -50,7 +50,7 @@ def distance_of(
     if name == "l1":
         return name, multiscale_l1
     if name == "encoder":
-        features = EncoderFeatures(teacher, lambda x: to_contract(x, contract)).to(device)
+        features = EncoderFeatures(teacher, lambda x: to_inputs((x,), contract)).to(device)
         return name, lambda student, target: content_and_gram(student, target, features)
     distance = _of_feature_network(name, device)
     least = objective.upsample_to

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gan_slimming.data.inputs import Inputs
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -26,13 +28,14 @@ class EncoderFeatures(nn.Module):
 
     Args:
         generator: an image-to-image generator; copied and frozen.
-        to_input: converts RGB images in [-1, 1] to the generator's own convention.
+        to_input: makes the generator's inputs of RGB images in [-1, 1].
         depth: number of convolutions, in order of execution.
     """
 
-    def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Tensor], depth: int = 5):
+    def __init__(self, generator: nn.Module, to_input: Callable[[Tensor], Inputs], depth: int = 5):
         super().__init__()
-        self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.generator = copy.deepcopy(generator).requires_grad_(False)
+        self.generator.eval()
         self.to_input = to_input
         self.depth = depth
         self._maps: dict[str, Tensor] = {}
@@ -48,7 +51,7 @@ class EncoderFeatures(nn.Module):
         """Return `depth` maps, shallowest first, of images (batch, 3, h, w), RGB in [0, 1]."""
         self._maps = {}
         with suppress(_Enough):
-            self.generator(self.to_input(images * 2 - 1))
+            self.generator(*self.to_input(images * 2 - 1))
         maps, self._maps = self._maps, {}
         return maps
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost
-from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.discovery import find_groups, pad_norms
 from gan_slimming.pruning.groups import (
     ChannelGroup,
     GroupGraph,
@@ -80,7 +80,9 @@ def group_rows(
     Raises:
         UserError: channels cannot be followed through an operator.
     """
-    graph = find_groups(_without_quantizers(generator), example, protect)
+    plain = _without_quantizers(generator)
+    pad_norms(plain, example)
+    graph = find_groups(plain, example, protect)
     rows = describe(graph.groups)
     whole = _cost(graph, {})
     for row, group in zip(rows, graph.groups, strict=True):
@@ -102,7 +104,8 @@ def _cost(graph: GroupGraph, alive: Mapping[str, torch.Tensor]) -> tuple[int, in
 
 def _without_quantizers(generator: nn.Module) -> nn.Module:
     """Return a copy of standard layers only, with a student's scales, as `prepare` gets it."""
-    plain = whole_copy(generator).eval()
+    plain = whole_copy(generator)
+    plain.eval()
     give_norms_a_scale(plain)
     drop_quantizers(plain)
     return plain

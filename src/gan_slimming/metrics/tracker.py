@@ -107,7 +107,11 @@ class Tracker:
         indices = range(min(chosen, len(answers))) if isinstance(chosen, int) else chosen
         for i in indices:
             batch, reference = answers[i]
-            shown = [F.interpolate(x, reference.shape[-2:]) for x in batch if x.ndim == 4]
+            shown = [
+                F.interpolate(x, reference.shape[-2:])
+                for x in batch
+                if x.ndim == 4 and x.shape[1] == 3
+            ]
             row = torch.cat([*shown, reference, generate(*batch)], dim=3)[0]
             name = f"{i:02d}_{'input_' if shown else ''}teacher_student.png"
             write_image(folder / name, row.float().cpu())

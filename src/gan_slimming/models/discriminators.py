@@ -62,4 +62,5 @@ def load_discriminator(name: str, weights: str | Path | None = None, **arguments
             f"weights file {weights} is of a {name} that sees {channels} channels, as conditional "
             "ones do; give one that sees the 3 of an image, or none"
         )
-    return module.train()
+    module.train()  # a user's own may return nothing
+    return module

@@ -3,38 +3,75 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import ExtraInput, InputContract
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Multiples, in pixels, to which sides of images are tried."""
+SIZES = (256, 128, 512, 64, 224, 1024, 96, 112, 32, 16, 8)
+"""Sides tried of a generator that takes a single size, most usual first."""
 MIN_SIDE = 64
 """Shortest side tried, in pixels, because reflection padding needs a minimum."""
+LABELS = 40
+"""Longest vector that counts as a label of zeros and ones; longer ones are noise or identities."""
+LENGTHS = (*range(1, LABELS + 1), 64, 100, 128, 256, 512)
+"""Lengths tried of a second input that is a vector."""
 
 
 def infer_contract(module: nn.Module) -> InputContract:
-    """Infer channels, multiples of sides and scale of a generator without a declared contract.
+    """Infer inputs, sizes, scale and output of a generator without a declared contract.
 
     A side is accepted if the output's is a whole multiple of it. Two convolutions of stride 2 and
     two transposed ones, for instance, run on 65 pixels but return 68. Nothing is computed, and the
     module is unchanged.
 
     Returns:
-        The defaults where no image is accepted, as by a generator of noise.
+        The defaults where no trial is accepted.
     """
     try:
-        shell = copy.deepcopy(module).to("meta").eval()
+        shell = copy.deepcopy(module).to("meta")
+        shell.eval()
     except Exception:  # the user's module may refuse for any reason
         return InputContract()
-    for channels in (3, 1):
-        for step in STEPS:
-            if scale := _scale(shell, channels, *_sides(step)):
-                return InputContract(channels=channels, multiple_of=step, scale=scale)
-    return InputContract()
+    for extras in _extras(module):
+        for channels, step in product((3, 1), STEPS):
+            if found := _tried(shell, channels, *_sides(step), extras):
+                return InputContract(channels=channels, multiple_of=step, extras=extras, **found)
+        for channels, side in product((3, 1), SIZES):
+            if found := _tried(shell, channels, side, side, extras):
+                return InputContract(channels=channels, size=side, extras=extras, **found)
+    return _of_noise(shell) or InputContract()
+
+
+def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
+    """Yield the further inputs to try: none; where the forward takes a second one, each kind."""
+    taken = inspect.signature(module.forward).parameters.values()
+    plain = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in plain)
+    if needed <= 1:
+        yield ()
+    if not 1 < needed <= 3 and not (needed == 1 and len(plain) > 1):
+        return
+    tables = [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)]
+    kinds = [ExtraInput("class", size) for size in tables[:1]]
+    kinds += [ExtraInput("mask"), ExtraInput("image", 3)]
+    short = [ExtraInput("label" if n <= LABELS else "vector", n) for n in LENGTHS]
+    for extra in (*kinds, *short):
+        if needed < 3:
+            yield (extra,)
+    yield from product((*kinds, *_fewer(short)), repeat=2) if needed == 3 else ()
+
+
+def _fewer(extras: list[ExtraInput]) -> list[ExtraInput]:
+    return [extra for extra in extras if extra.size in (5, 8, 10, 64, 128, 256, 512)]
 
 
 def _sides(step: int) -> tuple[int, int]:
@@ -43,16 +80,56 @@ def _sides(step: int) -> tuple[int, int]:
     return first * step, (first + 2) * step
 
 
+def _tried(
+    shell: nn.Module, channels: int, height: int, width: int, extras: tuple[ExtraInput, ...]
+) -> dict[str, Any]:
+    """Return scale and output of an accepted image, {} where it is refused."""
+    others = [extra.shape(1, height, width) for extra in extras]
+    kinds = [torch.int64 if extra.kind == "class" else torch.float32 for extra in extras]
+    shapes = [(1, channels, height, width), *others]
+    for name, image in _images(_run(shell, shapes, [torch.float32, *kinds])):
+        scale = image.shape[2] // height
+        if scale and image.shape[2:] == (scale * height, scale * width):
+            return {"scale": scale, "output": name}
+    return {}
+
+
+def _of_noise(shell: nn.Module) -> InputContract | None:
+    """Return the contract of a generator of noise, whose length is that of its first layer."""
+    lengths = dict.fromkeys(
+        layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+        for layer in shell.modules()
+        if isinstance(layer, nn.Linear | nn.ConvTranspose2d)
+    )
+    for length, dims in product(list(lengths)[:4], (2, 4)):
+        made = _run(shell, [(1, length, 1, 1)[:dims]], [torch.float32])
+        for name, image in _images(made):
+            if image.shape[2] == image.shape[3] > 4:
+                return InputContract(latent_size=length, latent_dims=dims, output=name)
+    return None
+
+
+def _images(made: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the images among a forward's outputs, each with its index or key, '' for a sole one."""
+    if isinstance(made, Tensor):
+        pairs = [("", made)]
+    else:
+        pairs = list(made.items() if isinstance(made, dict) else enumerate(made or ()))
+    images = [(str(n), v) for n, v in pairs if isinstance(v, Tensor) and v.dim() == 4]
+    in_colour = any(image.shape[1] == 3 for _, image in images)
+    for name, image in images:
+        if image.shape[1] == 3 or (image.shape[1] == 1 and not in_colour):
+            yield name, image
+
+
 @torch.no_grad()
-def _scale(shell: nn.Module, channels: int, height: int, width: int) -> int:
-    """Return the scale of the output's sides to the image's, 0 if it is not a whole number."""
+def _run(shell: nn.Module, shapes: list[tuple[int, ...]], kinds: list[torch.dtype]) -> Any:
+    """Return what the module makes of tensors of these shapes; None where it refuses them."""
     try:
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")
-            made = shell(torch.zeros(1, channels, height, width))
-    except Exception:  # any error means that the module refuses this image
-        return 0
-    if not isinstance(made, Tensor) or made.dim() != 4:
-        return 0
-    scale = made.shape[2] // height
-    return scale if made.shape[2:] == (scale * height, scale * width) else 0
+            inputs = [torch.zeros(s, dtype=kind) for s, kind in zip(shapes, kinds, strict=True)]
+            made = shell(*inputs)
+    except Exception:  # any error means that the module refuses them
+        return None
+    return made if isinstance(made, Tensor | tuple | list | dict) else None

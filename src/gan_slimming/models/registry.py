@@ -23,6 +23,7 @@ from gan_slimming.models import (
     srgan,
     unet,
 )
+from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.catalogue import Catalogue, text_of
 from gan_slimming.models.infer_contract import infer_contract
 
@@ -93,6 +94,7 @@ def rebuild_generator(spec: GeneratorSpec) -> nn.Module:
     """
     module, _ = _GENERATORS.build(spec.name, spec.arguments)
     attach_spec(module, spec)
+    as_declared(module, spec.contract)
     return module
 
 
@@ -122,11 +124,15 @@ def load_generator(
     """
     file = WeightsFile.of(weights)
     file = replace(file, key=weights_key or file.key, rename=tuple(rename) or file.rename)
-    if file.path is None:
-        if file.key or file.rename:
-            raise UserError(f"{name} has no weights file; give it with --weights, or leave the key")
-        return build_generator(name, **arguments).float().eval()
-    return _with_spec(*_GENERATORS.load(name, file, arguments), name).eval()
+    if file.path is not None:
+        module = _with_spec(*_GENERATORS.load(name, file, arguments), name)
+    elif file.key or file.rename:
+        raise UserError(f"{name} has no weights file; give it with --weights, or leave the key")
+    else:
+        module = build_generator(name, **arguments).float()
+    as_declared(module, spec_of(module).contract)
+    module.eval()  # a user's own may return nothing
+    return module
 
 
 def _with_spec(module: nn.Module, arguments: dict[str, Any], name: str) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,15 +14,20 @@ from torch import nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import operator_name
-from gan_slimming.graph.traced import OPERATOR
+from gan_slimming.graph.traced import GATEABLE, OPERATOR
 from gan_slimming.pruning.blocks import residual_blocks
 from gan_slimming.pruning.groups import GATE, ChannelGroup, GroupGraph, Member
+from gan_slimming.pruning.padded_norms import find_norms, pad_norm
 from gan_slimming.pruning.propagation import Propagation
 from gan_slimming.pruning.pruned_norms import as_if_whole
 from gan_slimming.pruning.reparametrised import plain_copy
 from gan_slimming.pruning.required_gates import protect_unreadable, required
 from gan_slimming.pruning.verify_cut import hold_what_cannot_be_cut
 from gan_slimming.pruning.walk import propagate
+
+
+class UnknownOperatorWarning(UserWarning):
+    """A warning of operators that are not in the tables, round which all channels stay."""
 
 
 def find_groups(
@@ -35,8 +41,7 @@ def find_groups(
         protect: shell patterns of modules whose channels stay, with everything inside them;
             'operator:NAME' for every call of an operator.
     Raises:
-        UserError: an unknown operator, which is named; a pattern without a match; a verified cut
-            that changes the function.
+        UserError: a pattern without a match; the module cannot be traced or gives no finite output.
     """
     names = [name for name, _ in module.named_modules(remove_duplicate=False)]
     for pattern in protect:
@@ -48,6 +53,7 @@ def find_groups(
     module = plain_copy(module)
     walk = propagate(as_if_whole(module), example, protect)
     _check_operators(walk, protect)
+    _warn_of_unknown(walk)
     protect_unreadable(walk)
     gates = required(walk)
     groups = _groups(_rows(walk, gates), _reasons(walk))
@@ -55,6 +61,7 @@ def find_groups(
         groups, _shapes(walk, gates), dict(walk.macs), dict(walk.positions), [], walk.quantized,
         _last_layers(walk),
         buffers=frozenset(n for n, t in walk.state.items() if not isinstance(t, nn.Parameter)),
+        stops_gradients=walk.stops_gradients,
     )  # fmt: skip
     if walk.unusual or walk.named:
         named = set(np.concatenate([np.zeros(0, int), *map(walk.roots, walk.named)]).tolist())
@@ -63,6 +70,20 @@ def find_groups(
     makers = {node: path for node, path in walk.makers.items() if path + GATE in gates}
     graph.blocks = residual_blocks(walk, makers, groups)
     return graph
+
+
+def pad_norms(module: nn.Module, example: tuple[Any, ...]) -> None:
+    """Let the user's norms over channels take fewer of them, in place (`padded_norms`).
+
+    Args:
+        module: with plain weights, in evaluation mode.
+        example: as for find_groups.
+    """
+    own = [m for m in module.modules() if not type(m).__module__.startswith("torch.")]
+    if any(not any(isinstance(c, GATEABLE) for c in m.modules()) for m in own):
+        walk = propagate(as_if_whole(plain_copy(module)), example, ())
+        for path, channels in find_norms(walk).items():
+            pad_norm(module.get_submodule(path), channels)
 
 
 def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:
@@ -74,6 +95,22 @@ def _check_operators(walk: Propagation, protect: Sequence[str]) -> None:
                 f"protect names no operator of the generator: {pattern!r}; there are "
                 f"{', '.join(present)[:200]} ..."
             )
+
+
+def _warn_of_unknown(walk: Propagation) -> None:
+    """Warn, once for all places, of operators round which all channels stay."""
+    if not walk.unknown:
+        return
+    places = [
+        f"'{name}' in {', '.join(dict.fromkeys(path or 'the generator' for path in paths))[:120]}"
+        for name, paths in sorted(walk.unknown.items())
+    ]
+    warnings.warn(
+        f"channels cannot be followed through {'; '.join(places)}, so all stay there; the rest is "
+        "pruned",
+        UnknownOperatorWarning,
+        stacklevel=4,
+    )
 
 
 def _last_layers(walk: Propagation) -> frozenset[str]:

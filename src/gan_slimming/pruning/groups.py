@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from math import prod
 
 import torch
@@ -20,8 +21,9 @@ GATE = ".gate"
 SCALES = ".weight_quantizer.scale", ".output_quantizer.scale"
 """Suffixes of the scales that a student adds to the tensors of its groups."""
 Renumber = Callable[[str, int, Tensor], tuple[Tensor, Tensor]]
-Numbers = dict[tuple[str, str], tuple[str, int]]
-"""(module, attribute) -> the (tensor, axis) whose channels the attribute counts."""
+Numbers = dict[tuple[str, str], tuple[str, int, Fraction]]
+"""(module, attribute) -> the (tensor, axis) whose channels the attribute counts, and how many of
+them it counts for each: 1/2 where a convolution's outputs are split into two."""
 
 
 @dataclass
@@ -47,6 +49,8 @@ class ChannelGroup:
     gated: list[Member] = field(default_factory=list)
     """Layers that multiply these channels by the group's gates; `tensor` is '<module>.gate'."""
     protected: str = ""
+    avoid: frozenset[int] = frozenset()
+    """Numbers of channels that the forward treats apart, as in `if self.channels == 3`."""
 
 
 @dataclass
@@ -88,6 +92,8 @@ class GroupGraph:
     """Attributes of the user's modules that count channels."""
     buffers: frozenset[str] = frozenset()
     """Names of the buffers in `shapes`."""
+    stops_gradients: bool = False
+    """Whether the forward has a block of torch.no_grad."""
 
     @property
     def prunable(self) -> list[ChannelGroup]:
@@ -186,7 +192,7 @@ def shrink_graph(graph: GroupGraph, keep: Mapping[str, Tensor]) -> GroupGraph:
             [_moved(member, renumber, new_channel) for member in side]
             for side in (group.members, group.gated)
         )
-        groups.append(ChannelGroup(group.name, int(mask.sum()), members, gated, group.protected))
+        groups.append(replace(group, channels=int(mask.sum()), members=members, gated=gated))
     shapes = {
         name: tuple(
             len(indices[(name, axis)]) if (name, axis) in indices else size
@@ -214,7 +220,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         members = [m for m in group.members if not gone(m.tensor)]
         gated = [m for m in group.gated if not gone(m.tensor)]
         if members or gated:
-            groups.append(ChannelGroup(group.name, group.channels, members, gated, group.protected))
+            groups.append(replace(group, members=members, gated=gated))
     return GroupGraph(
         groups,
         {name: shape for name, shape in graph.shapes.items() if not gone(name)},
@@ -230,6 +236,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
             if not gone(place[0]) and not gone(counted[0])
         },
         graph.buffers,
+        graph.stops_gradients,
     )
 
 

@@ -38,6 +38,9 @@ class Propagation(TracedModule):
         protections: slot -> why its channel stays.
         makers: call of a gateable layer -> its path.
         named: slots that went through a call which may name their number.
+        mixed: modules in which a mean or the like is taken over all channels.
+        padded: paths of padded norms (`padded_norms`), each of which counts as one call.
+        unknown: operators outside the tables -> the modules that call them.
         unusual: whether the graph goes beyond `operators.ORDINARY`.
     """
 
@@ -53,6 +56,9 @@ class Propagation(TracedModule):
         self.reads: list[tuple[Slots, np.ndarray]] = []
         self.splits: list[tuple[Slots, list[int]]] = []
         self.named: list[Slots] = []
+        self.unknown: dict[str, list[str]] = defaultdict(list)
+        self.mixed: set[str] = set()
+        self.padded: frozenset[str] = frozenset()
         self.unusual = False
         self.makers: dict[fx.Node, str] = {}
         self.macs: dict[str, int] = defaultdict(int)
@@ -76,6 +82,11 @@ class Propagation(TracedModule):
     def protect(self, slots: Slots, reason: str) -> None:
         for slot in np.unique(slots).tolist():
             self.protections.setdefault(slot, reason)
+
+    def protect_mixed(self, node: fx.Node, slots: Slots, reason: str) -> None:
+        """Protect channels of which a call takes a mean or the like, and note down its module."""
+        self.mixed.add(self.path(node))
+        self.protect(slots, reason)
 
     def protect_all(self, value: Value, reason: str) -> None:
         for factor in value.factors:
@@ -111,19 +122,23 @@ class Propagation(TracedModule):
 
     def barrier(self, node: fx.Node, reason: str) -> Value | list[Value]:
         """Follow no channels through this call: protect its inputs, and fix its results."""
-        for value in self.inputs(node):
-            self.protect_all(value, reason)
         for source in node.all_input_nodes:
-            if source.name in self.tensors:
-                fqn = self.tensors[source.name]
-                axes = range(min(value_of(source).dim(), 2)) if self.known_tensor(fqn) else ()
-                self.channels_on(fqn, *axes)
+            self.keep_whole(source, reason)
         if operator_name(node) in LAYERS:
             self.count_layer(node)
         made = node.meta.get("val")
         if isinstance(made, (list, tuple)):
             return [Value(fixed=reason) for _ in made]
         return Value(fixed=reason)
+
+    def keep_whole(self, source: fx.Node, reason: str) -> None:
+        """Protect all channels of a value; those of a parameter are reported, too."""
+        for value in listed(self.values[source]):
+            self.protect_all(value, reason)
+        if source.name in self.tensors:
+            fqn = self.tensors[source.name]
+            axes = range(min(value_of(source).dim(), 2)) if self.known_tensor(fqn) else ()
+            self.channels_on(fqn, *axes)
 
     def known_tensor(self, fqn: str) -> bool:
         """Return whether this is a parameter, whose axes are reported even if all channels stay."""

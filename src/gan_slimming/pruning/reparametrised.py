@@ -19,7 +19,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def plain_copy(module: Module) -> Module:
     """Return a copy in evaluation mode, with plain weights, that can be cut."""
-    copied = whole_copy(module).eval()
+    copied = whole_copy(module)
+    copied.eval()  # a user's own eval may return nothing
     make_plain(copied)
     return copied
 

@@ -40,13 +40,24 @@ def slice_tensors(
             for key, value in state.get(tensor, {}).items():
                 if isinstance(value, Tensor) and value.shape == tensor.shape:
                     state[tensor][key] = value.index_select(axis, where).contiguous()
-        tensor.data = tensor.data.index_select(axis, where).contiguous()
-        tensor.grad = None
+        _replace(tensor, tensor.data.index_select(axis, where).contiguous())
         touched.add(id(tensor))
     for layer in root.modules() if isinstance(root, nn.Module) else ():
         own = (*layer._parameters.values(), *layer._buffers.values())
         if any(id(tensor) in touched for tensor in own):  # several layers may share one
             update_attributes(layer)
+
+
+def _replace(tensor: Tensor, values: Tensor) -> None:
+    """Give a tensor other values, in place, even if a graph of an earlier forward is alive.
+
+    Such a graph, kept by a user's hook or a checkpoint, holds the shape that gradients must have.
+    torch lets go of it where the type changes.
+    """
+    if tensor.requires_grad:
+        tensor.data = torch.empty(0, dtype=torch.float16, device=values.device)
+    tensor.data = values
+    tensor.grad = None
 
 
 def _lookup(root: nn.Module, name: str) -> Tensor | None:

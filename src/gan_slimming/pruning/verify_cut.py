@@ -2,8 +2,8 @@
 
 The graph of a module does not tell whether its forward says `x.view(n, 128, 8, 8)` or
 `x.view(n, -1, 8, 8)`. So unusual generators are cut once as a test, in float64, on copies with
-random parameters. Groups blocked by a number in the forward are protected. Any other difference is
-an error, because this package never guesses.
+random parameters. Groups that cannot be cut exactly are protected, because this package never
+guesses: those blocked by a number in the forward, and any other.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ from gan_slimming.pruning.slicing import output_axis, slice_tensors
 NAMED = (
     "its forward names the number of channels in a view/split; write -1 there to let it be slimmed"
 )
+CHANGES = "without them the generator computes something else, or stops"
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """dtype -> largest difference, relative to the largest output."""
+SPECIAL = (2, 3, 4)
+"""Numbers of channels that a forward may treat apart, because images have them."""
 SMALL = 64
 """Pixels per side to which images are halved for the test."""
 
@@ -54,34 +57,28 @@ def hold_what_cannot_be_cut(
         named: groups that went through a view, a split or the like.
         axes: (tensor, axis) -> the channels on it.
     Raises:
-        UserError: cutting any other group changes the function.
+        UserError: the output is never finite.
     """
     check = _CutCheck.of(module, example, graph)
     if check is None or check.passes(graph.prunable):
         return
     suspects = [group for group in graph.prunable if group.name in named]
     others = [group for group in graph.prunable if group.name not in named]
-    if not check.passes(others):
-        culprit = check.culprits(others)[0]
-        raise UserError(
-            f"taking channels out of '{culprit.name}' would change what the generator computes, "
-            f"or stop it ({check.trouble}); keep them with --protect '{_module_of(culprit)}'"
-        )
+    for group in check.culprits(others):
+        group.protected = f"{CHANGES} ({check.trouble})"
     held = check.culprits(suspects)
     fewer = check.choose_numbers(held, readings(module, axes, held))
+    if fewer:
+        fewer = check.choose_numbers(fewer, readings(module, axes, fewer, alone=True))
     numbers = graph.numbers
     for graph.numbers, failing in ((numbers, fewer), ({}, held), ({}, suspects)):
         if check.passes([group for group in graph.prunable if group not in failing]):
             for group in failing:
                 group.protected = NAMED
+            check.find_special_widths(suspects)
             return
-
-
-def _module_of(group: ChannelGroup) -> str:
-    """Return a module whose protection keeps the group."""
-    names = [member.tensor.rpartition(".")[0] for member in (*group.gated, *group.members)]
-    modules = [name.rpartition(".")[0] if "@" in name else name for name in names]
-    return next((name for name in modules if name), group.name)
+    for group in suspects:
+        group.protected = NAMED
 
 
 @dataclass
@@ -107,7 +104,8 @@ class _CutCheck:
         for dtype, small, low, as_it_is in product(
             (torch.float64, own), (True, False), (-1.0, 0.0), (False, True)
         ):
-            copied = copy.deepcopy(module).eval().to(dtype)
+            copied = copy.deepcopy(module).to(dtype)
+            copied.eval()
             inputs = tuple(_drawn(value, dtype, low, small) for value in example)
             tolerance = EXACT.get(dtype, 1e-3)
             check = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)
@@ -144,29 +142,46 @@ class _CutCheck:
     def choose_numbers(
         self, held: Sequence[ChannelGroup], found: Mapping[str, Sequence[Numbers]]
     ) -> list[ChannelGroup]:
-        """Choose a reading of attributes for each class so that the fewest groups fail.
+        """Choose a reading of each attribute so that the fewest groups fail.
 
         Returns:
             The groups that still fail.
         """
-        chosen = {kind: meanings[0] for kind, meanings in found.items()}
+        before = self.graph.numbers
+        chosen = {name: meanings[0] for name, meanings in found.items()}
 
-        def failing() -> list[ChannelGroup]:
-            self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
-            return [group for group in held if not self.passes([group])]
+        def failing(groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+            now = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+            self.graph.numbers = before | now
+            return [] if self.passes(groups) else [g for g in groups if not self.passes([g])]
 
-        fewest = failing() if chosen else list(held)
-        for kind, meanings in found.items():
-            for other in (*meanings[1:], {}) if fewest else ():
-                before, chosen[kind] = chosen[kind], other
-                now = failing()
-                fewest, chosen[kind] = (now, other) if len(now) < len(fewest) else (fewest, before)
-        self.graph.numbers = {k: v for numbers in chosen.values() for k, v in numbers.items()}
+        fewest = failing(held) if chosen else list(held)
+        for name, meanings in found.items():
+            counted = {place[:2] for numbers in meanings for place in numbers.values()}
+            asked = [g for g in held if any((m.tensor, m.axis) in counted for m in g.members)]
+            others = [group for group in fewest if group not in asked]
+            for other in meanings[1:] if any(group in asked for group in fewest) else ():
+                last, chosen[name] = chosen[name], other
+                now = others + failing(asked)
+                fewest, chosen[name] = (now, other) if len(now) < len(fewest) else (fewest, last)
+        failing([])
         return fewest
 
-    def _exact(self, groups: Sequence[ChannelGroup], *, few: bool) -> bool:
-        keep = {group.name: _mask(group.channels, number, few) for number, group in
-                enumerate(groups)}  # fmt: skip
+    def find_special_widths(self, groups: Sequence[ChannelGroup]) -> None:
+        """Note, in place, the small widths at which a counted group cannot be cut exactly."""
+        counted = {place[:2] for place in self.graph.numbers.values()}
+        for group in groups:
+            if group.protected or counted.isdisjoint((m.tensor, m.axis) for m in group.members):
+                continue
+            widths = (width for width in SPECIAL if width < group.channels)
+            failing = (w for w in widths if not self._exact([group], width=w))
+            group.avoid = frozenset(failing)
+
+    def _exact(self, groups: Sequence[ChannelGroup], *, few: bool = False, width: int = 0) -> bool:
+        keep = {
+            group.name: _mask(group.channels, number, few, width)
+            for number, group in enumerate(groups)
+        }
         masked, small = copy.deepcopy(self.module), copy.deepcopy(self.module)
         slice_tensors(small, restrict(self.graph, keep))
         renumber(small, self.graph.numbers)
@@ -199,13 +214,13 @@ def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
     return bool(((found - expected).abs() <= tolerance * top).all())
 
 
-def _mask(channels: int, number: int, few: bool) -> Tensor:
-    """Draw (channels,) bool by the group's number: keep one channel, or a random share."""
+def _mask(channels: int, number: int, few: bool, width: int) -> Tensor:
+    """Draw (channels,) bool by the group's number: keep so many, one, or a random share."""
     generator = torch.Generator().manual_seed(number)
     order = torch.randperm(channels, generator=generator)
     half = int(torch.randint(1, channels, (), generator=generator)) if channels > 3 else 1
     mask = torch.zeros(channels, dtype=torch.bool)
-    mask[order[: 1 if few else half]] = True
+    mask[order[: width or (1 if few else half)]] = True
     return mask
 
 

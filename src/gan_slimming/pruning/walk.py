@@ -1,7 +1,8 @@
 """The walk over a torch.export graph that finds the channels of any generator.
 
 Operators carry slots from tensor to tensor and tie together those of one channel; the tables in
-`operators` describe each of them. An operator outside the tables is refused by name, never guessed.
+`operators` describe each of them. Round an operator outside the tables all channels stay; nothing
+is guessed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
-from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import Slots, operator_name, sharing_memory, value_of
-from gan_slimming.graph.traced import GATEABLE, OPERATOR
+from gan_slimming.graph.traced import GATEABLE
 from gan_slimming.pruning.groups import GATE
 from gan_slimming.pruning.operators import ORDINARY, VIEWS, handler_of, keeps_zero
+from gan_slimming.pruning.padded_norms import padded_call, padded_norms
 from gan_slimming.pruning.propagation import Propagation
+from gan_slimming.pruning.slicing import output_axis
 from gan_slimming.pruning.values import Factor, Value, listed
 
 
@@ -27,9 +29,10 @@ def propagate(module: nn.Module, example: tuple[Any, ...], protect: Sequence[str
     Args:
         module, example, protect: as for `discovery.find_groups`.
     Raises:
-        UserError: an operator is not in the tables.
+        UserError: the module cannot be traced.
     """
     walk = Propagation(module, example, protect)
+    walk.padded = frozenset(padded_norms(module))
     for node in walk.graph.nodes:
         _visit(walk, node)
     _resolve_splits(walk)
@@ -43,11 +46,22 @@ def _visit(walk: Propagation, node: fx.Node) -> None:
         for value in walk.inputs(node):
             walk.protect_all(value, "it is the output")
     else:
+        if path := _padded_norm(walk, node):
+            walk.unusual = True
+            walk.values[node] = padded_call(walk, node, path)
+            return
         if all(source in walk.static for source in node.all_input_nodes):
             walk.static.add(node)
         walk.values[node] = _called(walk, node)
         if operator_name(node).endswith("_"):
             _changed_in_place(walk, node)
+
+
+def _padded_norm(walk: Propagation, node: fx.Node) -> str:
+    """Return the path of the padded norm that makes a call, '' for none."""
+    parts = walk.path(node).split(".")
+    paths = (".".join(parts[: depth + 1]) for depth in range(len(parts)))
+    return next((path for path in paths if path in walk.padded), "")
 
 
 def _called(walk: Propagation, node: fx.Node) -> Value | list[Value]:
@@ -65,14 +79,9 @@ def _called(walk: Propagation, node: fx.Node) -> Value | list[Value]:
         return _drop_collapsed(walk, handler(walk, node))
     if not live:
         return walk.barrier(node, "it is a constant")
-    if node in walk.static or _all_protected(walk, node):
-        return walk.barrier(node, f"operator '{name}' is not understood")
-    way = path or OPERATOR + name
-    raise UserError(
-        f"operator '{name}' in module '{path or type(walk.module).__name__}' is not "
-        f"understood, so channels cannot be followed through it; exclude it with "
-        f"--protect '{way}'"
-    )
+    if node not in walk.static and not _all_protected(walk, node):
+        walk.unknown[name].append(path)
+    return walk.barrier(node, f"operator '{name}' is not understood")
 
 
 def _counts_channels(walk: Propagation, node: fx.Node) -> bool:
@@ -127,11 +136,23 @@ def _parameter_zero(walk: Propagation, fqn: str, axis: int, slots: Slots) -> int
     layers = [type(walk.module.get_submodule(owner)) for owner in owners]
     if not isinstance(tensor, nn.Parameter) or not tensor.is_floating_point():
         return walk.zeros.never("a buffer is added to it")
-    if any(layer in GATEABLE for layer in layers):
+    if any(layer in GATEABLE for layer in layers) and not _can_gate_inputs(walk, fqn, axis):
         return walk.zeros.never("its weight is used outside of its layer")
     name = f"{fqn}@{axis}{GATE}"
     walk.gates[name] = slots
     return walk.zeros.intern(frozenset({name}))
+
+
+def _can_gate_inputs(walk: Propagation, fqn: str, axis: int) -> bool:
+    """Return whether a gate can act on this axis of a layer's weight, that of its inputs.
+
+    It silences channels that are never zero themselves, as behind a sigmoid or added noise.
+    """
+    path, _, field = fqn.rpartition(".")
+    layer = walk.module.get_submodule(path)
+    reads = isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) and type(layer) in GATEABLE
+    own = reads and field == "weight" and getattr(layer, "groups", 1) == 1
+    return own and path not in walk.strangers and axis == 1 - output_axis(layer)
 
 
 def _all_protected(walk: Propagation, node: fx.Node) -> bool:

@@ -24,6 +24,7 @@ from gan_slimming.data.files import write_atomically
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.pruning.channel_attributes import noted_numbers
+from gan_slimming.pruning.padded_norms import padded_norms
 from gan_slimming.serialization.header import bitmask, channels_of, check_header
 from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors
 
@@ -72,6 +73,7 @@ def save_generator(
         "contract": dataclasses.asdict(spec.contract),
         "identities": sorted({*identities, *found} - {""}),
         "numbers": noted_numbers(module),
+        "padded_norms": padded_norms(module),
         "quantizers": [way.row() for way in quantizers],
         "vectors": rows,
         "channel_map": {name: bitmask(kept) for name, kept in (channel_map or {}).items()},
@@ -122,7 +124,8 @@ def load_generator_file(
             f"{path} does not fit {spec}: {_reason(error)}; it is damaged, or the generator has "
             "changed since it was saved"
         ) from error
-    return module.to(device).eval()
+    module.to(device).eval()
+    return module
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.channel_attributes import restore_numbers
 from gan_slimming.pruning.groups import owner_of
+from gan_slimming.pruning.padded_norms import pad_norm
 from gan_slimming.pruning.reparametrised import make_plain
 from gan_slimming.pruning.slicing import mark_affine, norm_width, update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
@@ -128,6 +129,8 @@ def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Ten
         module.get_submodule(path)
         replace_module(module, path, nn.Identity())
     restore_numbers(module, header.get("numbers", ()))
+    for path, channels in header.get("padded_norms", {}).items():
+        pad_norm(module.get_submodule(path), channels)
     quantized = quantizers_by_layer(header)
     slim: dict[int, tuple[nn.Module, nn.Module]] = {}
     for path, way in quantized.items():
@@ -174,7 +177,9 @@ def _modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tens
 
 def _way_of(layer: nn.Module, path: str) -> Quantizers | None:
     """Return the quantisation of a layer, None for none."""
-    if isinstance(layer, tuple(SLIM.values())) and getattr(layer, "gate", None) is not None:
+    if isinstance(layer, tuple(SLIM.values())) and (
+        getattr(layer, "gate", None) is not None or getattr(layer, "input_gate", None) is not None
+    ):
         raise UserError(f"{path} still has a gate; save what student.extract() returned")
     if not isinstance(layer, SlimConvolution):
         return None

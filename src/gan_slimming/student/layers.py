@@ -6,6 +6,7 @@ on activations, and cost nothing:
 
     normalisation   y = g * (gamma * x_hat + shift)      the shift vanishes with its gate
     convolution     y = q_o(g * q_w(W) * q_a(x)) + g * b the gate is outside the weight's quantiser
+    its inputs      q_w(W * g_i)                         where the inputs are never zero themselves
 
 Folding a gate into the layer is therefore exact, quantised or not. The output quantiser q_o is
 optional.
@@ -39,6 +40,7 @@ class SlimConvolution:
     """A mixin for convolutions and linear layers: an optional gate and optional quantisers."""
 
     gate: LayerGate | None = None
+    input_gate: LayerGate | None = None
     weight_quantizer: WeightQuantizer | None
     input_quantizer: ActivationQuantizer | None
     output_quantizer: OutputQuantizer | None
@@ -49,7 +51,7 @@ class SlimConvolution:
         """Return q_o(g * q_w(W) * q_a(x)) + g * b, Wang et al. 2020, eq. 7 and 8; q_o is ours."""
         if self.input_quantizer is not None:
             values = self.input_quantizer(values)
-        weight, bias = self.weight, self.bias
+        weight, bias = self.gated_weight(), self.bias
         if self.weight_quantizer is not None:
             weight = self.weight_quantizer(weight)
         if self.gate is not None:
@@ -60,6 +62,13 @@ class SlimConvolution:
             return compute(self, values, weight, bias)
         sums = self.output_quantizer(compute(self, values, weight, None))
         return sums if bias is None else sums + along(bias, 0, weight.dim() - 1)
+
+    def gated_weight(self) -> Tensor:
+        """Return the weight, times the gates on its inputs where there are any."""
+        if self.input_gate is None:
+            return self.weight
+        axis = 1 - output_axis(self)
+        return self.weight * along(self.input_gate(), axis, self.weight.dim())
 
 
 class SlimNorm:
@@ -203,7 +212,14 @@ def to_plain(slim: nn.Module) -> nn.Module:
     base = PRUNED_NORMS.get(base, base) if hasattr(slim, "whole_channels") else base
     plain = base.__new__(base)
     nn.Module.__init__(plain)
-    hidden = ("gate", "_modules", "weight_quantizer", "input_quantizer", "output_quantizer")
+    hidden = (
+        "gate",
+        "input_gate",
+        "_modules",
+        "weight_quantizer",
+        "input_quantizer",
+        "output_quantizer",
+    )
     plain.__dict__.update({k: v for k, v in slim.__dict__.items() if k not in hidden})
     return plain
 
@@ -226,6 +242,9 @@ def gated_tensors(layer: Any) -> list[tuple[Tensor, int, LayerGate]]:
     if isinstance(gate, LayerGate):
         found += [(layer.weight, output_axis(layer) if slim else 0, gate)]
         found += [(layer.bias, 0, gate)] if layer.bias is not None else []
+    inputs = getattr(layer, "input_gate", None)
+    if isinstance(inputs, LayerGate):
+        found += [(layer.weight, 1 - output_axis(layer), inputs)]
     for name, gates in layer.__dict__.get("parameter_gates", {}).items():
         found += [(layer._parameters[name], axis, gate) for axis, gate in gates.items()]
     return found
@@ -258,6 +277,8 @@ def fold_gate(layer: Any, seen: set[tuple[int, int]] | None = None) -> None:
     scale_channels(layer, lambda gate: gate(), set() if seen is None else seen)
     if isinstance(getattr(layer, "gate", None), LayerGate):
         layer.gate = None
+    if isinstance(getattr(layer, "input_gate", None), LayerGate):
+        layer.input_gate = None
     if "parameter_gates" in layer.__dict__:
         layer.__class__ = ungated_type(layer)
         del layer.__dict__["parameter_gates"]

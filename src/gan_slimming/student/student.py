@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import bits_of_weights
-from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.errors import UserError
+from gan_slimming.graph.contexts import ThroughNoGrad
+from gan_slimming.pruning.discovery import find_groups, pad_norms
 from gan_slimming.pruning.groups import (
     GATE,
     SCALES,
@@ -47,6 +49,7 @@ class Student(nn.Module):
         module: the user's generator with slim layers; call it like the teacher.
         graph: its channel groups, at their present size.
         gates: one vector per prunable group, in the order of `graph.prunable`.
+        through_no_grad: whether blocks of torch.no_grad in its forward are passed over.
         identities: residual blocks that have become the identity.
         kept: the channel map: group -> the teacher's channels that are left.
     """
@@ -59,12 +62,43 @@ class Student(nn.Module):
             torch.ones(group.channels).to(_like(module)) for group in graph.prunable
         )
         self.identities: list[str] = []
+        self.through_no_grad = False
         self.kept = {group.name: torch.arange(group.channels) for group in graph.groups}
         self.connect()
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Run the generator, gated and quantised."""
+        if self.through_no_grad and torch.is_grad_enabled():
+            with ThroughNoGrad():
+                return self.module(*inputs)
         return self.module(*inputs)
+
+    def open_gradients(self, example: tuple[Tensor, ...]) -> None:
+        """Let gradients pass a forward under torch.no_grad, where none would reach the output.
+
+        Raises:
+            UserError: none reaches it in any case.
+        """
+        for self.through_no_grad in (False, True):
+            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+                if self(*example).requires_grad:
+                    return
+        raise UserError(
+            "the generator's output carries no gradient, so it cannot be trained; take "
+            "inference_mode, detach() and .data out of its forward"
+        )
+
+    def train(self, mode: bool = True) -> Student:
+        """Set the mode of batch norms and quantisers; all else stays as the teacher runs it.
+
+        So there is neither dropout nor noise nor a second output that a forward has in training
+        alone. A norm that the user's own `train` keeps in evaluation mode stays there.
+        """
+        super().train(mode)
+        for child in self.module.modules():
+            if not isinstance(child, Quantizer | nn.modules.batchnorm._BatchNorm):
+                child.training = False
+        return self
 
     def gate_of(self, group: str) -> nn.Parameter:
         """Return the (channels,) gates of a prunable group."""
@@ -91,7 +125,8 @@ class Student(nn.Module):
     def quantized_weights(self) -> list[tuple[WeightQuantizer, Tensor]]:
         """Return every weight quantiser with its weight."""
         layers = [m for m in self.module.modules() if isinstance(m, SlimConvolution)]
-        return [(m.weight_quantizer, m.weight) for m in layers if m.weight_quantizer is not None]
+        quantized = [m for m in layers if m.weight_quantizer is not None]
+        return [(m.weight_quantizer, m.gated_weight()) for m in quantized]  # pyright: ignore
 
     def remove_blocks(self, paths: Sequence[str]) -> None:
         """Replace residual blocks by the identity, and drop their groups and gates."""
@@ -112,15 +147,23 @@ class Student(nn.Module):
         for name, found in parts.items():
             gate = LayerGate(self.graph.shapes[name][0], found)
             path, _, axis = name.removesuffix(GATE).partition("@")
-            if axis:
-                for owner, field in holders_of(self.module, path):
-                    gate_parameter(owner, field, int(axis), gate)
+            if not axis:
+                self._slim_layer(path).gate = gate
                 continue
-            layer: Any = self.module.get_submodule(path)
-            if type(layer) in SLIM:
-                layer = to_slim(layer)
-                replace_module(self.module, path, layer)
-            layer.gate = gate
+            for owner, field in holders_of(self.module, path):
+                if type(owner) in SLIM or isinstance(owner, SlimConvolution):
+                    places = (p for p, m in self.module.named_modules() if m is owner)
+                    self._slim_layer(next(places)).input_gate = gate
+                else:
+                    gate_parameter(owner, field, int(axis), gate)
+
+    def _slim_layer(self, path: str) -> Any:
+        """Return the student's version of a layer, put in its place if it is not there yet."""
+        layer: Any = self.module.get_submodule(path)
+        if type(layer) in SLIM:
+            layer = to_slim(layer)
+            replace_module(self.module, path, layer)
+        return layer
 
 
 def prepare(
@@ -156,11 +199,14 @@ def prepare(
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     give_norms_a_scale(module)
+    pad_norms(module, example)
     graph = find_groups(module, example, protect)
     for path, layer in list(module.named_modules()):
         if type(layer) is nn.ReflectionPad2d:
             replace_module(module, path, to_slim(layer))
     student = Student(module, graph)
+    if graph.stops_gradients:
+        student.open_gradients(example)
     if bits is not None:
         weights = bits_of_weights(bits, weight_bits)
         for path in graph.quantized_layers:

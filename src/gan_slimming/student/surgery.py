@@ -38,9 +38,11 @@ def cut(
     pass would fail.
 
     Args:
-        keep: group name -> (channels,) bool. A group that would be empty keeps one channel.
+        keep: group name -> (channels,) bool. A group that would be empty keeps one channel, and one
+            of a width that its forward treats apart keeps one more.
     """
-    keep = {name: _at_least_one(mask.cpu()) for name, mask in keep.items()}
+    avoid = {group.name: group.avoid for group in student.graph.groups}
+    keep = {name: allowed(mask.cpu(), avoid[name]) for name, mask in keep.items()}
     keep = {name: mask for name, mask in keep.items() if not bool(mask.all())}
     if not keep:
         return
@@ -129,9 +131,9 @@ def restore(student: Student, kept: Mapping[str, Tensor], identities: Sequence[s
     cut(student, masks)
 
 
-def _at_least_one(mask: Tensor) -> Tensor:
-    if bool(mask.any()):
-        return mask
-    first = torch.zeros_like(mask)
-    first[0] = True
-    return first
+def allowed(mask: Tensor, avoid: frozenset[int]) -> Tensor:
+    """Return the mask with dead channels kept until it is neither empty nor of a width to avoid."""
+    mask = mask.clone()
+    while not bool(mask.any()) or (int(mask.sum()) in avoid and not bool(mask.all())):
+        mask[int((~mask).nonzero()[0])] = True
+    return mask

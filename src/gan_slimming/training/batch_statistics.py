@@ -36,10 +36,11 @@ def recalibrate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> Non
     for layer in layers:
         layer.train()
         layer.reset_running_stats()
-        layer.momentum = None  # a mean over all batches
     for quantizer in _output_quantizers(module):
         quantizer.train()
-    for inputs in batches:
+    for number, inputs in enumerate(batches, 1):
+        for layer in layers:
+            layer.momentum = 1 / number  # a mean over all batches; not all subclasses take None
         module(*inputs)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -33,7 +33,12 @@ from gan_slimming.pruning.proximal import (
 )
 from gan_slimming.student.gates import on_cpu
 from gan_slimming.student.student import Student
+from gan_slimming.student.surgery import allowed
 
+MAX_SHARE = 0.97
+"""Share of the teacher's cost above which no budget is worth asking for."""
+REASONS = 4
+"""Most reasons that an error names."""
 MARGIN = 0.003
 """Share of the budget that the controller leaves unused."""
 
@@ -79,6 +84,16 @@ def can_slim(graph: GroupGraph, factor: float, multiple: int) -> bool:
     return least_cost(graph, measure, multiple) <= factor * (1 - MARGIN) * measure({})
 
 
+def _held(graph: GroupGraph) -> str:
+    """Return how many channels stay, for each reason, most first."""
+    counts: dict[str, int] = {}
+    for group in graph.groups:
+        if group.protected:
+            counts[group.protected] = counts.get(group.protected, 0) + group.channels
+    rows = sorted(counts.items(), key=lambda row: -row[1])[:REASONS]
+    return "; ".join(f"{count} channels because {reason}" for reason, count in rows)
+
+
 class BudgetController:
     """The threshold, at every step of slimming, that keeps the cost on schedule.
 
@@ -116,18 +131,21 @@ class BudgetController:
 
     def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
         if not graph.prunable and self.start > self.budget:
-            reasons = sorted({group.protected for group in graph.groups if group.protected})
             raise UserError(
-                f"no channel of this generator can be taken out ({'; '.join(reasons)}); "
-                "gan-slimming inspect shows each; leave the budget to quantise alone"
+                f"no channel of this generator can be taken out: {_held(graph)}; gan-slimming "
+                "inspect shows each; leave the budget to quantise alone"
             )
         least = least_cost(graph, measure, self.multiple)
         if least > self.budget * (1 - MARGIN):
             left = "one channel" if self.multiple == 1 else f"{self.multiple} channels"
             share = math.ceil(least / self.whole * 1.01e4) / 1e4  # rounded up, so that it is met
+            way = f"ask for at least {share:.4f}"
+            if share > MAX_SHARE:
+                way = "pruning gains nothing here; leave the budget to quantise alone"
             raise UserError(
                 f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {left} left in "
-                f"every group the generator costs {least:,.0f}; ask for at least {share:.4f}"
+                f"each of {len(graph.prunable)} groups the generator costs {least:,.0f}; the rest "
+                f"stays: {_held(graph)} (gan-slimming inspect shows which); {way}"
             )
         uniform = uniform_widths(graph, measure, self.budget)
         while True:
@@ -175,7 +193,8 @@ class BudgetController:
             return shrink_gates(gates, [threshold * w for w in weights], floors, self.multiple)
 
         def cost(candidate: list[Tensor]) -> float:
-            return measure({g.name: c != 0 for g, c in zip(groups, candidate, strict=True)})
+            pairs = zip(groups, candidate, strict=True)
+            return measure({g.name: allowed(c != 0, g.avoid) for g, c in pairs})
 
         low = high = 0.0
         if cost(shrunk(low)) > self.target(step):

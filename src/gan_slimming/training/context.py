@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,7 +15,9 @@ from gan_slimming.data.adapter import GeneratorAdapter, to_inputs
 from gan_slimming.data.inputs import Generate, Inputs, InputSet
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import SquareImages
+from gan_slimming.graph.contexts import SharedNoise
 from gan_slimming.losses.objective import Distance
+from gan_slimming.training.trials import takes_side
 
 MIN_HALF_SIDE = 64
 """Least side in pixels of a downscaled image: a discriminator's patch needs room."""
@@ -41,6 +44,10 @@ class TrainingContext:
     """Called after every step with its number, from 1, and its terms."""
     same_channels: bool = True
     """Whether the student began as the teacher's copy, so that their channels can be compared."""
+    noisy: bool = False
+    """Whether the generators draw noise inside, which is then the same for teacher and student."""
+    channels_last: bool = True
+    """Whether the generators take images with channels last, which is faster."""
     discriminator: nn.Module | None = None
     """The user's discriminator; None for a fresh PatchGAN."""
     resume_command: str | None = None
@@ -52,6 +59,8 @@ class TrainingContext:
     positions: Sequence[float] = ()
     """Progress of the run by the clock that is repeated, after each of its steps."""
 
+    _sides: dict[int, bool] = field(default_factory=dict, init=False, repr=False)
+
     @property
     def contract(self) -> InputContract:
         """The convention that teacher and student share."""
@@ -60,6 +69,10 @@ class TrainingContext:
     def adapt(self, generator: nn.Module) -> GeneratorAdapter:
         """Return a generator behind the border of the teacher's convention."""
         return GeneratorAdapter(generator, self.contract)
+
+    def noise(self, seeds: Sequence[int]) -> AbstractContextManager[object]:
+        """Return the context in which generators draw the noise of inputs with these seeds."""
+        return SharedNoise(seeds) if self.noisy else nullcontext()
 
     def judged(self, generator: nn.Module) -> dict[str, float]:
         """Measure a generator in the teacher's convention by `judge`."""
@@ -71,8 +84,11 @@ class TrainingContext:
         return size % 2 == 0 and size // 2 >= MIN_HALF_SIDE and self.takes(size // 2)
 
     def takes(self, side: int) -> bool:
-        """Return whether the generator takes images of this many pixels a side."""
-        return not self.contract.latent_size and self.contract.takes(side)
+        """Return whether the generator takes images of this many pixels a side, by one run."""
+        if side not in self._sides:
+            fits = not self.contract.latent_size and self.contract.takes(side)
+            self._sides[side] = fits and takes_side(self.teacher.generator, self.contract, side)
+        return self._sides[side]
 
     def sampler(self, batch_size: int, seed: int, draws: int | None = None) -> Sampler:
         """Return an order in which the inputs are drawn.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gan_slimming.config import Run
 from gan_slimming.errors import UserError
 from gan_slimming.serialization.resolve import choose_device
+from gan_slimming.training.trials import no_bfloat16
 
 
 def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fabric:
@@ -56,18 +57,6 @@ def fast_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-@torch.no_grad()
-def no_bfloat16(generator: nn.Module, example: tuple[Tensor, ...], device: str) -> str:
-    """Return what a generator lacks to compute in mixed bfloat16, as an FFT does; '' if nothing."""
-    generator.to(device)
-    try:
-        with torch.autocast(device, torch.bfloat16):
-            generator(*(tensor.to(device) for tensor in example))
-    except (RuntimeError, TypeError) as error:
-        return str(error).strip().partition("\n")[0]
-    return ""
 
 
 def best_threads() -> int:

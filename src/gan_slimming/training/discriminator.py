@@ -55,7 +55,8 @@ class DiscriminatorTrainer:
         else:
             network = copy.deepcopy(given).float().requires_grad_(True)
             _try(network, sides)
-        self.network: nn.Module = network.to(fabric.device).train()
+        self.network: nn.Module = network.to(fabric.device)
+        self.network.train()
         self.replay = ReplayBuffer(s.replay, torch.Generator().manual_seed(run.seed + 1))
         self.sampler = None
         if targets is not None:

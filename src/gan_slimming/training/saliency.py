@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_slimming.errors import UserError
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import set_gates
 
@@ -42,9 +43,16 @@ def channel_saliency(
     for values in inputs:
         for _ in range(DRAWS):
             image = student(*values).float()
-            gradients = torch.autograd.grad(_projection(image, generator), gates)
+            if gates and not image.requires_grad:
+                raise UserError(
+                    "the generator's image does not depend on any channel that can be taken out; "
+                    "name its output in an InputContract, and protect what has no effect"
+                )
+            projection = _projection(image, generator)
+            gradients = torch.autograd.grad(projection, gates, allow_unused=True)
             for square, gradient, gate in zip(squares, gradients, gates, strict=True):
-                square += (gradient * gate).square()
+                if gradient is not None:  # a part of the forward may stop gradients
+                    square += (gradient * gate).square()
     student.train()
     names = [group.name for group in student.graph.prunable]
     return {name: square.sqrt().detach() for name, square in zip(names, squares, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,14 +16,23 @@ from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs, output_sid
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import Complexity, count
-from gan_slimming.models.registry import infer_spec
+from gan_slimming.models.as_declared import as_declared
+from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
+from gan_slimming.training.test_time import describe_test_time, draws_noise
+from gan_slimming.training.trials import prefer_channels_last
 
 FLOAT_BYTES = 4
+
+
+class TestTimeWarning(UserWarning):
+    """A warning of what a teacher's images depend on besides their input."""
+
+    __test__ = False  # no test, in spite of its name
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,10 @@ class Setup:
     """The teacher's cost."""
     side: int
     """Height and width in pixels of the output."""
+    noisy: bool
+    """Whether the teacher draws noise inside that is not fixed."""
+    channels_last: bool
+    """Whether images and weights lie with channels last, which is faster."""
 
     @property
     def contract(self) -> InputContract:
@@ -62,23 +76,39 @@ def set_up(
     Raises:
         UserError: size, device, precision or budget do not fit; no channels can be followed.
     """
-    contract = infer_spec(teacher).contract
+    spec = infer_spec(teacher)
+    contract = _at_test_time(spec.contract, run)
     run = _decided(run, contract)
     frozen = _frozen(teacher)
+    attach_spec(frozen, dataclasses.replace(spec, contract=contract))
+    as_declared(frozen, contract)
     fabric = make_fabric(run, frozen, dummy_inputs(contract, run.size, like=teacher))
     torch.manual_seed(run.seed)
-    frozen = _placed(frozen, fabric)
+    frozen.to(fabric.device)
     side = output_side(frozen, contract, run.size)
+    noisy = draws_noise(frozen, contract, run.size)
+    if note := describe_test_time(frozen, contract, run.size):
+        warnings.warn(note, TestTimeWarning, stacklevel=3)
+    last = prefer_channels_last(frozen, contract, run.size)
     example = dummy_inputs(contract, run.size, like=frozen)
     dense = count(frozen, example)
     start = frozen
     if student is not None:
         start = _start(student, contract, fabric)
+        last = last and prefer_channels_last(start, contract, run.size)
         run = dataclasses.replace(run, budget=_absolute(run.budget, dense))
     prepared = _prepared(start, example, run, protect)
-    keep_channels_last(frozen)
+    if last:
+        keep_channels_last(frozen)
     adapter = GeneratorAdapter(frozen, contract)
-    return Setup(fabric, run, adapter, start, prepared, example, dense, side)
+    return Setup(fabric, run, adapter, start, prepared, example, dense, side, noisy, last)
+
+
+def _at_test_time(contract: InputContract, run: Run) -> InputContract:
+    """Return the contract with the statistics and the noise that the run asks for."""
+    if run.teacher_mode == "train":
+        contract = dataclasses.replace(contract, statistics="image")
+    return dataclasses.replace(contract, fixed_noise=contract.fixed_noise or run.fix_noise)
 
 
 def _decided(run: Run, contract: InputContract) -> Run:
@@ -116,7 +146,9 @@ def _start(student: nn.Module, contract: InputContract, fabric: Fabric) -> nn.Mo
     same = {"multiple_of": contract.multiple_of, "min_size": contract.min_size}
     if dataclasses.replace(own, **same) != contract:
         raise UserError(f"the student does not take and give what its teacher does: {own}")
-    return _placed(_frozen(student), fabric)
+    frozen = _frozen(student)
+    frozen.to(fabric.device)
+    return frozen
 
 
 def _absolute(budget: Budget, dense: Complexity) -> Budget:
@@ -130,16 +162,6 @@ def _absolute(budget: Budget, dense: Complexity) -> Budget:
 
 def _frozen(generator: nn.Module) -> nn.Module:
     """Return a copy of a generator that nothing trains, in evaluation mode."""
-    return whole_copy(generator).eval().requires_grad_(False)
-
-
-def _placed(generator: nn.Module, fabric: Fabric) -> nn.Module:
-    """Move a frozen generator to the device, in place; return it.
-
-    Wide convolutions are faster with channels last, and the teacher is run very often.
-    """
-    generator.to(fabric.device)
-    for tensor in (*generator.parameters(), *generator.buffers()):
-        if tensor.dim() == 4:  # Module.to would stumble over weights of five axes
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    return generator
+    frozen = whole_copy(generator).requires_grad_(False)
+    frozen.eval()  # a user's own eval may return nothing
+    return frozen

@@ -15,6 +15,7 @@ from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import check_answer, first_bad_layer, name_of
 from gan_slimming.training.teacher_cache import Answer, TeacherCache
+from gan_slimming.training.trials import channels_last
 
 CHECKED = 16
 """Most inputs about which the teacher is asked before training."""
@@ -83,7 +84,9 @@ class TeacherBatches:
         indices, chosen = self.sampler.next(augmentations)
         found = inputs.batch(indices, chosen, downscale)
         inputs.expect(self.sampler.coming)
-        batch = tuple(_channels_last(x.to(self.fabric.device)) for x in found)
+        batch = tuple(x.to(self.fabric.device) for x in found)
+        if self.context.channels_last:
+            batch = tuple(channels_last(x) for x in batch)
         keys = list(zip(indices.tolist(), chosen.tolist(), strict=True))
         seeds = [(number * len(inputs) + index) * 2 + (downscale > 1) for index, number in keys]
 
@@ -111,7 +114,7 @@ class TeacherBatches:
         """Return the teacher's image and, with a student, its features, for one input."""
 
         def generate() -> Tensor:
-            with self.fabric.autocast():
+            with self.fabric.autocast(), self.context.noise([seed]):
                 return self.context.teacher(*batch).float()
 
         def explain() -> str:
@@ -124,8 +127,3 @@ class TeacherBatches:
         )  # fmt: skip
         check_answer(images, features, explain)
         return [images, *features]
-
-
-def _channels_last(values: Tensor) -> Tensor:
-    """Return images with channels last: convolutions, narrow ones above all, are faster so."""
-    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

@@ -228,7 +228,7 @@ class Trainer:
         adapter = self.context.adapt(self.student)
 
         def generate() -> Tensor:
-            with self.fabric.autocast():
+            with self.fabric.autocast(), self.context.noise(batch.seeds):
                 return adapter(*batch.inputs).float()
 
         if not batch.features:
@@ -326,7 +326,7 @@ class Trainer:
         indices, chosen = sampler.next(self.context.inputs.augmentations())
         batch = tuple(x.to(self.fabric.device) for x in self.context.inputs.batch(indices, chosen))
         names = [name_of(self.context.inputs, int(indices[0]))]
-        with self.fabric.autocast():
+        with torch.random.fork_rng(devices=[]), self.fabric.autocast():
             found = cause_in_student(self.student, batch, names, adapter)
         self.student.train()
         return found

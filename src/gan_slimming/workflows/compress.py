@@ -183,6 +183,8 @@ def _context(
         track=lambda generate: tracker(generate, most=TRACKED),
         judge=lambda generate: tracker.judge(generate, setup.run.target.kind),
         side=setup.side,
+        noisy=setup.noisy,
+        channels_last=setup.channels_last,
     )
 
 

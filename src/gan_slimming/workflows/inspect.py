@@ -67,6 +67,7 @@ def inspect(
     if contract.latent_size:
         size = output_side(generator, contract, size)
     else:
+        size = contract.size or size
         contract.check_side(size)
     example = dummy_inputs(contract, size, like=generator)
     complexity = count(generator, example)

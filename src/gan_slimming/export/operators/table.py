@@ -16,6 +16,7 @@ from gan_slimming.export.int8.convolutions import linear
 from gan_slimming.export.int8.pads import PADS, write_pad
 from gan_slimming.export.operators.activations import ACTIVATIONS
 from gan_slimming.export.operators.creation import CREATION
+from gan_slimming.export.operators.fourier import FOURIER, OF_COMPLEX, is_complex
 from gan_slimming.export.operators.norms import NORMS
 from gan_slimming.export.operators.pixels import PIXELS
 from gan_slimming.export.operators.pools import POOLS
@@ -57,6 +58,10 @@ def write_node(emitter: Emitter, node: fx.Node) -> str:
         UserError: the table lacks the operator.
     """
     name = operator_name(node).strip("_")
+    if any(is_complex(source) for source in node.all_input_nodes):
+        if name not in OF_COMPLEX:
+            raise unknown(node)
+        return OF_COMPLEX[name](emitter, node)
     if name in IDENTITIES:
         return emitter.value(node.args[0])
     if name in SAME_NAME:
@@ -174,4 +179,5 @@ TABLE: dict[str, Handler] = {
     **{f"{front}{name}": _logic for name in LOGIC for front in ("", "logical_", "bitwise_")},
     "where": _where, "masked_fill": _where, "to": _cast, "type_as": _cast,
     **ACTIVATIONS, **SHAPES, **PIXELS, **POOLS, **NORMS, **REDUCTIONS, **PRODUCTS, **CREATION,
+    **FOURIER,
 }  # fmt: skip

@@ -26,6 +26,10 @@ FULL = ((-128, 127), (0, 255))
 """The ranges of 8-bit codes, signed and unsigned."""
 
 
+NOISE = frozenset({"randn", "rand", "randn_like", "rand_like", "normal", "uniform"})
+"""Operators that draw random numbers, in place or not."""
+
+
 @dataclass(frozen=True)
 class Codes:
     """The quantisation of a layer's input: codes in [low, high]; a value is scale * code."""
@@ -94,6 +98,8 @@ class TracedGenerator:
         redundant_biases: convolutions whose bias has no effect.
         step: height and width of the input are multiples of this many pixels.
         sides: height and width of the input.
+        noisy: whether the forward draws random numbers, other ones each time.
+        random: where it draws the same ones each time, what it draws them from.
     """
 
     nodes: list[fx.Node]
@@ -104,6 +110,8 @@ class TracedGenerator:
     redundant_biases: frozenset[fx.Node] = frozenset()
     step: int = 1
     sides: tuple[Side, ...] = ()
+    noisy: bool = False
+    random: torch.Generator | None = None
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -126,7 +134,8 @@ def without_quantizers(module: nn.Module) -> nn.Module:
 
     The float export computes this copy.
     """
-    plain = copy.deepcopy(module).eval()
+    plain = copy.deepcopy(module)
+    plain.eval()
     for name, layer in list(plain.named_modules(remove_duplicate=False)):
         if not isinstance(layer, tuple(SLIM.values())):
             continue
@@ -174,15 +183,17 @@ def array_of(tensor: Tensor) -> np.ndarray:
 
 
 def trace(
-    module: nn.Module, contract: InputContract, size: int, *, quantized: bool
+    module: nn.Module, contract: InputContract, size: int, *, quantized: bool, batch: int = 2
 ) -> TracedGenerator:
     """Trace a generator.
 
     Args:
         module: from `extract` or `load_generator_file`.
         contract: its inputs and images.
-        size: height and width, in pixels, of the traced image; the file takes any size.
+        size: height and width, in pixels, of the traced image; the file takes all that the
+            contract allows.
         quantized: keep the quantisers; False for float.
+        batch: images in a second trace; 1 for a file of single images.
     Raises:
         UserError: it cannot be traced, depends on the size, or does not have the contract's
             inputs and one output.
@@ -191,7 +202,9 @@ def trace(
     step = contract.multiple_of
     labels = input_shapes(contract, size)
     steps = (1, 2) if step == 1 else (step,)  # odd sizes, where the contract allows them
-    others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=2) for s in steps]
+    others = [input_shapes(contract, (2 * size + s, 3 * size + s), batch=batch) for s in steps]
+    if contract.size:
+        others = [input_shapes(contract, size, batch=batch)]
     program = trace_calls(plain, labels, others)
     nodes = list(program.graph.nodes)
     constants = _constants(program, plain)
@@ -209,7 +222,12 @@ def trace(
     tensors = {node: array_of(value) for node, value in constants.items()}
     sources = dict(zip(labels, inputs, strict=True))
     sides = sides_of(inputs[0])[2:]
-    return TracedGenerator(operations, tensors, layers, sources, results[0], redundant, step, sides)
+    noisy = any(operator_name(node).strip("_") in NOISE for node in operations)
+    random = torch.Generator().manual_seed(0) if noisy and contract.fixed_noise else None
+    return TracedGenerator(
+        operations, tensors, layers, sources, results[0], redundant, step, sides,
+        noisy and random is None, random,
+    )  # fmt: skip
 
 
 def _constants(program: torch.export.ExportedProgram, plain: nn.Module) -> dict[fx.Node, Tensor]:

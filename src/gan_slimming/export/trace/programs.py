@@ -12,6 +12,7 @@ from torch import SymInt, Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gan_slimming.errors import UserError
+from gan_slimming.graph.contexts import TracedWrites, inline_contexts
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of each input -> its shape."""
@@ -26,7 +27,7 @@ def export(
         symbols: take symbols for the batch, and for the height and width of images.
     """
     inputs = tuple(
-        torch.zeros(shape, dtype=torch.int64 if name == "y" else None)
+        torch.zeros(shape, dtype=torch.int64 if name == "y" or name.startswith("class") else None)
         for name, shape in shapes.items()
     )
     any_size = torch.export.Dim.AUTO
@@ -34,7 +35,10 @@ def export(
     try:
         with torch.no_grad(), _quiet(), _Countable():
             dims = free if symbols else None
-            return torch.export.export(module, inputs, dynamic_shapes=dims, strict=False)
+            with TracedWrites():
+                program = torch.export.export(module, inputs, dynamic_shapes=dims, strict=False)
+            inline_contexts(program.graph_module)
+            return program
     except Exception as error:  # torch.export raises many types; each means the same to a user
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         sizes = " and ".join("x".join(map(str, shape)) for shape in shapes.values())

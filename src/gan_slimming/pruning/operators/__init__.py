@@ -8,7 +8,9 @@ once dead, or they are protected, and never die.
 from __future__ import annotations
 
 from gan_slimming.pruning.operators import (
+    creation,
     elementwise,
+    fourier,
     joining,
     norms,
     products,
@@ -22,7 +24,9 @@ from gan_slimming.pruning.operators.elementwise import keeps_zero
 from gan_slimming.pruning.operators.handler import Handler
 
 TABLE: dict[str, Handler] = {
+    **creation.TABLE,
     **elementwise.TABLE,
+    **fourier.TABLE,
     **joining.TABLE,
     **norms.TABLE,
     **products.TABLE,

@@ -27,7 +27,9 @@ LOSE = frozenset(
 """Operators with any other finite f(0), harmless where it is multiplied by zero."""
 BREAK = frozenset({"reciprocal", "rsqrt", "log", "log2", "log10", "logit"})
 """Operators with infinite or undefined f(0), which no multiplication removes."""
-RANDOM = frozenset({"rand_like", "randn_like", "bernoulli", "empty_like", "randint_like"})
+RANDOM = frozenset(
+    "rand_like randn_like bernoulli empty_like randint_like normal uniform exponential".split()  # noqa: SIM905
+)
 COMPARE = frozenset({"gt", "lt", "ge", "le", "eq", "ne", "logical_and", "logical_or"})
 
 

@@ -116,7 +116,7 @@ def _mixed(walk: Propagation, node: fx.Node, factor: Factor, reason: str) -> Non
     if type(layer) in PRUNED_NORMS and layer.weight is not None:
         walk.read(factor)
     else:
-        walk.protect(factor.slots, reason)
+        walk.protect_mixed(node, factor.slots, reason)
 
 
 def over_last(walk: Propagation, node: fx.Node) -> Value:
@@ -129,7 +129,7 @@ def over_last(walk: Propagation, node: fx.Node) -> Value:
         if factor.varies == [last] == [first]:
             _mixed(walk, node, factor, reason)
         elif any(axis >= first for axis in factor.varies):
-            walk.protect(factor.slots, reason)
+            walk.protect_mixed(node, factor.slots, reason)
     operands = [Operand(walk.value(node.args[0]), source.shape)]
     for name in ("weight", "bias"):
         argument = values.get(name)

@@ -53,7 +53,7 @@ def _reduce(walk: Propagation, node: fx.Node, *, summed: bool) -> Value:
         elif summed:
             walk.read(factor)
         else:
-            walk.protect(factor.slots, f"'{name}' over all its channels reads it")
+            walk.protect_mixed(node, factor.slots, f"'{name}' over all its channels reads it")
     fixed = value.fixed if factors else f"'{name}' of channels makes it"
     return Value(tuple(factors), fixed)
 

@@ -1,0 +1,83 @@
+"""Further inputs of a generator beside its image: labels, vectors, masks, reference images.
+
+Where the user has none, they are drawn: each follows from the number of its image alone, so that
+teacher and student get the same ones, and a resumed run as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_slimming.config import ExtraInput
+from gan_slimming.data.inputs import Inputs, InputSet
+
+
+@dataclass(frozen=True)
+class WithExtras:
+    """A set of images, each with the further inputs that its generator takes."""
+
+    images: InputSet
+    extras: tuple[ExtraInput, ...]
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "images":  # before it is set, as while copying
+            raise AttributeError(name)
+        return getattr(self.images, name)
+
+    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
+        """Return the number of augmentations of each image."""
+        return self.images.augmentations(downscale, draws)
+
+    def distinct(self, draws: int) -> int:
+        """Return how many images a run of so many draws takes."""
+        return self.images.distinct(draws)
+
+    def expect(self, coming: Callable[[int], Tensor]) -> None:
+        """Let images be read ahead."""
+        self.images.expect(coming)
+
+    def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Inputs:
+        """Return images (batch, 3, height, width) and the further inputs of each."""
+        (images,) = self.images.batch(indices, augmentations, downscale)
+        others = []
+        for number, extra in enumerate(self.extras):
+            if extra.kind == "image":
+                other = (indices + 1 + number) % len(self.images)
+                others.append(self.images.batch(other, augmentations, downscale)[0])
+                continue
+            rows = [
+                _drawn(extra, (self.seed * 1_000_003 + index) * 8 + number, images.shape[-2:])
+                for index in indices.tolist()
+            ]
+            others.append(torch.stack(rows))
+        return (images, *others)
+
+
+def with_extras(images: InputSet, extras: tuple[ExtraInput, ...], seed: int) -> InputSet:
+    """Return the set, with further inputs where the generator takes any."""
+    return WithExtras(images, extras, seed) if extras else images
+
+
+def _drawn(extra: ExtraInput, seed: int, sides: torch.Size) -> Tensor:
+    """Draw one input: a class, a label of zeros and ones, noise, or a mask with a hole of ones."""
+    random = torch.Generator().manual_seed(seed % 2**63)
+    if extra.kind == "class":
+        return torch.randint(extra.size, (), generator=random)
+    if extra.kind == "label":
+        return torch.randint(2, (extra.size,), generator=random).float()
+    if extra.kind == "vector":
+        return torch.randn(extra.size, generator=random)
+    height, width = sides
+    top, left = (int(torch.randint(side // 2, (), generator=random)) for side in sides)
+    mask = torch.zeros(extra.size, height, width)
+    mask[:, top : top + height // 2, left : left + width // 2] = 1.0
+    return mask

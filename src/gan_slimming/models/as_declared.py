@@ -1,0 +1,54 @@
+"""A generator that runs as its contract says: one of its outputs, its statistics, its noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan_slimming.config import InputContract
+
+INSTANCE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: nn.InstanceNorm1d,
+    nn.BatchNorm2d: nn.InstanceNorm2d,
+    nn.BatchNorm3d: nn.InstanceNorm3d,
+}
+"""Norm over a batch -> the norm that it is for a batch of one image."""
+
+
+def as_declared(module: nn.Module, contract: InputContract) -> None:
+    """Let a module run as a contract says, in place; nothing changes where it does so already.
+
+    Its class becomes a subclass of its own, where the contract names an output or fixes the noise.
+    """
+    if contract.statistics == "image":
+        for layer in module.modules():
+            if type(layer) in INSTANCE:
+                _of_the_image(layer)
+    base: Any = type(module)
+    if "declared" in base.__dict__ or not (contract.output or contract.fixed_noise):
+        return
+    output, fixed = contract.output, contract.fixed_noise
+
+    def forward(layer: nn.Module, *inputs: Any, **named: Any) -> Any:
+        with torch.random.fork_rng(devices=[], enabled=fixed):
+            if fixed:
+                torch.manual_seed(0)
+            made = base.forward(layer, *inputs, **named)
+        if not output:
+            return made
+        return made[output] if isinstance(made, dict) else made[int(output)]
+
+    module.__class__ = type(base.__name__, (base,), {
+        "__module__": base.__module__, "__qualname__": base.__qualname__, "forward": forward,
+        "declared": True,
+    })  # fmt: skip
+
+
+def _of_the_image(layer: Any) -> None:
+    """Turn a batch norm into the instance norm that it is in training mode for one image."""
+    layer.__class__ = INSTANCE[type(layer)]
+    layer.track_running_stats = False
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        layer._buffers[name] = None
