@@ -49,11 +49,11 @@ class Halves(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.half = outputs
+        self.width = outputs
         self.both = nn.Conv2d(inputs, 2 * outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        values, gate = torch.split(self.both(x), self.half, dim=1)
+        values, gate = torch.split(self.both(x), self.width, dim=1)
         return values * torch.sigmoid(gate)
 
 
@@ -61,11 +61,11 @@ def test_a_number_that_counts_half_of_the_channels_goes_with_them() -> None:
     net = nn.Sequential(Halves(3, 6), Halves(6, 4), nn.Conv2d(4, 3, 1)).double().eval()
     student = prepare(net, (torch.zeros(1, 3, 8, 8).double(),), bits=None)
     assert sorted(g.channels for g in student.graph.prunable) == [4, 6]
-    assert student.graph.numbers[("0", "half")][2] == Fraction(1, 2)
+    assert student.graph.numbers[("0", "width")][2] == Fraction(1, 2)
     for gate in student.gates:
         gate.data[1:3] = 0.0
     small = extract(student)
-    assert [small.get_submodule(path).half for path in "01"] == [4, 2]
+    assert [small.get_submodule(path).width for path in "01"] == [4, 2]
     image = torch.rand(2, 3, 8, 12, dtype=torch.float64)
     torch.testing.assert_close(small(image), student(image), rtol=0, atol=1e-12)
 

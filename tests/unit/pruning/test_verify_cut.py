@@ -79,7 +79,8 @@ def test_groups_that_can_be_cut_one_by_one_but_not_together_are_held() -> None:
             odd = self.odd(x)
             left, other, right = self.left(x), self.other(x), self.right(x)
             maps = (left, odd / math.sqrt(odd.shape[1]), other, right)
-            made = sum(end(m) for end, m in zip(self.ends, maps, strict=True))
+            ends = [end(m) for end, m in zip(self.ends, maps, strict=True)]
+            made = torch.stack(ends).sum(0)
             return made if left.shape[1] == 6 or right.shape[1] == 8 else made * 2
 
     graph = find_groups(Together(), EXAMPLE)

@@ -10,10 +10,10 @@ from torch import nn
 from gan_slimming.config import InputContract
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator, spec_of
+from gan_slimming.pruning.discovery import UnknownOperatorWarning
 from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
-from gan_slimming.pruning.discovery import UnknownOperatorWarning
 from gan_slimming.workflows.inspect import GroupsWarning, inspect, print_report
 
 TEACHER = load_generator("cartoongan", width=4, blocks=2)
