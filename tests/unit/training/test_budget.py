@@ -140,7 +140,7 @@ def test_cut_groups_keep_multiples_and_the_budget_holds(teacher: nn.Module, mult
 def test_a_budget_below_one_multiple_each_is_refused(teacher: nn.Module) -> None:
     with pytest.raises(
         UserError,
-        match=r"with 16 channels left in each of 11 groups .*; the rest stays: 3 channels because it is",
+        match=r"with 16 channels left in each of 11 groups .*; the rest stays: 3 channels because",
     ):
         BudgetController(fresh(teacher), Budget(macs=0.03), 8, STEPS, 0.5, 16)
 
