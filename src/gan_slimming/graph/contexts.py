@@ -6,7 +6,9 @@ copied into the graph around it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,6 +80,14 @@ def _adopt(module: fx.GraphModule, inner: fx.GraphModule, node: fx.Node) -> None
     else:
         setattr(module, free, value)
     node.target = free
+
+
+@contextmanager
+def keeping_features() -> Iterator[None]:
+    """Silence torch.export where a forward leaves features in attributes for a later layer."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*assigned during export")
+        yield
 
 
 class TracedWrites(TorchFunctionMode):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gan_slimming.errors import UserError
-from gan_slimming.graph.contexts import TracedWrites, inline_contexts
+from gan_slimming.graph.contexts import TracedWrites, inline_contexts, keeping_features
 from gan_slimming.graph.nodes import module_path
 
 GATEABLE: tuple[type[nn.Module], ...] = (
@@ -113,7 +113,7 @@ class TracedModule:
 
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.ExportedProgram:
     try:
-        with TracedWrites():
+        with TracedWrites(), keeping_features():
             return torch.export.export(module, example, strict=False)
     except Exception as error:  # torch.export raises many types; to a user all mean the same
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

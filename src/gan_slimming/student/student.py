@@ -6,6 +6,7 @@ dead; `surgery` cuts it out.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from gan_slimming.pruning.groups import (
     drop_modules,
     owner_of,
 )
-from gan_slimming.pruning.reparametrised import plain_copy
+from gan_slimming.pruning.reparametrised import detach_kept, plain_copy
 from gan_slimming.pruning.slicing import mark_affine, norm_width
 from gan_slimming.quantization.fake_quant import (
     ActivationQuantizer,
@@ -72,6 +73,14 @@ class Student(nn.Module):
             with ThroughNoGrad():
                 return self.module(*inputs)
         return self.module(*inputs)
+
+    def __deepcopy__(self, known: dict[int, Any]) -> Student:
+        """Copy the student, even if its forward keeps features in attributes."""
+        detach_kept(self.module)
+        copied = type(self).__new__(type(self))
+        known[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, known))
+        return copied
 
     def open_gradients(self, example: tuple[Tensor, ...]) -> None:
         """Let gradients pass a forward under torch.no_grad, where none would reach the output.

@@ -31,11 +31,15 @@ def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
     """Write a batch norm with running statistics, or with the batch's own if it keeps none."""
     values, name = arguments_of(node), emitter.value(node.args[0])
     scale, shift = _scale_and_shift(emitter, node, values)
+    width = emitter.widths.get(node)
     if not values.get("training") and values["running_mean"] is not None:
-        mean, variance = (emitter.value(values[f"running_{which}"]) for which in ("mean", "var"))
+        statistics = [
+            emitter.constant(pad_axis(emitter.traced.tensors[values[name]], 0, width, 1.0), name)
+            for name in ("running_mean", "running_var")
+        ]
         weight = emitter.traced.tensors.get(values["weight"])
         name = scalable(emitter, name, [] if weight is None else [weight])
-        operands = [name, scale, shift, mean, variance]
+        operands = [name, scale, shift, *statistics]
         return emitter.emit("BatchNormalization", operands, epsilon=values["eps"])
     dims = value_of(node).dim()
     over = emitter.integers([-1, *[1] * (dims - 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from torch import SymInt, Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gan_slimming.errors import UserError
-from gan_slimming.graph.contexts import TracedWrites, inline_contexts
+from gan_slimming.graph.contexts import TracedWrites, inline_contexts, keeping_features
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of each input -> its shape."""
@@ -34,8 +35,8 @@ def export(
     free = tuple(dict.fromkeys((0, *range(2, len(s))), any_size) for s in shapes.values())
     try:
         with torch.no_grad(), _quiet(), _Countable():
-            dims = free if symbols else None
-            with TracedWrites():
+            dims = _as_passed(module, free) if symbols else None
+            with TracedWrites(), keeping_features():
                 program = torch.export.export(module, inputs, dynamic_shapes=dims, strict=False)
             inline_contexts(program.graph_module)
             return program
@@ -47,6 +48,15 @@ def export(
             "multiples of so many pixels, its InputContract must say so (multiple_of); else try "
             "another --size"
         ) from error
+
+
+def _as_passed(module: nn.Module, free: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return one entry for each argument of the forward; those of *inputs share a tuple."""
+    kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return free
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*free[:named], free[named:]) if free[named:] else free
 
 
 @contextmanager

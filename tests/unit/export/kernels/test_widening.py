@@ -106,3 +106,28 @@ def test_an_axis_is_padded_behind() -> None:
     padded = pad_axis(np.ones((2, 3)), 1, 5, 7.0)
     assert padded.tolist() == [[1, 1, 1, 7, 7]] * 2
     assert pad_axis(padded, 0, None) is padded
+
+
+def test_running_statistics_of_instance_norms_are_widened_with_their_channels() -> None:
+    """StarGAN's norm, which in evaluation mode is a batch norm."""
+    pytest.importorskip("onnxruntime", reason="pip install '.[export]'")
+    from gan_slimming.export.onnx import onnx_model
+    from gan_slimming.runtime.sessions import start_onnxruntime
+
+    torch.manual_seed(2)
+    net = nn.Sequential(
+        *(
+            nn.Conv2d(3, 12, 3, padding=1),
+            nn.InstanceNorm2d(12, affine=True, track_running_stats=True),
+        ),
+        *(nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 3, 3, padding=1)),
+    )
+    net.train()(torch.rand(4, 3, 16, 16))
+    small = quantized(net)
+    traced = trace(small, CONTRACT, 32, quantized=True)
+    model, _ = onnx_model(traced, "qdq", 17, {})
+    image = torch.rand(1, 3, 24, 36) * 2 - 1
+    made = start_onnxruntime(model.SerializeToString(), 1)[0](image.numpy())
+    with torch.no_grad():
+        expected = small(image).numpy()
+    assert float(np.abs(made - expected).mean() / expected.std()) < 0.01

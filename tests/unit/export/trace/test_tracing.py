@@ -17,6 +17,7 @@ from gan_slimming.errors import UserError
 from gan_slimming.export.trace import tracing
 from gan_slimming.export.trace.graph import arguments_of, trace
 from gan_slimming.export.trace.tracing import Side, expression, sides_of
+from gan_slimming.models.as_declared import as_declared
 
 CONTRACT = InputContract(multiple_of=4)
 
@@ -196,3 +197,19 @@ def test_noise_that_the_contract_fixes_is_the_forwards_own() -> None:
     for _ in range(2):
         made = run(np.zeros((1, 3, 32, 32), np.float32))
         np.testing.assert_allclose(made, np.broadcast_to(expected, made.shape), atol=1e-6)
+
+
+def test_a_forward_of_any_number_of_inputs_follows_the_size() -> None:
+    class Starred(nn.Module):
+        def forward(self, *images: Tensor) -> Tensor:
+            return F.avg_pool2d(images[0], 2)
+
+    class Several(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, F.avg_pool2d(x, 2)
+
+    several = Several()
+    as_declared(several, InputContract(output="1"))
+    for module in (Starred(), several):
+        found = trace(module, CONTRACT, 32, quantized=False)
+        assert [side.fixed for side in sides_of(found.result)] == [False, True, False, False]
