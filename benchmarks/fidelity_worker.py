@@ -115,7 +115,7 @@ def follow_clock(
             if recovered:
                 steps = trainer.slim_steps + recovered / max(done, ALMOST)
         trainer.settings = dataclasses.replace(
-            trainer.settings, steps=max(trainer.step + 1, round(steps))
+            trainer.settings, steps=max(trainer.step + 2, round(steps))
         )
         terms = train_step(trainer)
         while waiting and clock.seconds() >= waiting[0]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from gan_slimming.config.budget import Budget
 from gan_slimming.errors import UserError, renamed
 
 Settings = TypeVar("Settings")
@@ -20,61 +19,6 @@ products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 2
 """
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
 """Setting of version 0.1 -> its name now."""
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-"""Suffix of an amount -> factor."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The budget of the small generator. Name one; a number up to 1 is a fraction of the teacher's.
-
-    Absolute amounts take a suffix: 300k, 2.5M, 1G.
-    """
-
-    macs: str | float | None = None
-    """Multiply-accumulates (MACs) per image at --size: 0.05 for 5 % of the teacher's, or 2.7G."""
-    parameters: str | float | None = None
-    """Number of parameters: 0.05 for 5 % of the teacher's, or 600k."""
-    bytes: str | float | None = None
-    """Size of generator.safetensors in bytes: 0.02 for 2 % of the teacher's in float32, or 300k."""
-
-    def __post_init__(self) -> None:
-        named = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
-        if len(named) > 1:
-            raise UserError(f"name one budget, got {' and '.join('budget.' + n for n in named)}")
-        for name in named:
-            parse_amount(f"budget.{name}", getattr(self, name))
-
-    @property
-    def kind(self) -> str | None:
-        """Return 'macs', 'parameters', 'bytes', or None without a budget."""
-        for f in dataclasses.fields(self):
-            if getattr(self, f.name) is not None:
-                return f.name
-        return None
-
-    def amount(self, whole: float) -> float:
-        """Return the absolute budget, for a teacher that costs `whole`."""
-        assert self.kind is not None
-        value = parse_amount(f"budget.{self.kind}", getattr(self, self.kind))
-        return value * whole if value <= 1 else value
-
-
-def parse_amount(flag: str, value: str | float) -> float:
-    """Parse a fraction in (0, 1] or an absolute amount of at least 1000, such as '300k'.
-
-    Raises:
-        UserError: any other value; one from 1 to 100 is surely a percentage.
-    """
-    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([kKmMgGtT]?)i?[bB]?\s*", str(value))
-    try:
-        number = float(match[1]) * UNITS[match[2].lower()] if match else float("nan")
-    except ValueError:
-        number = float("nan")
-    if 0 < number <= 1 or number >= 1000:
-        return number
-    hint = f"write {number / 100:g} for {number:g} %" if 1 < number <= 100 else "write 0.05 for 5 %"
-    raise UserError(f"{flag} must be in (0, 1] or an amount such as 300k, got {value}; {hint}")
 
 
 def _taking_old_names(settings: type[Settings]) -> type[Settings]:
@@ -105,6 +49,11 @@ class Objective:
     pixel_scales: int = 3
     """Levels of that L1's pyramid, each half as large: 3 compare means over up to 4 pixels, 6 over
     up to 32, which hold the hue of areas."""
+    colour_weight: float = 1.0
+    """Weight of the difference to the teacher in the mean colours of areas of 16x16 pixels."""
+    lattice_weight: float = 1.0
+    """Weight of dots: patterns of 2 and 4 pixels that narrow upsampling layers leave, and the
+    teacher does not have."""
     feature_distillation_weight: float = 3.0
     """Weight, at the start of recovery, of the distance between hidden channels of the student and
     the same channels of the teacher. In the first half of recovery it falls to its product with the
@@ -122,6 +71,8 @@ class Objective:
             "adversarial_weight",
             "distill_weight",
             "pixel_weight",
+            "colour_weight",
+            "lattice_weight",
             "feature_distillation_weight",
         ):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
@@ -147,6 +98,9 @@ class Optimisation:
     few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
     batch_size: int | None = None
     """Number of images per step, such as 4. Default: 2, or 16 where the generator takes noise."""
+    draws_per_answer: int | None = 8
+    """Average number of draws of each of the teacher's answers: short runs take few images, long
+    ones mirrored images and crops as well. None takes all images, always mirrored."""
     optimizer: Literal["muon", "adam"] = "muon"
     """Optimiser of the weights: 'muon', orthogonalised momentum for the kernels between the first
     and the last convolution, with Adam for the rest; or 'adam' for all, as in the paper."""
@@ -194,6 +148,8 @@ class Optimisation:
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
         _check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size,
                "at least 1")  # fmt: skip
+        draws = self.draws_per_answer
+        _check(draws is None or draws >= 1, "draws_per_answer", draws, "at least 1, or none")
         for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("warmup", "weight_decay", "range_lr", "replay"):
@@ -270,7 +226,10 @@ class Run:
         optimisation = dict(settings.pop("optimisation"))
         optimisation["betas"] = tuple(optimisation["betas"])
         optimisation.setdefault("optimizer", "adam")  # the only one of version 0.1
-        objective: dict[str, Any] = settings.pop("objective")
+        optimisation.setdefault("draws_per_answer", None)
+        # Version 0.1 had neither term.
+        objective: dict[str, Any] = {"colour_weight": 0.0, "lattice_weight": 0.0}
+        objective |= settings.pop("objective")
         return cls(
             budget=Budget(**settings.pop("budget")),
             objective=Objective(**{RENAMED.get(k, k): v for k, v in objective.items()}),

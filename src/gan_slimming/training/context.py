@@ -54,13 +54,8 @@ class TrainingContext:
         """Return whether the generator takes images of this many pixels a side."""
         return not self.contract.latent_size and self.contract.takes(side)
 
-    def sampler(self, batch_size: int, seed: int, draws: int | None = None) -> Sampler:
-        """Return an order in which the inputs are drawn.
-
-        Args:
-            draws: how many are drawn in all; no more inputs are taken than these need.
-        """
-        distinct = None if draws is None else self.inputs.distinct(draws)
+    def sampler(self, batch_size: int, seed: int, distinct: int | None = None) -> Sampler:
+        """Return an order in which the inputs are drawn, all or so many `distinct` ones."""
         return Sampler(len(self.inputs), batch_size, seed, distinct)
 
     def batches(

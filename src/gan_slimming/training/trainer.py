@@ -38,7 +38,7 @@ from gan_slimming.training.optimizers import (
     weight_optimizers,
 )
 from gan_slimming.training.saliency import start_gates
-from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches
+from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches, draws_by_size
 
 CUT_AT = 0.9
 """Share of the cost at the last cut at which dead channels are cut out."""
@@ -69,9 +69,10 @@ class Trainer:
         weight = run.objective.feature_distillation_weight if context.same_channels else 0.0
         self.features = FeatureDistillation(student, context.teacher.generator, weight)
         plays = run.objective.adversarial != "none" and run.objective.adversarial_weight > 0
+        self.draws = draws_by_size(s, halves=self.halves)
         sides = (context.side // self.downscale, context.side)
         self.discriminator = discriminator_of(fabric, run, context, sides) if plays else None
-        self.batches = TeacherBatches(fabric, context, self.features, run)
+        self.batches = TeacherBatches(fabric, context, self.features, run, self.draws)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
@@ -171,16 +172,21 @@ class Trainer:
     @property
     def downscale(self) -> int:
         """The factor by which images are made smaller in this step: 2 early on, 1 in the end."""
+        early = self.step < self.settings.half_size_share * self.settings.steps
+        return 2 if early and self.halves else 1
+
+    @property
+    def halves(self) -> bool:
+        """Return whether any steps are at half the size."""
         half = self.run.size // 2
         fits = self.run.size % 2 == 0 and half >= MIN_HALF_SIDE and self.context.takes(half)
-        early = self.step < self.settings.half_size_share * self.settings.steps
-        return 2 if early and fits else 1
+        return fits and self.settings.half_size_share > 0
 
     @property
     def augmentations(self) -> int:
         """The number of augmentations of each input in this step."""
-        draws = self.settings.steps * self.settings.batch()
-        return self.context.inputs.augmentations(self.downscale, draws)
+        size, each = self.downscale, self.settings.draws_per_answer
+        return self.context.inputs.augmentations(size, self.draws[size], each)
 
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""

@@ -83,9 +83,14 @@ def test_settings_of_version_0_1_keep_their_meaning(tmp_path: Path) -> None:
     record = dataclasses.asdict(Run(objective=Objective(feature_distillation_weight=1.5)))
     weight = record["objective"].pop("feature_distillation_weight")
     record["objective"]["hidden_weight"] = weight
+    del record["objective"]["colour_weight"], record["objective"]["lattice_weight"]
+    del record["optimisation"]["draws_per_answer"]
     folder = RunFolder(tmp_path)
     folder.write_config({"run": record})
-    assert folder.read_config()[0].objective.feature_distillation_weight == 1.5
+    assert folder.read_config()[0].optimisation.draws_per_answer is None
+    read = folder.read_config()[0].objective
+    assert read.feature_distillation_weight == 1.5
+    assert read.colour_weight == read.lattice_weight == 0
 
 
 def test_a_folder_without_settings_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.context import TrainingContext
-from gan_slimming.training.teacher_batches import TeacherBatches
+from gan_slimming.training.teacher_batches import TeacherBatches, draws_by_size
 
 
 class Halves(nn.Sequential):
@@ -56,7 +56,8 @@ def batches(teacher: Halves, student: Student) -> TeacherBatches:
     features = FeatureDistillation(student, teacher, 1.0)
     teacher.shapes.clear()
     run = Run(optimisation=Optimisation(batch_size=2))
-    return TeacherBatches(fabric, context, features, run)
+    draws = draws_by_size(run.optimisation, halves=True)
+    return TeacherBatches(fabric, context, features, run, draws)
 
 
 @torch.no_grad()
@@ -103,3 +104,28 @@ def test_seeds_follow_the_input_and_not_the_batch(
     assert len(seeds) == 6
     assert all(len(found) == 1 for found in seeds.values())
     assert len(set.union(*seeds.values())) == 6
+
+
+def test_each_size_has_an_order_of_its_own(batches: TeacherBatches, student: Student) -> None:
+    def draw(downscale: int) -> list[int]:
+        return [s // 2 for s in batches.next(student, downscale, 1, compare=False).seeds]
+
+    half = [index for _ in range(9) for index in draw(2)]
+    state = batches.sampler.state_dict()
+    full = [index for _ in range(9) for index in draw(1)]
+    assert sorted(half) == sorted(full) == sorted([0, 1, 2] * 6)
+    assert half != full
+    batches.sampler.load_state_dict(state)  # as a resumed run would
+    assert [index for _ in range(9) for index in draw(1)] == full
+    kept = batches.sampler.state_dict()
+    following = draw(1)
+    batches.sampler.load_state_dict(kept)
+    assert draw(1) == following
+
+
+def test_draws_are_split_by_the_share_of_half_size() -> None:
+    settings = Optimisation(steps=100, batch_size=2, half_size_share=0.75)
+    assert draws_by_size(settings, halves=True) == {2: 150, 1: 50}
+    assert draws_by_size(settings, halves=False) == {1: 200}
+    old = Optimisation(steps=100, batch_size=2, half_size_share=0.75, draws_per_answer=None)
+    assert draws_by_size(old, halves=True) == {2: 200, 1: 200}

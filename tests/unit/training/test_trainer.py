@@ -445,7 +445,8 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
     trainer = build(on_step=lambda step, terms: told.append((step, terms)))
     train(trainer, folder)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    losses = {"total", "distance", "pixel", "adversarial", "features", "discriminator"}
+    losses = {"total", "distance", "pixel", "colour", "lattice", "adversarial", "features",
+              "discriminator"}  # fmt: skip
     always = losses | {"step", "seconds"}
     falling = [1.0, 0.6, 0.2, 0.0, 0.0]  # to nothing in half of the five steps of recovery
     left = macs_left(trainer.student.graph, {}) / macs_left(prepare(net(), EXAMPLE).graph, {})
@@ -456,7 +457,8 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
         extra = {"rho", "macs", "parameters"} if slimming else set()
         assert set(line) == always | extra | ({"psnr"} if tracked else set())
         assert line["total"] == pytest.approx(
-            line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"]
+            line["distance"] + 0.5 * line["pixel"] + line["colour"] + line["lattice"]
+            + 0.1 * line["adversarial"]
             + (0 if slimming else 3.0 * max(falling[step - 6], left)) * line["features"],
             rel=1e-4,
         )  # fmt: skip
