@@ -256,7 +256,9 @@ def test_neither_player_gets_a_gradient_in_the_others_step(
 
 
 def test_the_game_alone_moves_the_student_through_the_frozen_discriminator(build: Build) -> None:
-    objective = Objective(distill_weight=0, pixel_weight=0, adversarial_weight=1)
+    objective = Objective(
+        distill_weight=0, pixel_weight=0, colour_weight=0, lattice_weight=0, adversarial_weight=1
+    )
     trainer = build(replace(RUN, objective=objective))
     before = state_of(trainer.student)
     terms = trainer.train_step()
