@@ -47,6 +47,23 @@ def test_share_of_zebras_among_horses_and_cyclegans_zebras(
     assert low <= (guesses == ZEBRA).float().mean().item() <= high
 
 
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [("shifted", 0.08306977897882462), ("dimmed", 0.002679335419088602),
+     ("striped", 0.18053455650806427)],
+)  # fmt: skip
+def test_lpips_is_that_of_its_authors(lpips: Lpips, damage: str, expected: float) -> None:
+    """Values by lpips.LPIPS(net="squeeze"), the authors' code, on the same weights."""
+    y, x = torch.meshgrid(torch.arange(96.0), torch.arange(80.0), indexing="ij")
+    given = torch.stack([torch.sin(x / 7 + y / 11), torch.cos(x / 5), torch.sin(x * y / 300)])[None]
+    damaged = {
+        "shifted": given.roll(3, -1),
+        "dimmed": given * 0.5,
+        "striped": (given + 0.3 * torch.sin(x * 2)).clamp(-1, 1),
+    }
+    assert lpips(damaged[damage], given).item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_lpips_between_photos_and_their_cartoons(data_root: Path, lpips: Lpips) -> None:
     cartoons = sorted((data_root / "cartoongan").glob("*_Hayao.jpg"))
     assert len(cartoons) == 4

@@ -55,11 +55,11 @@ def evaluate(
             FID, KID, precision and recall.
         metrics: Names between commas, such as lpips,psnr,fid. With a teacher: lpips, lpips_alex,
             lpips_vgg and dists (perceptual), psnr (in dB), ssim, ms_ssim and l1 (pixels), flip
-            (visible difference), colour (of areas), dots (added dot patterns), flicker (of video).
-            With --targets: fid, kid, precision, recall, and frechet_squeezenet, kid_squeezenet,
-            precision_squeezenet, recall_squeezenet (on SqueezeNet). With neither: inception_score
-            (clear and varied classes). On a task: class_rate (share of --class) and mean_iou
-            (overlap with --labels). By default, all usual ones that have a reference.
+            (visible difference), colour (of areas), dots (added dot patterns), flicker and cvvdp
+            (of video). With --targets: fid, kid, precision, recall, and frechet_squeezenet,
+            kid_squeezenet, precision_squeezenet, recall_squeezenet (on SqueezeNet). With neither:
+            inception_score (clear and varied classes). On a task: class_rate (share of --class)
+            and mean_iou (overlap with --labels). By default, all usual ones that have a reference.
         target_class: Class that images should show, by name or ImageNet number, such as zebra or
             340; --class for short. class_rate is the share of images that SqueezeNet recognises.
         class_labels: File of class names, one per line. By default, the one beside SqueezeNet's

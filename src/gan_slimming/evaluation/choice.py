@@ -11,7 +11,7 @@ from gan_slimming.data.latents import SAMPLE, LatentSet
 from gan_slimming.data.video import is_video
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.images import ImageFolder, held_out, open_images
-from gan_slimming.evaluation.items import Items, read_frames
+from gan_slimming.evaluation.items import Items, frame_rate, read_frames
 from gan_slimming.evaluation.subjects import Subject
 from gan_slimming.evaluation.tools import TaskNetworks
 from gan_slimming.metrics.catalogue import METRICS, Metric, find_metrics, missing_for
@@ -67,8 +67,8 @@ def choose_metrics(
         for metric in chosen:
             if lacking := _lacking(metric, given, teachers):
                 raise UserError(f"{metric.name} needs {lacking}")
-            if metric.name == "flip" and (missing := missing_for(metric)):
-                raise UserError(f"flip needs {missing}; pip install 'gan-slimming[flip]'")
+            if metric.network is None and (missing := missing_for(metric)):
+                raise UserError(f"{metric.name} needs {missing}")
         return chosen
     family = "inception" if embedding_at_hand("inception", given.tasks.inception) else "squeezenet"
     video = given.data is not None and is_video(given.data)
@@ -84,7 +84,7 @@ def choose_metrics(
         _warn(
             f"left out, because what they need is not on this machine: {', '.join(left)}; weights "
             "are downloaded for metrics that --metrics names, or read from the folder "
-            "GAN_SLIMMING_WEIGHTS; FLIP needs pip install 'gan-slimming[flip]'"
+            "GAN_SLIMMING_WEIGHTS"
         )
     if not chosen:
         raise UserError(
@@ -199,7 +199,8 @@ def _frames(video: Path) -> Items:
     total = sum(1 for _ in read_frames(video))
     if total < 2:
         raise UserError(f"{video} has {total} frame(s), at least 2 are needed")
-    return Items(tuple(f"{index:05d}" for index in range(total)), str(video), video=video)
+    names = tuple(f"{index:05d}" for index in range(total))
+    return Items(names, str(video), video=video, frames_per_second=frame_rate(video))
 
 
 def _photos(folder: ImageFolder, label: str, size: int | None) -> Items:

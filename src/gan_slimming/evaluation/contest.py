@@ -240,7 +240,7 @@ def _scores(
     if given.labels is not None and tools.segment is not None:
         maps = partners(items.names, given.labels, items.label)
     networks = list(tools.embeddings) if subject.generator is not None else []
-    return Scores(subject.name, own, tools, networks, maps, given.seed)
+    return Scores(subject.name, own, tools, networks, maps, given.seed, items.frames_per_second)
 
 
 def _warn_of(bad: Sequence[tuple[str, str]]) -> None:

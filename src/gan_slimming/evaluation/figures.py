@@ -15,6 +15,7 @@ from gan_slimming.evaluation.results import row_of
 from gan_slimming.evaluation.tools import Tools
 from gan_slimming.metrics.bootstrap import LEVEL, RESAMPLES, bootstrap_interval
 from gan_slimming.metrics.catalogue import Metric, resize_rule
+from gan_slimming.metrics.cvvdp import CLIP, DISPLAY
 from gan_slimming.metrics.embedded_set import EmbeddedSet, Figure, compare_sets
 from gan_slimming.metrics.tasks import CLASSIFIER_SIDE, mean_iou
 
@@ -74,6 +75,10 @@ def _image_row(contestant: Contestant, metric: Metric, measured: Measured) -> di
     if metric.needs in ("teacher", "frames"):
         assert contestant.teacher is not None
         how["against"] = contestant.teacher.name
+        if metric.name == "cvvdp":
+            clips = f"clips of {CLIP} frames"
+            how["interval"] = f"percentile bootstrap over {clips}, {RESAMPLES} draws"
+            how["display"] = f"{DISPLAY}, {measured.items.frames_per_second:g} frames per second"
     elif metric.needs == "class":
         how["resize"] = f"none; below {CLASSIFIER_SIDE} pixels a side enlarged to that, bilinear"
         how["classifier"] = "squeezenet"

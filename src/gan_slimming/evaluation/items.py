@@ -40,6 +40,9 @@ class Items:
     size: int | None = None
     """Side in pixels to which photos are resized; None keeps their size."""
 
+    frames_per_second: float = 30.0
+    """Rate of the video; that of a folder whose images are frames is not known."""
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -167,3 +170,11 @@ def read_frames(video: Path) -> Iterator[Tensor]:
     except (FFmpegError, OSError, ValueError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"cannot read the video {video} ({reason})") from error
+
+
+def frame_rate(video: Path) -> float:
+    """Return the mean rate of a readable video in frames per second; 30 where it is unknown."""
+    import av
+
+    with av.open(str(video)) as container:
+        return float(container.streams.video[0].average_rate or 30)

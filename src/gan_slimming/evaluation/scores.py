@@ -12,6 +12,7 @@ from torch import Tensor
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.tools import Tools, read_label_map
 from gan_slimming.metrics.catalogue import Metric
+from gan_slimming.metrics.cvvdp import VideoQuality
 from gan_slimming.metrics.embedded_set import EmbeddedSet
 from gan_slimming.metrics.tasks import flicker, overlap
 
@@ -26,6 +27,7 @@ class Scores:
         networks: feature networks to run during the pass.
         labels: the label map of each item, if there are any.
         seed: of feature samples.
+        frames_per_second: rate of the frames, for cvvdp.
     """
 
     def __init__(
@@ -36,12 +38,16 @@ class Scores:
         networks: Sequence[str] = (),
         labels: Sequence[Path] = (),
         seed: int = 0,
+        frames_per_second: float = 30.0,
     ) -> None:
         self.name, self.tools, self.labels = name, tools, labels
         self.metrics = {metric.name: metric for metric in metrics}
         self.sets = {network: self.empty_set(network, seed) for network in networks}
         self._values: dict[str, list[Tensor]] = {}
         self._last: tuple[Tensor, Tensor] | None = None
+        self._video: VideoQuality | None = None
+        if "cvvdp" in self.metrics:
+            self._video = VideoQuality(frames_per_second, tools.device)
         self.count = 0
 
     def empty_set(self, network: str, seed: int = 0) -> EmbeddedSet:
@@ -85,22 +91,30 @@ class Scores:
         for name, measure in self.tools.pairwise.items():
             if name in self.metrics:
                 self._keep(name, measure(made, reference))
+        if {"flicker", "cvvdp"} & self.metrics.keys():
+            self._add_frames(made, reference)
+
+    def _add_frames(self, made: Tensor, reference: Tensor) -> None:
+        frames = [made, reference]
+        if self._last is not None:
+            if self._last[0].shape[1:] != made.shape[1:]:
+                raise UserError(
+                    f"flicker and cvvdp need frames of one size; those of {self.name} differ; "
+                    "leave them out of --metrics, or judge a folder whose images are a video's"
+                )
+            frames = [torch.cat(pair) for pair in zip(self._last, frames, strict=True)]
+        self._last = (made[-1:], reference[-1:])
         if "flicker" in self.metrics:
-            frames = [made, reference]
-            if self._last is not None:
-                if self._last[0].shape[1:] != made.shape[1:]:
-                    raise UserError(
-                        f"flicker needs frames of one size; those of {self.name} differ; leave "
-                        "flicker out of --metrics, or judge a folder whose images are a video's"
-                    )
-                frames = [torch.cat(pair) for pair in zip(self._last, frames, strict=True)]
             self._keep("flicker", flicker(frames[0], frames[1]))
-            self._last = (made[-1:], reference[-1:])
+        if self._video is not None:
+            self._keep("cvvdp", self._video.add(made, reference))
 
     def _keep(self, name: str, values: Tensor) -> None:
         self._values.setdefault(name, []).append(values.detach().cpu().double())
 
     def values(self, name: str) -> np.ndarray:
         """Return a metric's values, (images,) or (images, columns) float64; empty if unmeasured."""
+        if name == "cvvdp" and self._video is not None:
+            self._keep(name, self._video.rest())
         parts = self._values.get(name)
         return torch.cat(parts).numpy() if parts else np.zeros(0)

@@ -13,6 +13,7 @@ from gan_slimming.data.inputs import enlarged
 from gan_slimming.errors import UserError
 from gan_slimming.metrics import distances
 from gan_slimming.metrics.colour import BLUR_SIGMA, colour_difference
+from gan_slimming.metrics.cvvdp import cvvdp_installed
 from gan_slimming.metrics.dots import dots
 from gan_slimming.metrics.flip import PIXELS_PER_DEGREE, flip, flip_installed
 from gan_slimming.perceptual.dists import load_dists
@@ -86,6 +87,7 @@ _TEACHER = (
            "lattices at periods 2 and 4 that the teacher lacks, on smooth parts", default=True),
     Metric("flicker", "lower", "8-bit levels", "frames",
            "how far changes from frame to frame differ from the teacher's"),
+    Metric("cvvdp", "higher", "JOD", "frames", "visible differences of the video, 10 at most"),
 )  # fmt: skip
 _SETS = (
     *_sets("inception", ("fid", "kid", "precision", "recall")),
@@ -118,7 +120,9 @@ def find_metrics(names: Iterable[str]) -> list[Metric]:
 def missing_for(metric: Metric, inception_given: bool = False) -> str | None:
     """Return the missing weights or package of a metric, or None if nothing is missing."""
     if metric.name == "flip":
-        return None if flip_installed() else "the package flip-evaluator"
+        return None if flip_installed() else "a package; pip install 'gan-slimming[flip]'"
+    if metric.name == "cvvdp":
+        return None if cvvdp_installed() else "packages; pip install cvvdp torchvision"
     if metric.network == "inception" and inception_given:
         return None
     if metric.network is not None and find_weights(metric.network) is None:

@@ -56,7 +56,8 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """Return the multi-scale structural similarity (batch,) of Wang et al. 2003, five scales.
 
-    Window and constants are those of `ssim`; factors below zero count as zero. Raises UserError for
+    Window and constants are those of `ssim`; factors below zero count as zero. Its coarsest scale
+    also counts windows over a reflected border, as torchmetrics does. Raises UserError for
     images with a side below MS_SSIM_SIDE pixels.
     """
     _check_side("MS-SSIM", first, MS_SSIM_SIDE)
@@ -74,7 +75,7 @@ def _check_side(name: str, images: Tensor, least: int) -> None:
     if min(images.shape[-2:]) < least:
         raise UserError(
             f"{name} needs images of at least {least}x{least} pixels, "
-            f"got {images.shape[-2]}x{images.shape[-1]}; give larger ones"
+            f"got {images.shape[-2]}x{images.shape[-1]}; give larger ones, or --metrics without it"
         )
 
 

@@ -41,7 +41,7 @@ def dots(first: Tensor, second: Tensor) -> Tensor:
     if block is None:
         raise UserError(
             f"the dot measure needs images of at least {BLOCKS[-1]}x{BLOCKS[-1]} pixels, "
-            f"got {first.shape[-2]}x{first.shape[-1]}; give larger ones"
+            f"got {first.shape[-2]}x{first.shape[-1]}; give larger ones, or --metrics without it"
         )
     detail_first, detail_second = (_parts(_detail(images), block) for images in (first, second))
     excess = (_lattice_energy(detail_first) - _lattice_energy(detail_second)).clamp_min(0)

@@ -25,6 +25,8 @@ def report(runs: Sequence[Path], output: Path | None = None) -> dict[str, Any]:
     Raises:
         UserError: no run folder, a run named twice, or a page that cannot be written.
     """
+    if not runs:
+        raise UserError("no run to report on; give at least one run folder")
     page = output or _place(runs)
     if page.is_dir():
         raise UserError(f"{page} is a folder; name a file such as {RunFolder(page).report}")

@@ -55,7 +55,7 @@ def test_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_slimming.metrics.catalogue.flip_installed", lambda: False)
     assert missing_for(METRICS["psnr"]) is None
     assert missing_for(METRICS["lpips"]) == "the weights of squeezenet"
-    assert missing_for(METRICS["flip"]) == "the package flip-evaluator"
+    assert missing_for(METRICS["flip"]) == "a package; pip install 'gan-slimming[flip]'"
     assert missing_for(METRICS["fid"]) == "the weights of inception"
     assert missing_for(METRICS["fid"], inception_given=True) is None
     assert "64 pixels" in resize_rule(METRICS["lpips"])

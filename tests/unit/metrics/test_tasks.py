@@ -37,7 +37,9 @@ def test_a_class_by_number_name_or_synonym(labels: Path) -> None:
         class_index("1000", 1000)
 
 
-def test_a_file_of_names_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_of_names_is_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, labels: Path
+) -> None:
     monkeypatch.setenv("GAN_SLIMMING_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("GAN_SLIMMING_DATA", raising=False)
     with pytest.raises(UserError, match="give --class-labels FILE or a number"):

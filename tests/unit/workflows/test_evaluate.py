@@ -474,7 +474,7 @@ def test_any_whole_number_is_a_seed(squeezenet: Path, photos: Path, seed: int) -
 
 
 def test_flicker_needs_frames_of_one_size(photos: Path) -> None:
-    with pytest.raises(UserError, match="flicker needs frames of one size"):
+    with pytest.raises(UserError, match="flicker and cvvdp need frames of one size"):
         evaluate(Tint(), photos, teacher=Tint(0.1), metrics=["flicker"])
 
 
@@ -542,7 +542,7 @@ def test_values_that_are_no_numbers(photos: Path) -> None:
         ({"size": 0}, "size must be at least 1, got 0"),
         ({"teacher": "absent/folder"}, "no such file or folder: absent/folder"),
         ({"targets": "absent"}, "absent does not exist; give a folder of images"),
-        ({"metrics": ["flip"]}, r"flip needs the package flip-evaluator; pip install"),
+        ({"metrics": ["flip"]}, r"flip needs a package; pip install"),
     ],
 )
 def test_mistakes(photos: Path, arguments: dict[str, Any], text: str) -> None:
