@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-int8 check lint format clean
+.PHONY: demo test test-int8 check lint docs format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
@@ -17,7 +17,7 @@ test-int8: .venv/.dev-installed
 	.venv/bin/python -m tests.property.int8_everywhere --nets 300
 
 # All that a change has to pass.
-check: lint test
+check: lint docs test
 
 lint: .venv/.dev-installed
 	.venv/bin/ruff format --check .
@@ -25,12 +25,16 @@ lint: .venv/.dev-installed
 	.venv/bin/pyright
 	.venv/bin/lint-imports --no-cache
 
+# The site of the documentation, in site/. A broken page ends it.
+docs: .venv/.dev-installed
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
 format: .venv/.dev-installed
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
 clean:
-	rm -rf .venv demo-output dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo-output dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -1,4 +1,4 @@
-"""What README and docs/generators.md tell people to type: commands, flags, targets, names."""
+"""What README and the first pages of docs tell people to type: commands, flags, targets, names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gan_slimming.workflows.compress import compress
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GENERATORS = (ROOT / "docs" / "generators.md").read_text(encoding="utf-8")
+GUIDES = [(ROOT / "docs" / name).read_text("utf-8") for name in ("index.md", "generators.md")]
 COMMAND = re.compile(r"^ *(?:\$ )?(?:\.venv/bin/)?gan-slimming (\w.*)$", re.MULTILINE)
-LINES = COMMAND.findall(README) + COMMAND.findall(GENERATORS)
+LINES = [line for text in (README, *GUIDES) for line in COMMAND.findall(text)]
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
