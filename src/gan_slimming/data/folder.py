@@ -39,8 +39,9 @@ SMALLEST_SIDE = 8
 """Least side in pixels of a usable image."""
 HOLDOUT = 16
 """Default number of images held out of a folder; of small folders, a fifth."""
-MIN_DISTINCT = 100
-"""Least number of images that a run draws from, if the folder has so many."""
+MIN_DISTINCT = {2: 100, 1: 25}
+"""Downscale -> least number of images that a run draws from, if the folder has so many. An answer
+at full size costs four times as much, and has four times the pixels."""
 DRAWS_PER_CROP = 4
 """Average number of draws of each crop in a run of version 0.1."""
 
@@ -79,14 +80,14 @@ class ImageSet:
         needed = max(1, round(draws / (draws_per_answer * count)))
         return needed if downscale > 1 else min(2, needed)
 
-    def distinct(self, draws: int, draws_per_answer: int | None) -> int:
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
         """Return the number of images of which so many draws are made; None takes all.
 
         A teacher's answer costs more than the student's step, so each serves several times.
         """
         if draws_per_answer is None:
             return len(self)
-        return min(len(self), max(MIN_DISTINCT, draws // draws_per_answer))
+        return min(len(self), max(MIN_DISTINCT[downscale], draws // draws_per_answer))
 
     def images(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Tensor:
         """Return images (batch, 3, side, side), float32 RGB in [-1, 1], on the device of `pixels`.

@@ -34,7 +34,7 @@ class InputSet(Protocol):
         """
         ...
 
-    def distinct(self, draws: int, draws_per_answer: int | None) -> int:
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
         """Return the number of inputs of which so many draws are made, at most len(self)."""
         ...
 

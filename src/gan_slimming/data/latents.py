@@ -55,7 +55,7 @@ class LatentSet:
         """Return 1: noise is not augmented."""
         return 1
 
-    def distinct(self, draws: int, draws_per_answer: int | None) -> int:
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
         """Return how many vectors a run of so many draws takes: all, as noise costs little."""
         return self.count
 

@@ -90,7 +90,8 @@ class TeacherBatches:
 
     def _sampler(self, downscale: int) -> Sampler:
         settings = self.run.optimisation
-        count = self.context.inputs.distinct(self.draws[downscale], settings.draws_per_answer)
+        draws, each = self.draws[downscale], settings.draws_per_answer
+        count = self.context.inputs.distinct(downscale, draws, each)
         return self.context.sampler(settings.batch(), self._seed(downscale), count)
 
     def _seed(self, downscale: int) -> int:

@@ -143,7 +143,7 @@ def test_runs_of_version_0_1_draw_all_images_mirrored(count: int, draws: int, ha
     images = _empty(count)
     assert images.augmentations(2, draws) == half
     assert images.augmentations(1, draws) == 2
-    assert images.distinct(draws, None) == count
+    assert images.distinct(2, draws, None) == count
 
 
 def _empty(count: int) -> ImageSet:
@@ -294,6 +294,7 @@ def test_copied_files_are_found_by_content(tmp_path: Path) -> None:
 
 def test_a_short_run_draws_few_images_each_several_times() -> None:
     images = _empty(1000)
-    assert images.distinct(100, 8) == 100
-    assert images.distinct(4000, 8) == 500
-    assert images.distinct(10**6, 8) == 1000
+    assert images.distinct(2, 100, 8) == 100
+    assert images.distinct(1, 100, 8) == 25
+    assert images.distinct(2, 4000, 8) == 500
+    assert images.distinct(1, 10**6, 8) == 1000
