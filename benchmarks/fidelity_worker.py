@@ -13,13 +13,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from fidelity_clock import Clock, PriceClock
 from safetensors.torch import load_file, save_file
 
 import gan_slimming as gs
@@ -36,26 +36,6 @@ class TimeIsUp(Exception):
     """Ends a run from inside its step."""
 
 
-class Clock:
-    """Seconds of processor time per thread, of all of the process; wall-clock time on a GPU."""
-
-    def __init__(self, threads: int, wall: bool):
-        self._now = time.monotonic if wall else time.process_time
-        self._share = 1 if wall else threads
-        self._start = self._now()
-        self._away = 0.0
-
-    def seconds(self) -> float:
-        """Seconds since the start, those away left out."""
-        return (self._now() - self._start - self._away) / self._share
-
-    def away(self, work: Callable[[], None]) -> None:
-        """Do something that does not count."""
-        before = self._now()
-        work()
-        self._away += self._now() - before
-
-
 def main() -> None:
     task = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(task["folder"])
@@ -64,6 +44,9 @@ def main() -> None:
     student = gs.load_generator_file(task["student"]) if task["student"] else None
     run = run_of(task, keeps_its_size=student is not None)
     clock = Clock(task["threads"], wall=torch.cuda.is_available())
+    if task.get("answers"):
+        clock = PriceClock()
+        clock.keep_answers(Path(task["answers"]))
     follow_clock(clock, task["seconds"], task["checkpoints"], folder, Path(task["inputs"]))
     try:
         gs.compress(teacher, task["photos"], folder / "run", run, student=student, overwrite=True)
@@ -115,9 +98,9 @@ def follow_clock(
             if recovered:
                 steps = trainer.slim_steps + recovered / max(done, ALMOST)
         trainer.settings = dataclasses.replace(
-            trainer.settings, steps=max(trainer.step + 1, round(steps))
+            trainer.settings, steps=max(trainer.step + 2, round(steps))
         )
-        terms = train_step(trainer)
+        terms = clock.step(trainer, partial(train_step, trainer))
         while waiting and clock.seconds() >= waiting[0]:
             name = folder / f"{waiting.pop(0):g}"
             facts = {"seconds": clock.seconds(), "slimming_seconds": planned.get("slimmed")}

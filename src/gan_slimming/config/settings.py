@@ -59,6 +59,11 @@ class Objective:
     pixel_scales: int = 3
     """Levels of that L1's pyramid, each half as large: 3 compare means over up to 4 pixels, 6 over
     up to 32, which hold the hue of areas."""
+    colour_weight: float = 1.0
+    """Weight of the difference to the teacher in the mean colours of areas of 16x16 pixels."""
+    lattice_weight: float = 1.0
+    """Weight of dots: patterns of 2 and 4 pixels that narrow upsampling layers leave, and the
+    teacher does not have."""
     feature_distillation_weight: float = 3.0
     """Weight, at the start of recovery, of the distance between hidden channels of the student and
     the same channels of the teacher. In the first half of recovery it falls to its product with the
@@ -76,6 +81,8 @@ class Objective:
             "adversarial_weight",
             "distill_weight",
             "pixel_weight",
+            "colour_weight",
+            "lattice_weight",
             "feature_distillation_weight",
         ):
             _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
@@ -105,6 +112,9 @@ class Optimisation:
     few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
     batch_size: int | None = None
     """Number of images per step, such as 4. Default: 2, or 16 where the generator takes noise."""
+    draws_per_answer: int | None = 8
+    """Average number of draws of each of the teacher's answers: short runs take few images, long
+    ones mirrored images and crops as well. None takes all images, always mirrored."""
     optimizer: Literal["muon", "adam"] = "muon"
     """Optimiser of the weights: 'muon', orthogonalised momentum for the kernels between the first
     and the last convolution, with Adam for the rest; or 'adam' for all, as in the paper."""
@@ -158,7 +168,7 @@ class Optimisation:
         _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
         _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
-        check_numbers(batch_size=self.batch_size)
+        check_numbers(batch_size=self.batch_size, draws_per_answer=self.draws_per_answer)
         for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("weight_decay", "range_lr"):
@@ -255,7 +265,10 @@ class Run:
         optimisation = dict(settings.pop("optimisation"))
         optimisation["betas"] = tuple(optimisation["betas"])
         optimisation.setdefault("optimizer", "adam")  # the only one of version 0.1
-        objective: dict[str, Any] = settings.pop("objective")
+        optimisation.setdefault("draws_per_answer", None)
+        # Version 0.1 had neither term.
+        objective: dict[str, Any] = {"colour_weight": 0.0, "lattice_weight": 0.0}
+        objective |= settings.pop("objective")
         return cls(
             budget=Budget(**settings.pop("budget")),
             target=Target(**settings.pop("target", {})),

@@ -26,15 +26,8 @@ from gan_slimming.training.calibration import Calibration
 from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.discriminator import discriminator_of
-from gan_slimming.training.divergence import (
-    Diverged,
-    Watch,
-    cause_in_student,
-    is_finite,
-    name_of,
-    read_terms,
-)
 from gan_slimming.training.ema import update_average
+from gan_slimming.training.guard import Guard
 from gan_slimming.training.optimizers import (
     forget_removed,
     scale_learning_rates,
@@ -84,9 +77,8 @@ class Trainer:
         plays = objective.adversarial != "none" and objective.adversarial_weight > 0
         sides = (context.side // self.schedule.downscale, context.side)
         self.discriminator = discriminator_of(self.fabric, run, context, sides) if plays else None
-        self.batches = TeacherBatches(self.fabric, context, self.features, run, self.schedule.steps)
-        weights = (objective.distill_weight, objective.pixel_weight, objective.adversarial_weight)
-        self.watch = Watch(sum(weights) + weight)
+        self.batches = TeacherBatches(self.fabric, context, self.features, run, self.schedule)
+        self.guard = Guard(self.fabric, context, run, weight)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
@@ -109,7 +101,7 @@ class Trainer:
         for gate in self.student.gates:
             gate.requires_grad_(True)
         self.ema = None
-        self.watch.clear()
+        self.guard.clear()
         self.calibration.gates(self.student)
         self.make_optimizers()
 
@@ -132,7 +124,7 @@ class Trainer:
             self.batches.cache.clear()  # from here on answers have features, too
         if self.search is not None:
             self.search.wait(self.schedule)
-        self.watch.clear()
+        self.guard.clear()
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
@@ -159,7 +151,7 @@ class Trainer:
         slims_last = self.schedule.slims_last
         terms = self.train_step()
         if self.schedule.tick(self.stopwatch.seconds):
-            self.batches.plan(self.schedule.steps)
+            self.batches.plan()
         if slims_last:
             self.finish_slimming()
         return terms | self.schedule.record()
@@ -179,8 +171,7 @@ class Trainer:
         self._set_learning_rates()
         slimming = self.schedule.stage.slimming
         compare = not slimming and self.features.weight > 0
-        sizes = self.schedule.downscale, self.augmentations
-        batch = self.batches.next(self.student, *sizes, compare=compare)
+        batch = self.batches.next(self.student, compare=compare)
         fake, features = self._generate(batch)
         discriminator = self.discriminator.frozen() if self.discriminator else None
         with self.fabric.autocast():
@@ -189,39 +180,23 @@ class Trainer:
                 features,
             )  # fmt: skip
         self.fabric.backward(terms.total)
-        logged, finite = read_terms(terms._asdict(), self.student.parameters())
-        if not finite:
-            return self._skip(batch, logged)
-        self.watch.take(logged["total"])
+        logged, sound = self.guard.read(self.student, terms._asdict(), batch.inputs, batch.indices)
         for optimizer in self.optimizers:
-            optimizer.step()
+            if sound:
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if not sound:
+            return logged
         if slimming:
             logged |= self._proximal_step()
         if self.discriminator:
-            logged["discriminator"] = self.discriminator.step(batch.images, fake.detach(), *sizes)
+            logged["discriminator"] = self.discriminator.step(
+                batch.images, fake.detach(), self.schedule.downscale, self.batches.augmentations
+            )
         if self.ema is not None:
             age = self.step - self.schedule.stage.first_step
             update_average(self.ema, self.student, self.settings.ema, age)
         return logged
-
-    def _skip(self, batch: TeacherBatch, terms: dict[str, float]) -> dict[str, float]:
-        """Leave out a step that is not finite; return what is finite of it, and the count.
-
-        Raises:
-            Diverged: the third in a row, or one that has reached the student's state.
-        """
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        if self.watch.skip() or not is_finite(self.student.state_dict()):
-            names = [name_of(self.context.inputs, index) for index in batch.indices]
-            with self.fabric.autocast():
-                found = cause_in_student(
-                    self.student, batch.inputs, names, self.context.adapt(self.student)
-                )
-            raise Diverged(found or f"the student's gradient is not finite for {names[0]}")
-        finite = {name: value for name, value in terms.items() if abs(value) < float("inf")}
-        return finite | {"skipped": self.watch.skipped}
 
     def _generate(self, batch: TeacherBatch) -> tuple[Tensor, tuple[float, Tensor] | None]:
         """Return the student's images, and weight and distance of its features."""
@@ -238,12 +213,6 @@ class Trainer:
         )
         images, features = self.features.of_student(self.student, generate, batch.seeds)
         return images, (weight, feature_distance(features, batch.features))
-
-    @property
-    def augmentations(self) -> int:
-        """The number of augmentations of each input in this step."""
-        draws = self.schedule.steps * self.settings.batch()
-        return self.context.inputs.augmentations(self.schedule.downscale, draws)
 
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""
@@ -318,19 +287,6 @@ class Trainer:
             self.student, budget, self.run.bits, length, s.floor, s.width_multiple
         )
 
-    def fault(self) -> str | None:
-        """Return what is not finite in the student or in its answer to one input; None if sound."""
-        self.student.eval()
-        seed, adapter = self.run.seed + 6, self.context.adapt(self.student)
-        sampler = self.context.sampler(1, seed)
-        indices, chosen = sampler.next(self.context.inputs.augmentations())
-        batch = tuple(x.to(self.fabric.device) for x in self.context.inputs.batch(indices, chosen))
-        names = [name_of(self.context.inputs, int(indices[0]))]
-        with torch.random.fork_rng(devices=[]), self.fabric.autocast():
-            found = cause_in_student(self.student, batch, names, adapter)
-        self.student.train()
-        return found
-
     # -- resume ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -349,7 +305,7 @@ class Trainer:
             "sampler": self.batches.sampler.state_dict(),
             "cost_at_cut": self.cost_at_cut,
             "rate": self.rate,
-            "watch": self.watch.state_dict(),
+            "watch": self.guard.state_dict(),
             "random": torch.get_rng_state(),
         }
 
@@ -385,5 +341,5 @@ class Trainer:
         self.cost_at_cut = state["cost_at_cut"]
         self.rate = state.get("rate", 1.0)  # version 0.1 did not watch over its numbers
         if "watch" in state:
-            self.watch.load_state_dict(state["watch"])
+            self.guard.load_state_dict(state["watch"])
         torch.set_rng_state(state["random"])
