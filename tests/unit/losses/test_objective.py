@@ -1,5 +1,7 @@
 """The objective: what it is zero for, and whom it gives gradients."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -70,7 +72,9 @@ def test_the_student_gets_every_gradient_and_the_teacher_none(
 @pytest.mark.parametrize("term", ["pixel", "colour", "lattice"])
 def test_terms_of_pixels_give_the_teacher_no_gradient(images: Tensor, term: str) -> None:
     fake, teacher = images.clone().requires_grad_(), (-images).requires_grad_()
-    others = {f"{name}_weight": 0.0 for name in ("distill", "pixel", "colour", "lattice")}
+    others: dict[str, Any] = {
+        f"{name}_weight": 0.0 for name in ("distill", "pixel", "colour", "lattice")
+    }
     settings = Objective(**others | {f"{term}_weight": 1.0})
     student_objective(settings, fake, teacher, l1, None).total.backward()
     assert teacher.grad is None
