@@ -65,7 +65,7 @@ class PriceClock(Clock):
 
     def step(self, trainer: Any, take: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Take a step and add its price."""
-        size, settings = trainer.downscale, trainer.settings
+        size, settings = trainer.schedule.downscale, trainer.settings
         terms = take()
         image = IMAGE[size]
         if trainer.discriminator is not None:
