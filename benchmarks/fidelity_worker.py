@@ -2,10 +2,11 @@
 
     PYTHONPATH=<checkout>/src python benchmarks/fidelity_worker.py task.json
 
-Runs with whatever revision of the package PYTHONPATH names, so it relies on little: `compress`,
-and the trainer's `step`, `slim_steps`, `settings`, `train_step`, `fit` and `final`. Schedules
-follow the clock in place of the step: what is left of the time is the rest of the cosine. The clock
-stands while students draw at checkpoints.
+Runs with whatever revision of the package PYTHONPATH names, so it relies on little. Where runs go
+by the clock (--minutes), that clock is replaced. Of earlier revisions it needs `compress`, and the
+trainer's `step`, `slim_steps`, `settings`, `train_step`, `fit` and `final`: schedules follow the
+clock in place of the step, and what is left of the time is the rest of the cosine. The clock stands
+while students draw at checkpoints.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from fidelity_clock import Clock, PriceClock
 from safetensors.torch import load_file, save_file
 
 import gan_slimming as gs
+from gan_slimming.training import trainer as module
 from gan_slimming.training.trainer import Trainer
 
 FULL_SIZE_COST = 4.0
@@ -30,30 +33,12 @@ FULL_SIZE_COST = 4.0
 ENDLESS = 10**9
 """Steps that no run reaches: the clock ends it."""
 ALMOST = 1e-6
+BY_CLOCK = hasattr(module, "Stopwatch")
+"""Whether this revision's runs go by the clock themselves."""
 
 
 class TimeIsUp(Exception):
     """Ends a run from inside its step."""
-
-
-class Clock:
-    """Seconds of processor time per thread, of all of the process; wall-clock time on a GPU."""
-
-    def __init__(self, threads: int, wall: bool):
-        self._now = time.monotonic if wall else time.process_time
-        self._share = 1 if wall else threads
-        self._start = self._now()
-        self._away = 0.0
-
-    def seconds(self) -> float:
-        """Seconds since the start, those away left out."""
-        return (self._now() - self._start - self._away) / self._share
-
-    def away(self, work: Callable[[], None]) -> None:
-        """Do something that does not count."""
-        before = self._now()
-        work()
-        self._away += self._now() - before
 
 
 def main() -> None:
@@ -64,7 +49,13 @@ def main() -> None:
     student = gs.load_generator_file(task["student"]) if task["student"] else None
     run = run_of(task, keeps_its_size=student is not None)
     clock = Clock(task["threads"], wall=torch.cuda.is_available())
-    follow_clock(clock, task["seconds"], task["checkpoints"], folder, Path(task["inputs"]))
+    if task.get("answers"):
+        clock = PriceClock()
+        clock.keep_answers(Path(task["answers"]))
+    if BY_CLOCK:
+        use_clock(clock, task["checkpoints"], folder, Path(task["inputs"]))
+    else:
+        follow_clock(clock, task["seconds"], task["checkpoints"], folder, Path(task["inputs"]))
     try:
         gs.compress(teacher, task["photos"], folder / "run", run, student=student, overwrite=True)
     except TimeIsUp:
@@ -74,7 +65,8 @@ def main() -> None:
 def run_of(task: dict[str, Any], *, keeps_its_size: bool) -> gs.Run:
     """Return the run's settings: the defaults of this revision, and the variant's changes."""
     changes = task["settings"]
-    optimisation = {"steps": task["planned_steps"], **changes.get("optimisation", {})}
+    length = {"minutes": task["seconds"] / 60} if BY_CLOCK else {"steps": task["planned_steps"]}
+    optimisation = {**length, **changes.get("optimisation", {})}
     return gs.Run(
         budget=gs.Budget(macs=None if keeps_its_size else task["macs"]),
         objective=gs.Objective(**changes.get("objective", {})),
@@ -83,6 +75,50 @@ def run_of(task: dict[str, Any], *, keeps_its_size: bool) -> gs.Run:
         seed=task["seed"],
         **{name: value for name, value in changes.items() if not isinstance(value, dict)},
     )
+
+
+class Replaced:
+    """The stopwatch of a trainer, which shows a clock of the benchmark."""
+
+    def __init__(self, clock: Clock):
+        self.clock = clock
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return self.clock.seconds()
+
+    def set(self, seconds: float) -> None:
+        """Do nothing: runs of the benchmark are not resumed."""
+
+    def lap(self) -> AbstractContextManager[None]:
+        """Return a context in which the clock goes, as it does always."""
+        return nullcontext()
+
+
+def use_clock(clock: Clock, checkpoints: Sequence[float], folder: Path, inputs: Path) -> None:
+    """Let trainers go by this clock, and draw the inputs at `checkpoints`.
+
+    Args:
+        checkpoints: seconds, rising; the last is the end.
+    """
+    train_step, waiting = Trainer.train_step, list(checkpoints)
+    slimmed: list[float] = []
+
+    def clocked_step(trainer: Any) -> dict[str, float]:
+        if not slimmed and not trainer.schedule.stage.slimming:
+            slimmed.append(clock.seconds())
+        terms = clock.step(trainer, partial(train_step, trainer))
+        while waiting and clock.seconds() >= waiting[0]:
+            name = folder / f"{waiting.pop(0):g}"
+            facts = {"seconds": clock.seconds(), "slimming_seconds": sum(slimmed) or None}
+            clock.away(partial(draw, trainer, facts, name, inputs))
+        if not waiting:
+            raise TimeIsUp
+        return terms
+
+    setattr(module, "Stopwatch", lambda _: Replaced(clock))  # noqa: B010
+    setattr(Trainer, "train_step", clocked_step)  # noqa: B010
 
 
 def follow_clock(
@@ -115,9 +151,9 @@ def follow_clock(
             if recovered:
                 steps = trainer.slim_steps + recovered / max(done, ALMOST)
         trainer.settings = dataclasses.replace(
-            trainer.settings, steps=max(trainer.step + 1, round(steps))
+            trainer.settings, steps=max(trainer.step + 2, round(steps))
         )
-        terms = train_step(trainer)
+        terms = clock.step(trainer, partial(train_step, trainer))
         while waiting and clock.seconds() >= waiting[0]:
             name = folder / f"{waiting.pop(0):g}"
             facts = {"seconds": clock.seconds(), "slimming_seconds": planned.get("slimmed")}
@@ -156,7 +192,7 @@ def draw(trainer: Any, facts: dict[str, Any], name: Path, inputs: Path) -> None:
     save_file({"images": torch.cat(made).contiguous()}, name.parent / f"{name.name}.safetensors")
     facts |= {
         "step": trainer.step + 1,
-        "slim_steps": trainer.slim_steps,
+        "slim_steps": trainer.schedule.stage.first_step if BY_CLOCK else trainer.slim_steps,
         "parameters": sum(p.numel() for p in student.module.parameters()),
         "macs": trainer.cost_at_cut,
     }

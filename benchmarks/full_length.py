@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fidelity import TEACHERS, Teacher, command_line, parse_variant, weights_of
+from fidelity import command_line, parse_variant
+from fidelity_teachers import TEACHERS, Teacher, weights_of
 
 import gan_slimming as gs
 from gan_slimming.data.files import write_atomically

@@ -33,13 +33,15 @@ class WithExtras:
             raise AttributeError(name)
         return getattr(self.images, name)
 
-    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
+    def augmentations(
+        self, downscale: int = 1, draws: int = 0, draws_per_answer: int | None = None
+    ) -> int:
         """Return the number of augmentations of each image."""
-        return self.images.augmentations(downscale, draws)
+        return self.images.augmentations(downscale, draws, draws_per_answer)
 
-    def distinct(self, draws: int) -> int:
-        """Return how many images a run of so many draws takes."""
-        return self.images.distinct(draws)
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
+        """Return the number of images of which so many draws are made."""
+        return self.images.distinct(downscale, draws, draws_per_answer)
 
     def expect(self, coming: Callable[[int], Tensor]) -> None:
         """Let images be read ahead."""

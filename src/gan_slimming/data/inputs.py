@@ -22,17 +22,20 @@ Generate = Callable[..., Tensor]
 class InputSet(Protocol):
     """A numbered set of a generator's inputs."""
 
-    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
+    def augmentations(
+        self, downscale: int = 1, draws: int = 0, draws_per_answer: int | None = None
+    ) -> int:
         """Return the number of augmentations of each input, at least 1.
 
         Args:
             downscale: as for `batch`.
-            draws: number of inputs drawn in the whole run.
+            draws: number of inputs drawn in the whole run at this size.
+            draws_per_answer: as in the settings.
         """
         ...
 
-    def distinct(self, draws: int) -> int:
-        """Return the number of inputs that a run of so many draws takes, at most len(self)."""
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
+        """Return the number of inputs of which so many draws are made, at most len(self)."""
         ...
 
     def __len__(self) -> int:

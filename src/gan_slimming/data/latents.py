@@ -50,11 +50,13 @@ class LatentSet:
         if wrong := [c for c in self.chosen if not 0 <= c < self.classes]:
             raise UserError(f"classes must be 0 to {self.classes - 1}, got {wrong[0]}")
 
-    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
+    def augmentations(
+        self, downscale: int = 1, draws: int = 0, draws_per_answer: int | None = None
+    ) -> int:
         """Return 1: noise is not augmented."""
         return 1
 
-    def distinct(self, draws: int) -> int:
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
         """Return how many vectors a run of so many draws takes: all, as noise costs little."""
         return self.count
 

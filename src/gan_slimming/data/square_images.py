@@ -28,10 +28,11 @@ from gan_slimming.data.sampler import seeded
 
 SMALLEST_SIDE = 8
 """Least side in pixels of a usable image."""
-MIN_DISTINCT = 200
-"""Least number of images that a run draws from, if the folder has so many."""
+MIN_DISTINCT = {2: 100, 1: 25}
+"""Downscale -> least number of images that a run draws from, if the folder has so many. An answer
+at full size costs four times as much, and has four times the pixels."""
 DRAWS_PER_CROP = 4
-"""Average number of draws of each crop in a run."""
+"""Average number of draws of each crop in a run of version 0.1."""
 
 
 class ImageWarning(UserWarning):
@@ -61,18 +62,28 @@ class SquareImages(ABC):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
-        """Return the number of augmentations: whole and mirrored, and crops if downscaled."""
-        if downscale == 1:
-            return 2
-        return 2 * max(1, round(draws / (2 * DRAWS_PER_CROP * max(1, len(self)))))
+    def augmentations(
+        self, downscale: int = 1, draws: int = 0, draws_per_answer: int | None = None
+    ) -> int:
+        """Return the number of augmentations: whole, mirrored, and crops if downscaled.
 
-    def distinct(self, draws: int) -> int:
-        """Return the number of images that a run of so many draws takes.
+        As few as `draws` need: another image shows more than a mirrored one. `draws_per_answer` of
+        None is version 0.1, which always mirrors.
+        """
+        count = max(1, len(self))
+        if draws_per_answer is None:
+            return 2 * max(1, round(draws / (2 * DRAWS_PER_CROP * count))) if downscale > 1 else 2
+        needed = max(1, round(draws / (draws_per_answer * count)))
+        return needed if downscale > 1 else min(2, needed)
+
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
+        """Return the number of images of which so many draws are made; None takes all.
 
         A teacher's answer costs more than the student's step, so each serves several times.
         """
-        return min(len(self), max(MIN_DISTINCT, draws // (2 * DRAWS_PER_CROP)))
+        if draws_per_answer is None:
+            return len(self)
+        return min(len(self), max(MIN_DISTINCT[downscale], draws // draws_per_answer))
 
     def images(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Tensor:
         """Return images (batch, 3, side, side), float32 RGB in [-1, 1], on the CPU.

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from gan_slimming.config import Objective
 from gan_slimming.losses.adversarial import discriminator_loss, generator_loss
+from gan_slimming.losses.colour import area_colour
+from gan_slimming.losses.lattice import lattice_l1
 from gan_slimming.losses.perceptual import multiscale_l1
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -29,6 +31,8 @@ class GeneratorTerms(NamedTuple):
     total: Tensor
     distance: Tensor
     pixel: Tensor
+    colour: Tensor
+    lattice: Tensor
     adversarial: Tensor
     features: Tensor
 
@@ -43,10 +47,11 @@ def student_objective(
 ) -> GeneratorTerms:
     """Return the loss of W and gamma, without the sparsity term.
 
-    distill_weight * d(G_q(x), G_0(x)) + pixel_weight * L1 + adversarial_weight * L_G(D(G_q(x)))
+    distill_weight * d(G_q(x), G_0(x)) + adversarial_weight * L_G(D(G_q(x)))
+    + pixel_weight * L1 + colour_weight * areas + lattice_weight * dots
     + w * h, where w falls from feature_distillation_weight (`FeatureDistillation`)
 
-    The paper has the first and the third; h and the L1 are additions of ours.
+    The paper has the first two; the others are additions of ours.
 
     Args:
         fake: G_q(x), (batch, 3, height, width) RGB in [-1, 1], with gradient.
@@ -54,23 +59,26 @@ def student_objective(
         discriminator: None leaves the adversarial term out.
         features: w and h; None leaves it out.
     """
-    zero = fake.new_zeros((), dtype=torch.float32)
-    near = distance(fake, teacher) if settings.distill_weight > 0 else zero
-    pixel = zero
-    if settings.pixel_weight > 0:
-        pixel = multiscale_l1(fake, teacher, settings.pixel_scales)
-    fooled = zero
+    total = zero = fake.new_zeros((), dtype=torch.float32)
+    terms = dict.fromkeys(GeneratorTerms._fields, zero)
+
+    def add(name: str, weight: float, term: Callable[[], Tensor]) -> None:
+        nonlocal total
+        if weight > 0:
+            value = term()
+            total, terms[name] = total + weight * value, value.detach()
+
+    s = settings
+    add("distance", s.distill_weight, lambda: distance(fake, teacher))
+    add("pixel", s.pixel_weight, lambda: multiscale_l1(fake, teacher, s.pixel_scales))
+    add("colour", s.colour_weight, lambda: area_colour(fake, teacher))
+    add("lattice", s.lattice_weight, lambda: lattice_l1(fake, teacher))
     if discriminator is not None:
-        fooled = generator_loss(settings.adversarial, discriminator(fake))
-    total = (
-        settings.distill_weight * near
-        + settings.pixel_weight * pixel
-        + settings.adversarial_weight * fooled
-    )
-    inside = zero
+        fooled = generator_loss(s.adversarial, discriminator(fake))
+        add("adversarial", s.adversarial_weight, lambda: fooled)
     if features is not None:
-        total, inside = total + features[0] * features[1], features[1]
-    return GeneratorTerms(total, near.detach(), pixel.detach(), fooled.detach(), inside.detach())
+        add("features", features[0], lambda: features[1])
+    return GeneratorTerms(**terms | {"total": total})
 
 
 def discriminator_objective(

@@ -17,7 +17,14 @@ QUALITY = {
     "psnr": ("PSNR to the teacher", "dB, higher is nearer"),
     "l1": ("L1 to the teacher", "of a range of 2, lower is nearer"),
 }
-DISTANCES = {"distance": "distance", "pixel": "pixel", "features": "features", "hidden": "features"}
+DISTANCES = {
+    "distance": "distance",
+    "pixel": "pixel",
+    "colour": "colour",
+    "lattice": "lattice",
+    "features": "features",
+    "hidden": "features",
+}
 """Loss term -> its legend; 'hidden' and 'critic' are names of version 0.1."""
 GAME = {"adversarial": "student", "critic": "discriminator", "discriminator": "discriminator"}
 MOST_ROWS = 80

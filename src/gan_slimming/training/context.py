@@ -90,13 +90,8 @@ class TrainingContext:
             self._sides[side] = fits and takes_side(self.teacher.generator, self.contract, side)
         return self._sides[side]
 
-    def sampler(self, batch_size: int, seed: int, draws: int | None = None) -> Sampler:
-        """Return an order in which the inputs are drawn.
-
-        Args:
-            draws: how many are drawn in all; no more inputs are taken than these need.
-        """
-        distinct = None if draws is None else self.inputs.distinct(draws)
+    def sampler(self, batch_size: int, seed: int, distinct: int | None = None) -> Sampler:
+        """Return an order in which the inputs are drawn, all or so many `distinct` ones."""
         return Sampler(len(self.inputs), batch_size, seed, distinct)
 
     def batches(

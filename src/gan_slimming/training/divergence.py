@@ -22,6 +22,8 @@ FIRST_STEPS = 20
 LONG = 50
 """Steps in a row out of range after which a run has diverged."""
 LARGEST_FLOAT16 = 65504.0
+STATE = ("skipped", "in_a_row", "largest", "seen", "outside")
+"""What a watch saves."""
 
 
 class Diverged(UserError):
@@ -70,13 +72,12 @@ class Watch:
 
     def state_dict(self) -> dict[str, float]:
         """Return plain numbers."""
-        return {name: value for name, value in vars(self).items() if name != "least"}
+        return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self.largest = float(state["largest"])
-        for name in ("skipped", "in_a_row", "seen", "outside"):
-            setattr(self, name, int(state[name]))
+        for name in STATE:
+            setattr(self, name, state[name])
 
 
 def read_terms(

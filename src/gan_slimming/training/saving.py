@@ -45,10 +45,10 @@ class Saves:
         Raises:
             Diverged: the state is not finite.
         """
-        if self.trainer.watch.in_a_row:
+        if self.trainer.guard.in_a_row:
             self.problem = "the last steps are not finite"
             return False
-        if found := self.trainer.fault():
+        if found := self.trainer.guard.fault(self.trainer.student):
             raise Diverged(found)
         state = self.trainer.state_dict()
         for name in ("ema", "optimizers", "discriminator"):

@@ -8,17 +8,22 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from gan_slimming.config import Run
+from gan_slimming.config import Optimisation, Run
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import check_answer, first_bad_layer, name_of
+from gan_slimming.training.schedule import Schedule
 from gan_slimming.training.teacher_cache import Answer, TeacherCache
 from gan_slimming.training.trials import channels_last
 
 CHECKED = 16
 """Most inputs about which the teacher is asked before training."""
+
+SECOND_SIZE = 6
+"""What is added to the run's seed for the draws at full size, if half the size comes first."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,7 @@ class TeacherBatches:
     """Draws batches in a fixed order and asks the teacher, once for each input.
 
     A run goes from half the size to the whole and does not come back, so answers of another size
-    make room.
-
-    Args:
-        steps: expected number of steps, 0 while unknown; short runs draw few inputs.
+    make room. Each size has its own order, of as many inputs as its draws need.
     """
 
     def __init__(
@@ -52,36 +54,34 @@ class TeacherBatches:
         context: TrainingContext,
         features: FeatureDistillation,
         run: Run,
-        steps: int,
+        schedule: Schedule,
     ):
         self.fabric, self.context, self.features = fabric, context, features
-        batch_size = run.optimisation.batch()
-        self.sampler = context.sampler(batch_size, run.seed, steps * batch_size)
+        self.run, self.schedule = run, schedule
+        self.sampler = self._sampler(schedule.downscale)
         folder = context.answers_folder if run.memory.answers_on == "disk" else None
         self.cache = TeacherCache(run.memory.answer_bytes, folder)
         self._downscale = 1
 
-    def plan(self, steps: int) -> None:
-        """Draw as many inputs as a run of so many steps takes, from here on."""
-        draws = steps * self.sampler.batch_size
-        self.sampler.restrict(self.context.inputs.distinct(draws))
+    def plan(self) -> None:
+        """Draw as many inputs as the run takes, now that its number of steps is known."""
+        self.sampler.restrict(self._distinct(self.schedule.downscale))
 
-    def next(
-        self, student: Student, downscale: int, augmentations: int, *, compare: bool
-    ) -> TeacherBatch:
+    def next(self, student: Student, *, compare: bool) -> TeacherBatch:
         """Return the next batch.
 
         Args:
             student: its channels decide which features of the teacher are kept.
-            downscale: whole factor by which images are made smaller.
-            augmentations: how many of each input there are.
             compare: whether the teacher's features are asked for. After a change `clear` the cache.
         """
+        downscale = self.schedule.downscale
         if downscale != self._downscale:
             self.cache.clear()
             self._downscale = downscale
+        if self.sampler.seed != self._seed(downscale):
+            self.sampler = self._sampler(downscale)
         inputs = self.context.inputs
-        indices, chosen = self.sampler.next(augmentations)
+        indices, chosen = self.sampler.next(self.augmentations)
         found = inputs.batch(indices, chosen, downscale)
         inputs.expect(self.sampler.coming)
         batch = tuple(x.to(self.fabric.device) for x in found)
@@ -109,6 +109,34 @@ class TeacherBatches:
             found = inputs.batch(place, torch.zeros_like(place), downscale)
             self._answer(None, tuple(x.to(self.fabric.device) for x in found), 0, index)
 
+    @property
+    def augmentations(self) -> int:
+        """The number of augmentations of each input in this step."""
+        size, each = self.schedule.downscale, self.run.optimisation.draws_per_answer
+        return self.context.inputs.augmentations(size, self._draws[size], each)
+
+    @property
+    def _draws(self) -> dict[int, int]:
+        settings, schedule = self.run.optimisation, self.schedule
+        halves = schedule.halves and settings.half_size_share > 0
+        return draws_by_size(settings, schedule.steps, halves=halves)
+
+    def _distinct(self, downscale: int) -> int:
+        each = self.run.optimisation.draws_per_answer
+        return self.context.inputs.distinct(downscale, self._draws[downscale], each)
+
+    def _sampler(self, downscale: int) -> Sampler:
+        batch_size = self.run.optimisation.batch()
+        return self.context.sampler(batch_size, self._seed(downscale), self._distinct(downscale))
+
+    def _seed(self, downscale: int) -> int:
+        """Return the seed of a size's order: the run's, and another one for the second size.
+
+        Runs of version 0.1 keep the first to the end.
+        """
+        second = downscale < max(self._draws) and self.run.optimisation.draws_per_answer is not None
+        return self.run.seed + SECOND_SIZE * second
+
     @torch.no_grad()
     def _answer(self, student: Student | None, batch: Inputs, seed: int, index: int) -> Answer:
         """Return the teacher's image and, with a student, its features, for one input."""
@@ -127,3 +155,20 @@ class TeacherBatches:
         )  # fmt: skip
         check_answer(images, features, explain)
         return [images, *features]
+
+
+def draws_by_size(settings: Optimisation, steps: int, *, halves: bool) -> dict[int, int]:
+    """Return the number of inputs drawn with each downscale of a run, 2 and 1, or 1 alone.
+
+    Runs of version 0.1 count all for either.
+
+    Args:
+        steps: expected number of steps, 0 while unknown.
+    """
+    total = steps * settings.batch()
+    if not halves:
+        return {1: total}
+    if settings.draws_per_answer is None:
+        return {2: total, 1: total}
+    half = round(total * settings.half_size_share)
+    return {2: half, 1: total - half}

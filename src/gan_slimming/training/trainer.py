@@ -21,27 +21,19 @@ from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import cut, remove_empty_blocks, restore, set_gates
-from gan_slimming.training.budget import BudgetController, can_slim
+from gan_slimming.training.budget import BudgetController
 from gan_slimming.training.calibration import Calibration
 from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.discriminator import discriminator_of
-from gan_slimming.training.divergence import (
-    Diverged,
-    Watch,
-    cause_in_student,
-    is_finite,
-    name_of,
-    read_terms,
-)
 from gan_slimming.training.ema import update_average
+from gan_slimming.training.guard import Guard
 from gan_slimming.training.optimizers import (
     forget_removed,
     scale_learning_rates,
     stage_optimizers,
 )
 from gan_slimming.training.schedule import Schedule
-from gan_slimming.training.search import Search, slimming_share
 from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches
 
 CUT_AT = 0.9
@@ -53,11 +45,14 @@ TRACK_TIMES = 8
 class Trainer:
     """One run of the objective on one student."""
 
+    searches = False
+    """Whether stages come and go, as the quality asks; see `training.target_trainer`."""
+
     def __init__(self, fabric: Fabric, student: Student, run: Run, context: TrainingContext):
         self.fabric, self.run, self.context = fabric, run, context
         self.settings = run.optimisation
         self.slims = bool(run.budget.kind or run.objective.rho) and len(student.gates) > 0
-        self._whole = copy.deepcopy(student).cpu() if self.slims or run.target.kind else None
+        self._whole = copy.deepcopy(student).cpu() if self.slims or self.searches else None
         """The student with all its channels, for the way back to before a cut."""
         self.calibration = Calibration(fabric, context, run)
         self.stopwatch = Stopwatch(fabric.device.type)
@@ -69,49 +64,35 @@ class Trainer:
         self.student = student.to(self.fabric.device).train()
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
-        self.search = Search(run.target, context.judged) if run.target.kind else None
         self.schedule = Schedule(
-            s, slims=self.slims, halves=context.halves(run.size), searches=self.search is not None,
+            s, slims=self.slims, halves=context.halves(run.size), searches=self.searches,
             positions=context.positions,
         )  # fmt: skip
-        self.controller = self._controller(run.budget) if run.budget.kind else None
+        self.controller = self.make_controller(run.budget) if run.budget.kind else None
         self.ema: Student | None = None
         self.cost_at_cut = self.whole_cost = macs_left(student.graph, {})
-        compares = context.same_channels and self.search is None
+        compares = context.same_channels and not self.searches
         objective = run.objective
         weight = objective.feature_distillation_weight if compares else 0.0
         self.features = FeatureDistillation(student, context.teacher.generator, weight)
         plays = objective.adversarial != "none" and objective.adversarial_weight > 0
         sides = (context.side // self.schedule.downscale, context.side)
         self.discriminator = discriminator_of(self.fabric, run, context, sides) if plays else None
-        self.batches = TeacherBatches(self.fabric, context, self.features, run, self.schedule.steps)
-        weights = (objective.distill_weight, objective.pixel_weight, objective.adversarial_weight)
-        self.watch = Watch(sum(weights) + weight)
+        self.batches = TeacherBatches(self.fabric, context, self.features, run, self.schedule)
+        self.guard = Guard(self.fabric, context, run, weight)
         self.make_optimizers()
 
     # -- the two stages ----------------------------------------------------------------------------
 
     def begin(self) -> dict[str, float]:
-        """Calibrate ranges and start the first stage; return what a search starts at."""
+        """Calibrate ranges and start the first stage; return what was measured there."""
         # Ranges come first: on a grid of step 1 most channels would seem to be worth nothing.
         self.calibration.ranges(self.student)
         if self.slims:
             self.calibration.gates(self.student)
-            return {}
-        self.begin_recovery()
-        return self._look(self.search) if self.search is not None else {}
-
-    def begin_slimming(self, factor: float) -> None:
-        """Slim once more, to a factor of the present cost."""
-        share = slimming_share(factor, self.settings.slim_share)
-        self.schedule.begin(slimming=True, share=share)
-        self.controller = self._controller(Budget(macs=factor))
-        for gate in self.student.gates:
-            gate.requires_grad_(True)
-        self.ema = None
-        self.watch.clear()
-        self.calibration.gates(self.student)
-        self.make_optimizers()
+        else:
+            self.begin_recovery()
+        return {}
 
     def finish_slimming(self) -> None:
         """Cut the dead channels, fold the gates, and go on as a plain small net."""
@@ -130,18 +111,13 @@ class Trainer:
             gate.requires_grad_(False)
         if self.features.weight > 0:
             self.batches.cache.clear()  # from here on answers have features, too
-        if self.search is not None:
-            self.search.wait(self.schedule)
-        self.watch.clear()
+        self.guard.clear()
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
     def finish(self) -> Student:
-        """Return the student that the run hands out: the last, or the best that a search found."""
-        if self.search is None:
-            return self.final()
-        assert self.search.kept is not None
-        return self.search.kept[1]
+        """Return the student that the run hands out."""
+        return self.final()
 
     def final(self) -> Student:
         """Return the student as it would be handed out now: averaged, in evaluation mode."""
@@ -159,7 +135,7 @@ class Trainer:
         slims_last = self.schedule.slims_last
         terms = self.train_step()
         if self.schedule.tick(self.stopwatch.seconds):
-            self.batches.plan(self.schedule.steps)
+            self.batches.plan()
         if slims_last:
             self.finish_slimming()
         return terms | self.schedule.record()
@@ -179,8 +155,7 @@ class Trainer:
         self._set_learning_rates()
         slimming = self.schedule.stage.slimming
         compare = not slimming and self.features.weight > 0
-        sizes = self.schedule.downscale, self.augmentations
-        batch = self.batches.next(self.student, *sizes, compare=compare)
+        batch = self.batches.next(self.student, compare=compare)
         fake, features = self._generate(batch)
         discriminator = self.discriminator.frozen() if self.discriminator else None
         with self.fabric.autocast():
@@ -189,39 +164,23 @@ class Trainer:
                 features,
             )  # fmt: skip
         self.fabric.backward(terms.total)
-        logged, finite = read_terms(terms._asdict(), self.student.parameters())
-        if not finite:
-            return self._skip(batch, logged)
-        self.watch.take(logged["total"])
+        logged, sound = self.guard.read(self.student, terms._asdict(), batch.inputs, batch.indices)
         for optimizer in self.optimizers:
-            optimizer.step()
+            if sound:
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if not sound:
+            return logged
         if slimming:
             logged |= self._proximal_step()
         if self.discriminator:
-            logged["discriminator"] = self.discriminator.step(batch.images, fake.detach(), *sizes)
+            logged["discriminator"] = self.discriminator.step(
+                batch.images, fake.detach(), self.schedule.downscale, self.batches.augmentations
+            )
         if self.ema is not None:
             age = self.step - self.schedule.stage.first_step
             update_average(self.ema, self.student, self.settings.ema, age)
         return logged
-
-    def _skip(self, batch: TeacherBatch, terms: dict[str, float]) -> dict[str, float]:
-        """Leave out a step that is not finite; return what is finite of it, and the count.
-
-        Raises:
-            Diverged: the third in a row, or one that has reached the student's state.
-        """
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        if self.watch.skip() or not is_finite(self.student.state_dict()):
-            names = [name_of(self.context.inputs, index) for index in batch.indices]
-            with self.fabric.autocast():
-                found = cause_in_student(
-                    self.student, batch.inputs, names, self.context.adapt(self.student)
-                )
-            raise Diverged(found or f"the student's gradient is not finite for {names[0]}")
-        finite = {name: value for name, value in terms.items() if abs(value) < float("inf")}
-        return finite | {"skipped": self.watch.skipped}
 
     def _generate(self, batch: TeacherBatch) -> tuple[Tensor, tuple[float, Tensor] | None]:
         """Return the student's images, and weight and distance of its features."""
@@ -238,12 +197,6 @@ class Trainer:
         )
         images, features = self.features.of_student(self.student, generate, batch.seeds)
         return images, (weight, feature_distance(features, batch.features))
-
-    @property
-    def augmentations(self) -> int:
-        """The number of augmentations of each input in this step."""
-        draws = self.schedule.steps * self.settings.batch()
-        return self.context.inputs.augmentations(self.schedule.downscale, draws)
 
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""
@@ -266,32 +219,13 @@ class Trainer:
         return {"rho": rho, "macs": macs, "parameters": parameters_left(self.student.graph, alive)}
 
     def quality(self) -> dict[str, float]:
-        """Return the distances to the teacher, at some steps of recovery; else nothing.
-
-        In a search these are its looks, which may begin to slim again.
-        """
-        if self.search is not None:
-            return self._look(self.search) if self.search.is_due(self.schedule) else {}
+        """Return the distances to the teacher, at some steps of recovery; else nothing."""
         stage = self.schedule.stage
         if stage.slimming or self.step <= stage.first_step:
             return {}
         if not self.schedule.crosses(TRACK_TIMES):
             return {}
         return self.context.track(self.context.adapt(self.final()))
-
-    def _look(self, search: Search) -> dict[str, float]:
-        """Let the search look at the student; slim again where it may be smaller."""
-        found = search.look(self.final(), self.schedule)
-        descent = search.next(self.schedule)
-        if descent is None:
-            return found
-        start = descent.start or self.student
-        if can_slim(start.graph, descent.factor, self.settings.width_multiple):
-            if start is not self.student:
-                self.student = copy.deepcopy(start).train()
-                self.cost_at_cut = macs_left(self.student.graph, {})
-            self.begin_slimming(descent.factor)
-        return found
 
     # -- optimisers --------------------------------------------------------------------------------
 
@@ -311,25 +245,13 @@ class Trainer:
         cut(self.student, self.student.alive(), self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
-    def _controller(self, budget: Budget) -> BudgetController:
+    def make_controller(self, budget: Budget) -> BudgetController:
+        """Return the controller that keeps the present stage to a budget."""
         s, stage = self.settings, self.schedule.stage
         length = stage.end - stage.start
         return BudgetController(
             self.student, budget, self.run.bits, length, s.floor, s.width_multiple
         )
-
-    def fault(self) -> str | None:
-        """Return what is not finite in the student or in its answer to one input; None if sound."""
-        self.student.eval()
-        seed, adapter = self.run.seed + 6, self.context.adapt(self.student)
-        sampler = self.context.sampler(1, seed)
-        indices, chosen = sampler.next(self.context.inputs.augmentations())
-        batch = tuple(x.to(self.fabric.device) for x in self.context.inputs.batch(indices, chosen))
-        names = [name_of(self.context.inputs, int(indices[0]))]
-        with torch.random.fork_rng(devices=[]), self.fabric.autocast():
-            found = cause_in_student(self.student, batch, names, adapter)
-        self.student.train()
-        return found
 
     # -- resume ------------------------------------------------------------------------------------
 
@@ -339,7 +261,6 @@ class Trainer:
             **self.schedule.state_dict(),
             "seconds": self.seconds,
             "controller": self.controller.state_dict() if self.controller else None,
-            "search": self.search.state_dict() if self.search else None,
             "kept": self.student.kept,
             "identities": self.student.identities,
             "student": self.student.state_dict(),
@@ -349,7 +270,7 @@ class Trainer:
             "sampler": self.batches.sampler.state_dict(),
             "cost_at_cut": self.cost_at_cut,
             "rate": self.rate,
-            "watch": self.watch.state_dict(),
+            "watch": self.guard.state_dict(),
             "random": torch.get_rng_state(),
         }
 
@@ -364,8 +285,6 @@ class Trainer:
         self.stopwatch.set(state["seconds"])
         if state.get("controller") is not None:
             self.controller = BudgetController.from_state(state["controller"])
-        if self.search is not None:
-            self.search.load_state_dict(state["search"], self.student)
         restore(self.student, state["kept"], state["identities"])
         self.make_optimizers()
         self.student.load_state_dict(state["student"])
@@ -385,5 +304,5 @@ class Trainer:
         self.cost_at_cut = state["cost_at_cut"]
         self.rate = state.get("rate", 1.0)  # version 0.1 did not watch over its numbers
         if "watch" in state:
-            self.watch.load_state_dict(state["watch"])
+            self.guard.load_state_dict(state["watch"])
         torch.set_rng_state(state["random"])

@@ -126,16 +126,29 @@ def test_parts_are_true_squares_of_their_image_and_never_enlarged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "draws", "augmentations"), [(643, 6000, 2), (60, 2000, 8), (5, 0, 2)]
+    ("count", "draws", "half", "full"),
+    [(643, 6000, 1, 1), (643, 10_000, 2, 2), (60, 2000, 4, 2), (5, 0, 1, 1)],
 )
 def test_the_fewer_images_for_the_steps_the_more_parts(
-    count: int, draws: int, augmentations: int
+    count: int, draws: int, half: int, full: int
 ) -> None:
-    """So many that each view is drawn about four times: the teacher answers each but once."""
+    """So many that each view is drawn about eight times: the teacher answers each but once."""
+    images = _empty(count)
+    assert images.augmentations(2, draws, draws_per_answer=8) == half
+    assert images.augmentations(1, draws, draws_per_answer=8) == full  # no pixels to spare
+
+
+@pytest.mark.parametrize(("count", "draws", "half"), [(643, 6000, 2), (60, 2000, 8), (5, 0, 2)])
+def test_runs_of_version_0_1_draw_all_images_mirrored(count: int, draws: int, half: int) -> None:
+    images = _empty(count)
+    assert images.augmentations(2, draws) == half
+    assert images.augmentations(1, draws) == 2
+    assert images.distinct(2, draws, None) == count
+
+
+def _empty(count: int) -> ImageSet:
     pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8).expand(count, -1, -1, -1)
-    images = ImageSet(pixels, torch.arange(count), tuple(Path(str(i)) for i in range(count)))
-    assert images.augmentations(2, draws) == augmentations
-    assert images.augmentations(1, draws) == 2  # at full size there are no pixels to spare
+    return ImageSet(pixels, torch.arange(count), tuple(Path(str(i)) for i in range(count)))
 
 
 def test_a_part_is_the_same_whenever_and_with_whatever_it_is_drawn() -> None:
@@ -280,9 +293,8 @@ def test_copied_files_are_found_by_content(tmp_path: Path) -> None:
 
 
 def test_a_short_run_draws_few_images_each_several_times() -> None:
-    pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    paths = tuple(Path(str(k)) for k in range(1000))
-    images = ImageSet(pixels, torch.zeros(1000, dtype=torch.int64), paths)
-    assert images.distinct(100) == 200
-    assert images.distinct(4000) == 500
-    assert images.distinct(10**6) == 1000
+    images = _empty(1000)
+    assert images.distinct(2, 100, 8) == 100
+    assert images.distinct(1, 100, 8) == 25
+    assert images.distinct(2, 4000, 8) == 500
+    assert images.distinct(1, 10**6, 8) == 1000

@@ -1,5 +1,7 @@
 """The objective: what it is zero for, and whom it gives gradients."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,17 +24,23 @@ def images() -> Tensor:
 def test_distillation_is_zero_when_the_student_is_the_teacher(images: Tensor) -> None:
     settings = Objective(adversarial="none", adversarial_weight=0.0)
     terms = student_objective(settings, images, images.clone(), l1, None)
-    assert [float(term) for term in terms] == [0.0] * 5
+    assert [float(term) for term in terms] == [0.0] * 7
     other = student_objective(settings, images, -images, l1, None)
     assert float(other.total) > 0.1
 
 
 def test_the_total_is_the_weighted_sum(images: Tensor) -> None:
-    settings = Objective(distill_weight=3.0, pixel_weight=0.25, adversarial_weight=0.5)
+    settings = Objective(
+        distill_weight=3.0, pixel_weight=0.25, adversarial_weight=0.5, colour_weight=2.0,
+        lattice_weight=4.0,
+    )  # fmt: skip
     discriminator = PatchDiscriminator(width=2, layers=1)
     terms = student_objective(settings, images, images * 0.5, l1, discriminator)
     score = (discriminator(images) - 1).square().mean().detach()
     expected = 3 * terms.distance + 0.25 * terms.pixel + 0.5 * terms.adversarial
+    expected = expected + 2 * terms.colour + 4 * terms.lattice
+    assert terms.colour > 0.01
+    assert terms.lattice > 0.001
     assert float(terms.total.detach()) == pytest.approx(float(expected), rel=1e-6)
     assert float(terms.adversarial) == pytest.approx(float(score))
 
@@ -41,7 +49,9 @@ def test_a_weight_of_zero_leaves_the_term_out(images: Tensor) -> None:
     def forbidden(fake: Tensor, teacher: Tensor) -> Tensor:
         raise AssertionError
 
-    settings = Objective(distill_weight=0.0, pixel_weight=0.0)
+    settings = Objective(
+        distill_weight=0.0, pixel_weight=0.0, colour_weight=0.0, lattice_weight=0.0
+    )
     assert float(student_objective(settings, images, -images, forbidden, None).total) == 0
 
 
@@ -59,9 +69,14 @@ def test_the_student_gets_every_gradient_and_the_teacher_none(
     assert all(p.grad is None for p in teacher.parameters())
 
 
-def test_the_pixel_term_gives_the_teacher_no_gradient(images: Tensor) -> None:
+@pytest.mark.parametrize("term", ["pixel", "colour", "lattice"])
+def test_terms_of_pixels_give_the_teacher_no_gradient(images: Tensor, term: str) -> None:
     fake, teacher = images.clone().requires_grad_(), (-images).requires_grad_()
-    settings = Objective(distill_weight=0.0, pixel_weight=1.0)
+    others: dict[str, Any] = {
+        f"{name}_weight": 0.0 for name in ("distill", "pixel", "colour", "lattice")
+    }
+    others[f"{term}_weight"] = 1.0
+    settings = Objective(**others)
     student_objective(settings, fake, teacher, l1, None).total.backward()
     assert teacher.grad is None
     assert fake.grad is not None

