@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -101,7 +102,7 @@ def _in_a_process(
     """Run the check in a subprocess, without cuts if it crashes; None if that crashes, too."""
     if not sys.executable:  # embedded Python has no executable to start
         return kernel_check.check_layers(source, {"INFERENCE_PRECISION_HINT": precision}, contract)
-    encoded = json.dumps(vars(contract)) if contract else ""
+    encoded = json.dumps(dataclasses.asdict(contract)) if contract else ""
     with tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         file = source if isinstance(source, Path) else Path(folder, "model.onnx")
         if isinstance(source, bytes):
