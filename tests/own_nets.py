@@ -71,6 +71,9 @@ def noise(width: int = 8, latent: int = 6, classes: int = 0) -> nn.Module:
     torch.manual_seed(4)
     net = Noise(width, latent, classes)
     net.blocks[7].weight.data.mul_(8)  # so that images differ  # pyright: ignore
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):  # updated, as a trained generator's are
+            layer.running_mean.normal_(0, 0.05)  # pyright: ignore
     return net
 
 

@@ -117,7 +117,7 @@ def refused(world: Path, capsys: Capture) -> Callable[[str], str]:
         ("--generator nowhere:net", "generator nowhere:net failed with ModuleNotFoundError"),
         ("--budget.macs 0", "budget.macs must be in (0, 1]"),
         ("--budget.macs 5", "write 0.05 for 5 %"),
-        ("--budget.macs 0.001", "cannot be met: with one channel left in every group"),
+        ("--budget.macs 0.001", "cannot be met: with one channel left in each of"),
         ("--budget.bytes 2k", "budget.bytes of 2,000 cannot be met"),
         ("--budget.macs 0.5 --rho 0.1", "only one of them; got a budget and rho"),
         ("--size 34", "size must be a multiple of 4 and at least 8 for this generator, got 34"),

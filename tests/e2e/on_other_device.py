@@ -26,7 +26,7 @@ from torch import nn
 
 import gan_slimming as gs
 from gan_slimming.config import Budget, Objective, Optimisation, Run
-from gan_slimming.models.registry import build_generator
+from gan_slimming.models.registry import build_generator, infer_spec
 from gan_slimming.perceptual.features import SqueezeNetFeatures
 from gan_slimming.perceptual.lpips import Lpips
 from gan_slimming.training import device as training_device
@@ -100,6 +100,8 @@ def images(folder: Path, photos: Path) -> dict[str, Any]:
 def noise(folder: Path) -> dict[str, Any]:
     """Compress a generator of noise with batch norms and quantised outputs, and draw with it."""
     teacher = build_generator("dcgan", width=4)
+    with torch.no_grad():
+        teacher.train()(torch.randn(4, infer_spec(teacher).contract.latent_size))  # as if trained
     run = settings(Objective(distill="l1"), quantize_outputs=True)
     done = gs.compress(teacher, None, folder / "noise", run)
     drawn = sample(folder / "noise", count=2, output=folder / "grid.png", device=NAME)

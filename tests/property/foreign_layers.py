@@ -22,14 +22,14 @@ def norm_groups() -> nn.Module:
 
 
 class PixelNorm(nn.Module):
-    """x / sqrt(mean of squares over channels): its channels stay."""
+    """x / sqrt(mean of squares over channels), over all that the teacher had."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.pow(2).mean(dim=1, keepdim=True) + 1e-8)
 
 
 def pixel_normalised() -> nn.Module:
-    """ProGAN's norm over channels holds what it reads; the layers between are slimmed."""
+    """ProGAN's norm over channels, written by hand, which counts dead channels as zeros."""
     return nn.Sequential(
         conv(3, 5), PixelNorm(), nn.LeakyReLU(0.2), conv(5, 6), nn.LeakyReLU(0.2), conv(6, 3)
     )
@@ -159,7 +159,7 @@ class Constants(nn.Module):
 
 
 class Plus(nn.Module):
-    """Numbers that are added, and functions that do not keep zero: those channels stay."""
+    """Numbers that are added, and functions that do not keep zero: their readers are gated."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -274,7 +274,7 @@ def test_with_nothing_pruned_the_extracted_net_is_the_teacher(name: str) -> None
 @pytest.mark.parametrize("name", NETS)
 def test_cutting_in_the_middle_leaves_the_function(name: str, bits: int | None) -> None:
     # No group is empty: behind one, maps are flat, and norms blow up what rounding leaves of that.
-    student = damaged(name, bits, 9, 0.3, -1)
+    student = damaged(name, bits, 12, 0.3, -1)
     slim = copy.deepcopy(student)
     cut(slim, slim.alive())
     assert difference(slim, student, 20) < EXACT

@@ -1,5 +1,6 @@
 """All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
+from gan_slimming.config.checks import check_numbers
 from gan_slimming.config.contract import ExtraInput, InputContract
 from gan_slimming.config.goals import Budget, Target, parse_amount
 from gan_slimming.config.memory import Memory
@@ -11,7 +12,6 @@ from gan_slimming.config.settings import (
     Optimisation,
     Run,
     bits_of_weights,
-    check_numbers,
 )
 from gan_slimming.config.weights_file import WeightsFile
 

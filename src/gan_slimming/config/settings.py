@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar
 
+from gan_slimming.config.checks import (
+    MOST_COUNT,
+    MOST_SIDE,
+    MOST_THREADS,
+    check,
+    check_between,
+    check_choice,
+    check_finite,
+    check_numbers,
+)
 from gan_slimming.config.goals import Budget, Target
 from gan_slimming.config.memory import WHOLE_FOLDERS, Memory
 from gan_slimming.errors import UserError, renamed
@@ -24,11 +32,6 @@ STEPS = 3000
 """Training steps of a run that states neither steps nor minutes."""
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
 """Setting of version 0.1 -> its name now."""
-MOST_SIDE = 8192
-"""Largest side of an image in pixels."""
-MOST_THREADS = 1024
-MOST_COUNT = 10**9
-"""Largest number of steps, images, channels or the like."""
 
 
 def _taking_old_names(settings: type[Settings]) -> type[Settings]:
@@ -85,14 +88,14 @@ class Objective:
             "lattice_weight",
             "feature_distillation_weight",
         ):
-            _check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
-        _check_finite(self, "objective.")
+            check(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "0 or more")
+        check_finite(self, "objective.")
         scales = self.pixel_scales
-        _check_between("objective.pixel_scales", scales, 1, 16)
-        _check_between("objective.upsample_to", self.upsample_to, 1, MOST_SIDE)
-        _check_choice(self, "adversarial", "objective.adversarial")
-        _check_choice(self, "distill", "objective.distill")
-        _check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
+        check_between("objective.pixel_scales", scales, 1, 16)
+        check_between("objective.upsample_to", self.upsample_to, 1, MOST_SIDE)
+        check_choice(self, "adversarial", "objective.adversarial")
+        check_choice(self, "distill", "objective.distill")
+        check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class Optimisation:
     compute 16 at once. The cost may then end several percent below the budget. Needs a budget."""
 
     def __post_init__(self) -> None:
-        _check_finite(self)
+        check_finite(self)
         if self.steps is not None and self.minutes is not None:
             raise UserError(
                 f"name steps or minutes, not both: got {self.steps} steps, {self.minutes:g} minutes"
@@ -164,27 +167,27 @@ class Optimisation:
         if self.steps is None and self.minutes is None:
             object.__setattr__(self, "steps", STEPS)
         check_numbers(steps=self.steps)
-        _check(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "above 0")
-        _check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
+        check(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "above 0")
+        check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
-        _check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
+        check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
         check_numbers(batch_size=self.batch_size, draws_per_answer=self.draws_per_answer)
         for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
-            _check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("weight_decay", "range_lr"):
-            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        _check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas", self.betas,
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas", self.betas,
                "two numbers in [0, 1)")  # fmt: skip
-        _check(0 <= self.gate_momentum < 1, "gate_momentum", self.gate_momentum, "in [0, 1)")
+        check(0 <= self.gate_momentum < 1, "gate_momentum", self.gate_momentum, "in [0, 1)")
         for name, most in (("replay", MOST_COUNT), ("warmup", MOST_COUNT)):
-            _check_between(name, getattr(self, name), 0, most)
-        _check_between("discriminator_width", self.discriminator_width, 1, 4096)
-        _check_choice(self, "gate_start", "gate_start")
-        _check_choice(self, "optimizer", "optimizer")
-        _check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
-        _check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
+            check_between(name, getattr(self, name), 0, most)
+        check_between("discriminator_width", self.discriminator_width, 1, 4096)
+        check_choice(self, "gate_start", "gate_start")
+        check_choice(self, "optimizer", "optimizer")
+        check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
         multiple = self.width_multiple
-        _check(multiple >= 1, "width_multiple", multiple, "at least 1")
+        check(multiple >= 1, "width_multiple", multiple, "at least 1")
 
     def batch(self, noise: bool = False) -> int:
         """Return the number of images per step, for a generator of noise or of images."""
@@ -236,20 +239,20 @@ class Run:
     """Whether noise that the generator draws inside is the same for every image."""
 
     def __post_init__(self) -> None:
-        _check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
+        check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
         w = self.weight_bits
-        _check(w is None or 2 <= w <= 8, "weight_bits", w, "2 to 8")
+        check(w is None or 2 <= w <= 8, "weight_bits", w, "2 to 8")
         p = self.activation_range
-        _check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
+        check(p is None or p > 0, "activation_range", p, "above 0, such as the paper's 4")
         if self.quantize_outputs and self.bits is None:
             raise UserError("quantize_outputs needs bits, such as 8; got none")
-        _check_finite(self)
-        _check(self.size >= 32, "size", self.size, "at least 32 pixels")
+        check_finite(self)
+        check(self.size >= 32, "size", self.size, "at least 32 pixels")
         check_numbers(size=self.size, threads=self.threads, seed=self.seed)
         check_numbers(latents=self.latents, holdout=self.holdout)
-        _check(0 <= self.workers <= MOST_THREADS, "workers", self.workers, f"0 to {MOST_THREADS}")
+        check(0 <= self.workers <= MOST_THREADS, "workers", self.workers, f"0 to {MOST_THREADS}")
         seconds = self.checkpoint_seconds
-        _check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
+        check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
         rho = self.objective.rho
         given = {"a budget": self.budget.kind, "a target": self.target.kind, "rho": rho}
         named = [name for name, value in given.items() if value is not None]
@@ -282,48 +285,3 @@ class Run:
 def bits_of_weights(bits: int, weight_bits: int | None) -> int:
     """Return the bits per weight: `weight_bits`, else as many as are exact on every CPU."""
     return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)
-
-
-NUMBERS: dict[str, tuple[int, int]] = {
-    "size": (1, MOST_SIDE),
-    "threads": (1, MOST_THREADS),
-    "workers": (1, MOST_THREADS),
-    "seed": (0, 2**62),
-}
-"""Number -> least and most; all others are counts."""
-
-
-def check_numbers(**numbers: int | None) -> None:
-    """Raise UserError for numbers that are too small, or that no machine has room for.
-
-    Args:
-        numbers: name -> value; None is right. Names not in NUMBERS are counts of 1 or more.
-    """
-    for name, value in numbers.items():
-        least, most = NUMBERS.get(name, (1, MOST_COUNT))
-        _check_between(name, value, least, most)
-
-
-def _check_between(name: str, value: int | None, least: int, most: int) -> None:
-    if value is not None:
-        _check(value >= least, name, value, f"at least {least}")
-        _check(value <= most, name, value, f"at most {most:,}")
-
-
-def _check_finite(settings: object, prefix: str = "") -> None:
-    """Raise UserError for a number that is infinite or none."""
-    for f in dataclasses.fields(settings):  # pyright: ignore[reportArgumentType]
-        value = getattr(settings, f.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{prefix}{f.name} must be a finite number, got {value}")
-
-
-def _check_choice(settings: object, field_name: str, name: str) -> None:
-    choices = get_args(get_type_hints(type(settings))[field_name])
-    value = getattr(settings, field_name)
-    _check(value in choices, name, value, f"one of {', '.join(choices)}")
-
-
-def _check(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
-        raise UserError(f"{name} must be {expected}, got {value}")

@@ -87,7 +87,8 @@ def check_layers(
         UserError: layers differ by more than LAYER_TOLERANCE; it names the worst.
     """
     inputs = layer_inputs(module, given)
-    nodes = {module_path(n): n for n in traced.nodes if _is_layer(n)}
+    # The first call of each, as for the inputs: a later one may have a size of its own.
+    nodes = {module_path(n): n for n in reversed(traced.nodes) if _is_layer(n)}
     rows = []
     for path, layer in quantized_layers(module).items():
         if path not in inputs or path not in nodes:

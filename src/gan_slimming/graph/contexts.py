@@ -117,6 +117,8 @@ class ThroughNoGrad(TorchFunctionMode):
 class SharedNoise(TorchFunctionMode):
     """A mode in which each input of a batch draws the same random numbers in every generator.
 
+    Numbers without an axis for the batch are the same for every input.
+
     Args:
         seeds: one for each input.
     """
@@ -127,21 +129,37 @@ class SharedNoise(TorchFunctionMode):
         self._calls = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
-        if (
-            name not in DRAWS
-            or not isinstance(made, Tensor)
-            or made.shape[:1] != (len(self.seeds),)
-        ):
+        if name not in DRAWS or not isinstance(made, Tensor):
             return made
         self._calls += 1
+        each = made.dim() > 0 and made.shape[0] == len(self.seeds)
+        rows = made if each else made[None]
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            for row, seed in zip(made, self.seeds, strict=True):
-                generator = torch.Generator().manual_seed((seed * 4096 + self._calls) % 2**63)
-                draw = torch.rand if name in UNIFORM else torch.randn
-                row.copy_(draw(row.shape, generator=generator))
-        return made
+            shift, spread = _distribution(name, args, kwargs)
+            drawn = torch.stack([
+                self._draw(name, row.shape, seed)
+                for row, seed in zip(rows, self.seeds if each else (0,), strict=True)
+            ])  # fmt: skip
+            return made.copy_(drawn.view_as(made).to(made) * spread + shift)
+
+    def _draw(self, name: str, shape: torch.Size, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed((seed * 4096 + self._calls) % 2**63)
+        return (torch.rand if name in UNIFORM else torch.randn)(shape, generator=generator)
+
+
+def _distribution(name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return what the numbers of a call are shifted by, after they are multiplied by the second."""
+    if name not in BOUNDED:
+        return 0.0, 1.0
+    given = args[1:] if name.endswith("_") else args
+    first, second = (
+        given[place] if len(given) > place else kwargs.get(key, default)
+        for place, (key, default) in enumerate(BOUNDED[name])
+    )
+    return (first, second - first) if name in UNIFORM else (first, second)
 
 
 class WithoutNoise(TorchFunctionMode):
@@ -158,3 +176,9 @@ DRAWS = frozenset(
 )
 """Functions of torch that draw random numbers, by their names in Python."""
 UNIFORM = frozenset({"rand", "rand_like", "uniform_"})
+BOUNDED = {
+    "normal": (("mean", 0.0), ("std", 1.0)),
+    "normal_": (("mean", 0.0), ("std", 1.0)),
+    "uniform_": (("from", 0.0), ("to", 1.0)),
+}
+"""Functions that take a mean and a spread, or limits -> their names and what they are else."""

@@ -9,7 +9,7 @@ parameters stay whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from gan_slimming.pruning.values import Factor, Value
 
 KEPT = "kept_channels"
 """Buffer of a padded norm: (channels left,) int64, their places among the teacher's."""
+MAX_CHANNELS = 1 << 20
+"""Channels of a norm at most; beyond, a damaged file would ask for all memory."""
 WRITES = "a norm over all channels writes it"
 
 
@@ -29,6 +31,8 @@ def pad_norm(layer: nn.Module, channels: int) -> None:
 
     Its class becomes a subclass of the user's, with a buffer of the channels that are left.
     """
+    if is_padded(layer):  # shared, under another name
+        return
     base = type(layer)
     layer.register_buffer(KEPT, torch.arange(channels))
     layer.__class__ = type(base.__name__, (base,), {
@@ -47,20 +51,37 @@ def padded_norms(module: nn.Module) -> dict[str, int]:
     return {path: type(m).whole_channels for path, m in found if is_padded(m)}  # pyright: ignore
 
 
+def restore_norms(module: nn.Module, record: Mapping[str, int]) -> None:
+    """Pad the norms that a file names, in a module fresh from its factory.
+
+    Raises:
+        AttributeError, ValueError: file and module do not belong together.
+    """
+    for path, channels in record.items():
+        if type(channels) is not int or not 0 < channels <= MAX_CHANNELS:
+            raise ValueError(f"{path} has {channels} channels")
+        pad_norm(module.get_submodule(path), channels)
+
+
+def check_norms(module: nn.Module) -> None:
+    """Raise ValueError where the kept channels from a file are not some of the teacher's."""
+    for path, whole in padded_norms(module).items():
+        kept = module.get_submodule(path).get_buffer(KEPT)
+        rising = kept.dim() == 1 and kept.dtype == torch.int64 and bool((kept.diff() > 0).all())
+        if not rising or not len(kept) or int(kept[0]) < 0 or int(kept[-1]) >= whole:
+            raise ValueError(f"{path}.{KEPT} are not channels of {whole}")
+
+
 def _forward_of(base: Any) -> Any:
     def forward(layer: Any, *inputs: Any, **named: Any) -> Any:
         kept, whole = layer.kept_channels, type(layer).whole_channels
-        if len(kept) == whole:
+        if len(kept) == whole or not inputs:
             return base.forward(layer, *inputs, **named)
-        wide = [_spread(x, kept, whole) if _is_map(x, len(kept)) else x for x in inputs]
-        return base.forward(layer, *wide, **named).index_select(1, kept)
+        # The map comes first, in any norm that the verified cut lets pass.
+        wide = _spread(inputs[0], kept, whole)
+        return base.forward(layer, wide, *inputs[1:], **named).index_select(1, kept)
 
     return forward
-
-
-def _is_map(value: Any, channels: int) -> bool:
-    """Return whether a value is a feature map of so many channels, not a vector such as a style."""
-    return isinstance(value, Tensor) and value.dim() > 2 and value.shape[1] == channels
 
 
 def _spread(values: Tensor, kept: Tensor, whole: int) -> Tensor:

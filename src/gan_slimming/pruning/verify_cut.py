@@ -79,6 +79,9 @@ def hold_what_cannot_be_cut(
             return
     for group in suspects:
         group.protected = NAMED
+    if not check.passes(graph.prunable):  # each can be cut, but not all together
+        for group in graph.prunable:
+            group.protected = f"{CHANGES} ({check.trouble})"
 
 
 @dataclass

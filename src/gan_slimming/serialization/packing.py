@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.channel_attributes import restore_numbers
 from gan_slimming.pruning.groups import owner_of
-from gan_slimming.pruning.padded_norms import pad_norm
+from gan_slimming.pruning.padded_norms import check_norms, restore_norms
 from gan_slimming.pruning.reparametrised import make_plain
 from gan_slimming.pruning.slicing import mark_affine, norm_width, update_attributes
 from gan_slimming.quantization.affine import along, dequantize, quantize
@@ -129,8 +129,7 @@ def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Ten
         module.get_submodule(path)
         replace_module(module, path, nn.Identity())
     restore_numbers(module, header.get("numbers", ()))
-    for path, channels in header.get("padded_norms", {}).items():
-        pad_norm(module.get_submodule(path), channels)
+    restore_norms(module, header.get("padded_norms", {}))
     quantized = quantizers_by_layer(header)
     slim: dict[int, tuple[nn.Module, nn.Module]] = {}
     for path, way in quantized.items():
@@ -149,6 +148,7 @@ def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Ten
             state[name] = dequantize(state[name].float(), scale)
     for name, value in state.items():
         _place(module, name, value)
+    check_norms(module)
     for path, layer, own in _modules(module):
         if own:
             update_attributes(layer)

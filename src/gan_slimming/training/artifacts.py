@@ -20,6 +20,7 @@ from gan_slimming.student.student import Student
 from gan_slimming.training.records import record_held_out, write_layers
 from gan_slimming.training.setup import FLOAT_BYTES, Setup
 from gan_slimming.training.summary import Summary
+from gan_slimming.training.target_trainer import TargetTrainer
 from gan_slimming.training.trainer import Trainer
 
 
@@ -62,8 +63,13 @@ def write_artifacts(
         verdict=tracker.verdict(rows),
         protocol=protocol | {"distance_trained_on": distance},
         report=str(folder.report),
-        target=trainer.search.outcome(setup.dense.macs) if trainer.search else None,
+        target=_outcome(trainer, setup.dense.macs),
     )
+
+
+def _outcome(trainer: Trainer, whole: int) -> dict[str, Any] | None:
+    """Return what a run towards a quality has come to; None for one to a budget."""
+    return trainer.search.outcome(whole) if isinstance(trainer, TargetTrainer) else None
 
 
 def protocol_of(contract: InputContract, run: Run, side: int, images: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ NEAR = 1e-3
 def describe_test_time(teacher: nn.Module, contract: InputContract, side: int) -> str:
     """Return one line on what a teacher's images depend on besides their input; '' for nothing.
 
-    It is run twice, at two sizes of batch and in both modes.
+    It is run twice, at two sizes of batch, and with doubtful layers in training mode.
 
     Args:
         teacher: frozen, in evaluation mode; it is not changed.
@@ -33,14 +34,7 @@ def describe_test_time(teacher: nn.Module, contract: InputContract, side: int) -
         found.append("noise drawn inside (student and teacher get the same; --fix-noise keeps it)")
     elif not _same(first, _made(teacher, pair, 0)):
         found.append("the other images of the batch (the teacher gets one at a time)")
-    if any(isinstance(m, Drawing) for m in teacher.modules()):
-        trains = copy.deepcopy(teacher)
-        trains.train()
-        if not _same(first, _made(trains, alone, 0)):
-            found.append(
-                "the mode: it runs in eval(), without dropout and with the running statistics of "
-                "batch norm; if your own script never calls eval(), add --teacher-mode train"
-            )
+    found += [why for why, layers in DOUBTFUL.items() if _moves(teacher, layers, alone, first)]
     return f"the teacher's images depend on {'; and on '.join(found)}" if found else ""
 
 
@@ -58,8 +52,43 @@ def _pair(teacher: nn.Module, contract: InputContract, side: int) -> tuple[Tenso
     return dummy_inputs(contract, small, batch=2, like=teacher)
 
 
-Drawing = nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd
-"""Layers that compute something else in training mode."""
+def _is_untrained(layer: nn.Module) -> bool:
+    """Return whether a layer is a batch norm whose running statistics were never updated."""
+    if not isinstance(layer, nn.modules.batchnorm._BatchNorm) or layer.running_mean is None:
+        return False
+    assert layer.running_var is not None
+    return not layer.running_mean.any() and bool((layer.running_var == 1).all())
+
+
+def _is_dropout(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+
+
+DOUBTFUL: dict[str, Callable[[nn.Module], bool]] = {
+    "statistics that its batch norms never updated (if your own script leaves it in train(), add "
+    "--teacher-mode train)": _is_untrained,
+    "dropout, which is off here (a script that leaves it in train(), as pix2pix's, draws another "
+    "image each time)": _is_dropout,
+}
+"""What may differ from the user's own script -> the layers that it concerns.
+
+Batch norms with trained statistics are no doubt: every network of noise has them.
+"""
+
+
+def _moves(
+    teacher: nn.Module,
+    concerns: Callable[[nn.Module], bool],
+    inputs: tuple[Tensor, ...],
+    expected: Tensor | None,
+) -> bool:
+    """Return whether the image is another one with the layers concerned in training mode."""
+    if not any(concerns(layer) for layer in teacher.modules()):
+        return False
+    copied = copy.deepcopy(teacher)
+    for layer in copied.modules():
+        layer.training = concerns(layer)
+    return not _same(expected, _made(copied, inputs, 0))
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import cut, remove_empty_blocks, restore, set_gates
-from gan_slimming.training.budget import BudgetController, can_slim
+from gan_slimming.training.budget import BudgetController
 from gan_slimming.training.calibration import Calibration
 from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.context import TrainingContext
@@ -34,7 +34,6 @@ from gan_slimming.training.optimizers import (
     stage_optimizers,
 )
 from gan_slimming.training.schedule import Schedule
-from gan_slimming.training.search import Search, slimming_share
 from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches
 
 CUT_AT = 0.9
@@ -46,11 +45,14 @@ TRACK_TIMES = 8
 class Trainer:
     """One run of the objective on one student."""
 
+    searches = False
+    """Whether stages come and go, as the quality asks; see `training.target_trainer`."""
+
     def __init__(self, fabric: Fabric, student: Student, run: Run, context: TrainingContext):
         self.fabric, self.run, self.context = fabric, run, context
         self.settings = run.optimisation
         self.slims = bool(run.budget.kind or run.objective.rho) and len(student.gates) > 0
-        self._whole = copy.deepcopy(student).cpu() if self.slims or run.target.kind else None
+        self._whole = copy.deepcopy(student).cpu() if self.slims or self.searches else None
         """The student with all its channels, for the way back to before a cut."""
         self.calibration = Calibration(fabric, context, run)
         self.stopwatch = Stopwatch(fabric.device.type)
@@ -62,15 +64,14 @@ class Trainer:
         self.student = student.to(self.fabric.device).train()
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
-        self.search = Search(run.target, context.judged) if run.target.kind else None
         self.schedule = Schedule(
-            s, slims=self.slims, halves=context.halves(run.size), searches=self.search is not None,
+            s, slims=self.slims, halves=context.halves(run.size), searches=self.searches,
             positions=context.positions,
         )  # fmt: skip
-        self.controller = self._controller(run.budget) if run.budget.kind else None
+        self.controller = self.make_controller(run.budget) if run.budget.kind else None
         self.ema: Student | None = None
         self.cost_at_cut = self.whole_cost = macs_left(student.graph, {})
-        compares = context.same_channels and self.search is None
+        compares = context.same_channels and not self.searches
         objective = run.objective
         weight = objective.feature_distillation_weight if compares else 0.0
         self.features = FeatureDistillation(student, context.teacher.generator, weight)
@@ -84,26 +85,14 @@ class Trainer:
     # -- the two stages ----------------------------------------------------------------------------
 
     def begin(self) -> dict[str, float]:
-        """Calibrate ranges and start the first stage; return what a search starts at."""
+        """Calibrate ranges and start the first stage; return what was measured there."""
         # Ranges come first: on a grid of step 1 most channels would seem to be worth nothing.
         self.calibration.ranges(self.student)
         if self.slims:
             self.calibration.gates(self.student)
-            return {}
-        self.begin_recovery()
-        return self._look(self.search) if self.search is not None else {}
-
-    def begin_slimming(self, factor: float) -> None:
-        """Slim once more, to a factor of the present cost."""
-        share = slimming_share(factor, self.settings.slim_share)
-        self.schedule.begin(slimming=True, share=share)
-        self.controller = self._controller(Budget(macs=factor))
-        for gate in self.student.gates:
-            gate.requires_grad_(True)
-        self.ema = None
-        self.guard.clear()
-        self.calibration.gates(self.student)
-        self.make_optimizers()
+        else:
+            self.begin_recovery()
+        return {}
 
     def finish_slimming(self) -> None:
         """Cut the dead channels, fold the gates, and go on as a plain small net."""
@@ -122,18 +111,13 @@ class Trainer:
             gate.requires_grad_(False)
         if self.features.weight > 0:
             self.batches.cache.clear()  # from here on answers have features, too
-        if self.search is not None:
-            self.search.wait(self.schedule)
         self.guard.clear()
         self.make_optimizers()
         self.ema = copy.deepcopy(self.student) if self.settings.ema > 0 else None
 
     def finish(self) -> Student:
-        """Return the student that the run hands out: the last, or the best that a search found."""
-        if self.search is None:
-            return self.final()
-        assert self.search.kept is not None
-        return self.search.kept[1]
+        """Return the student that the run hands out."""
+        return self.final()
 
     def final(self) -> Student:
         """Return the student as it would be handed out now: averaged, in evaluation mode."""
@@ -235,32 +219,13 @@ class Trainer:
         return {"rho": rho, "macs": macs, "parameters": parameters_left(self.student.graph, alive)}
 
     def quality(self) -> dict[str, float]:
-        """Return the distances to the teacher, at some steps of recovery; else nothing.
-
-        In a search these are its looks, which may begin to slim again.
-        """
-        if self.search is not None:
-            return self._look(self.search) if self.search.is_due(self.schedule) else {}
+        """Return the distances to the teacher, at some steps of recovery; else nothing."""
         stage = self.schedule.stage
         if stage.slimming or self.step <= stage.first_step:
             return {}
         if not self.schedule.crosses(TRACK_TIMES):
             return {}
         return self.context.track(self.context.adapt(self.final()))
-
-    def _look(self, search: Search) -> dict[str, float]:
-        """Let the search look at the student; slim again where it may be smaller."""
-        found = search.look(self.final(), self.schedule)
-        descent = search.next(self.schedule)
-        if descent is None:
-            return found
-        start = descent.start or self.student
-        if can_slim(start.graph, descent.factor, self.settings.width_multiple):
-            if start is not self.student:
-                self.student = copy.deepcopy(start).train()
-                self.cost_at_cut = macs_left(self.student.graph, {})
-            self.begin_slimming(descent.factor)
-        return found
 
     # -- optimisers --------------------------------------------------------------------------------
 
@@ -280,7 +245,8 @@ class Trainer:
         cut(self.student, self.student.alive(), self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
-    def _controller(self, budget: Budget) -> BudgetController:
+    def make_controller(self, budget: Budget) -> BudgetController:
+        """Return the controller that keeps the present stage to a budget."""
         s, stage = self.settings, self.schedule.stage
         length = stage.end - stage.start
         return BudgetController(
@@ -295,7 +261,6 @@ class Trainer:
             **self.schedule.state_dict(),
             "seconds": self.seconds,
             "controller": self.controller.state_dict() if self.controller else None,
-            "search": self.search.state_dict() if self.search else None,
             "kept": self.student.kept,
             "identities": self.student.identities,
             "student": self.student.state_dict(),
@@ -320,8 +285,6 @@ class Trainer:
         self.stopwatch.set(state["seconds"])
         if state.get("controller") is not None:
             self.controller = BudgetController.from_state(state["controller"])
-        if self.search is not None:
-            self.search.load_state_dict(state["search"], self.student)
         restore(self.student, state["kept"], state["identities"])
         self.make_optimizers()
         self.student.load_state_dict(state["student"])

@@ -29,8 +29,8 @@ from gan_slimming.training.artifacts import write_artifacts
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.search import TargetWarning, check_target
 from gan_slimming.training.setup import Setup, set_up
+from gan_slimming.training.target_trainer import trainer_of
 from gan_slimming.training.train import train
-from gan_slimming.training.trainer import Trainer
 
 TRACKED = 16
 """Held-out inputs that are looked at while training; the final figures are on all of them."""
@@ -123,7 +123,7 @@ def compress(
     context.same_channels, context.discriminator = student is None, discriminator
     context.resume_command = resume_command
     context.answers_folder = folder.checkpoint.parent
-    trainer = Trainer(setup.fabric, setup.student, setup.run, context)
+    trainer = trainer_of(setup.fabric, setup.student, setup.run, context)
     if on_step is not None:
         context.on_step = lambda step, terms: on_step(step, trainer.schedule.total, terms)
     if not resume:

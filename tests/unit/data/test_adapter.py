@@ -62,7 +62,9 @@ def test_images_change_to_the_generators_convention_and_noise_does_not() -> None
     contract = InputContract(low=0, colour_order="BGR")
     torch.testing.assert_close(to_inputs((image,), contract), ((image.flip(1) + 1) / 2,))
     batch = (torch.rand(2, 5), torch.tensor([1, 2]))
-    assert to_inputs(batch, CLASSES) is batch
+    assert all(torch.equal(a, b) for a, b in zip(to_inputs(batch, CLASSES), batch, strict=True))
+    (spread,) = to_inputs(batch[:1], InputContract(latent_size=5, latent_dims=4))
+    assert torch.equal(spread, batch[0][:, :, None, None])
 
 
 class Several(nn.Module):

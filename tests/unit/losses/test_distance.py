@@ -26,7 +26,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_distances_by_name(tiny_cartoongan: CartoonGenerator) -> None:
     student, teacher = (torch.rand(2, 1, 3, 16, 16) * 2 - 1).unbind()
     contract = InputContract(colour_order="BGR")
-    features = EncoderFeatures(tiny_cartoongan, lambda x: x.flip(1))
+    features = EncoderFeatures(tiny_cartoongan, lambda x: (x.flip(1),))
     expected = {
         "l1": multiscale_l1(student, teacher),
         "encoder": content_and_gram(student, teacher, features),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.data.inputs import Inputs
 from gan_slimming.losses.encoder import EncoderFeatures
 from gan_slimming.losses.perceptual import content_and_gram
 from gan_slimming.models import CartoonGenerator
@@ -25,8 +26,8 @@ def net() -> nn.Sequential:
     )
 
 
-def plain(images: Tensor) -> Tensor:
-    return images
+def plain(images: Tensor) -> Inputs:
+    return (images,)
 
 
 def test_the_first_convolutions_answer_in_order_and_the_rest_does_not_run() -> None:
@@ -40,10 +41,25 @@ def test_the_first_convolutions_answer_in_order_and_the_rest_does_not_run() -> N
 
 def test_maps_are_what_the_generator_computes_in_its_own_convention() -> None:
     generator = net()
-    features = EncoderFeatures(generator, lambda x: x.flip(1) * 2, depth=1)
+    features = EncoderFeatures(generator, lambda x: (x.flip(1) * 2,), depth=1)
     image = torch.rand(1, 3, 6, 6)
     expected = generator[0]((image * 2 - 1).flip(1) * 2)
     torch.testing.assert_close(features(image)["0"], expected)
+
+
+def test_further_inputs_of_the_generator_are_given_to_it() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 1)
+
+        def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+            return self.first(images * mask)
+
+    generator, image = Masked(), torch.rand(1, 3, 6, 6)
+    mask = (torch.rand(1, 1, 6, 6) > 0.5).float()
+    maps = EncoderFeatures(generator, lambda x: (x, mask), depth=1)(image)
+    torch.testing.assert_close(maps["first"], generator(image * 2 - 1, mask))
 
 
 def test_the_generator_itself_is_left_alone(tiny_cartoongan: CartoonGenerator) -> None:

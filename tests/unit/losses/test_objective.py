@@ -75,7 +75,8 @@ def test_terms_of_pixels_give_the_teacher_no_gradient(images: Tensor, term: str)
     others: dict[str, Any] = {
         f"{name}_weight": 0.0 for name in ("distill", "pixel", "colour", "lattice")
     }
-    settings = Objective(**others | {f"{term}_weight": 1.0})
+    others[f"{term}_weight"] = 1.0
+    settings = Objective(**others)
     student_objective(settings, fake, teacher, l1, None).total.backward()
     assert teacher.grad is None
     assert fake.grad is not None

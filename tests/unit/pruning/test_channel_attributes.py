@@ -1,5 +1,6 @@
 """Numbers of channels in a user's modules: cut with them where that is what they mean."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,33 @@ def test_what_counts_something_else_is_not_touched() -> None:
     module = nn.Sequential(nn.Conv2d(3, 5, 1), Scaled(5, 6), nn.ReLU(), nn.Conv2d(6, 3, 1))
     graph = find_groups(module, EXAMPLE)
     assert [(g.name, g.channels) for g in graph.prunable] == [("0", 5)]
-    assert graph.numbers[("1", "inputs")] == ("1.weight", 2)
+    assert graph.numbers[("1", "inputs")] == ("1.weight", 2, Fraction(1))
+
+
+class Halves(nn.Module):
+    """A gated convolution that remembers how many of its outputs are values, per instance."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.width = outputs
+        self.both = nn.Conv2d(inputs, 2 * outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values, gate = torch.split(self.both(x), self.width, dim=1)
+        return values * torch.sigmoid(gate)
+
+
+def test_a_number_that_counts_half_of_the_channels_goes_with_them() -> None:
+    net = nn.Sequential(Halves(3, 6), Halves(6, 4), nn.Conv2d(4, 3, 1)).double().eval()
+    student = prepare(net, (torch.zeros(1, 3, 8, 8).double(),), bits=None)
+    assert sorted(g.channels for g in student.graph.prunable) == [4, 6]
+    assert student.graph.numbers[("0", "width")][2] == Fraction(1, 2)
+    for gate in student.gates:
+        gate.data[1:3] = 0.0
+    small = extract(student)
+    assert [small.get_submodule(path).width for path in "01"] == [4, 2]
+    image = torch.rand(2, 3, 8, 12, dtype=torch.float64)
+    torch.testing.assert_close(small(image), student(image), rtol=0, atol=1e-12)
 
 
 def test_a_file_holds_them_and_a_second_one_as_well(tmp_path: Path) -> None:

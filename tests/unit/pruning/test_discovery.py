@@ -77,11 +77,19 @@ def test_a_subclass_has_its_gates_on_its_parameters() -> None:
     assert gates(module) == {"0.weight@0", "0.bias@0"}
 
 
-def test_a_subclass_whose_channels_cannot_be_silenced_is_protected() -> None:
+def test_a_subclass_whose_channels_are_never_silent_leaves_the_gate_to_its_reader() -> None:
     module = nn.Sequential(Shifted(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    assert gates(module) == {"2.weight@1"}
+
+
+@pytest.mark.parametrize(
+    "reader", [nn.Conv2d(4, 4, 1, groups=2), nn.ConvTranspose2d(4, 4, 2, groups=2), nn.GELU()]
+)
+def test_a_subclass_that_nobody_can_silence_is_protected(reader: nn.Module) -> None:
+    module = nn.Sequential(Shifted(3, 4, 1), nn.ReLU(), reader)
     assert gates(module) == set()
     reasons = {g.protected for g in find_groups(module, EXAMPLE).groups}
-    assert any("is added to it" in reason for reason in reasons)
+    assert any("is added to it" in r or r == "it is the output" for r in reasons)
 
 
 def test_a_grouped_transposed_convolution_is_protected() -> None:

@@ -1,5 +1,7 @@
-"""The operator table: what is known is followed, what is unknown is refused by name."""
+"""The operator table: what is known is followed, what is unknown keeps its channels by name."""
 
+import copy
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -9,8 +11,10 @@ from torch import Tensor, nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.graph.nodes import Forest
-from gan_slimming.pruning.discovery import find_groups
+from gan_slimming.pruning.discovery import UnknownOperatorWarning, find_groups
 from gan_slimming.pruning.groups import ChannelGroup
+from gan_slimming.student.student import prepare
+from gan_slimming.student.surgery import extract
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 
@@ -61,15 +65,52 @@ def test_operators_that_keep_zero_leave_channels_prunable(
     }  # fmt: skip
 
 
+LOSE_ZERO = [
+    lambda x: x + 1, lambda x: F.pad(x, (1, 1, 1, 1), value=0.5), torch.sigmoid, torch.exp,
+    lambda x: F.hardtanh(x, 0.5, 1.0), lambda x: x + x.new_ones(1, 1, 8, 12),
+]  # fmt: skip
+"""Operators behind which a dead channel is a constant."""
+
+
+@pytest.mark.parametrize("operation", LOSE_ZERO)
+def test_operators_that_do_not_keep_zero_leave_the_gate_to_the_reader(
+    operation: Callable[[Tensor], Tensor],
+) -> None:
+    torch.manual_seed(2)
+    image = torch.rand(2, 3, 8, 12, dtype=torch.float64)
+    teacher = Between(operation).double().eval()
+    student = prepare(teacher, (image[:1],), bits=None)
+    assert torch.equal(student(image), teacher(image))
+    (group,) = student.graph.prunable
+    assert group.channels == 4
+    assert [m.tensor for m in group.gated] == ["last.weight@1.gate"]
+    (gate,) = student.gates
+    gate.data = torch.tensor([0.7, 0.0, -1.3, 0.0], dtype=torch.float64)
+    small = extract(student)
+    assert small.get_submodule("first").out_channels == 2
+    torch.testing.assert_close(small(image), student(image), rtol=0, atol=1e-13)
+    without = copy.deepcopy(teacher)
+    without.last.weight.data *= gate.data[:, None, None]
+    torch.testing.assert_close(small(image), without(image), rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("operation", "reason"),
-    [(lambda x: x + 1, "is added"), (lambda x: F.pad(x, (1, 1, 1, 1), value=0.5), "padded"),
-     (lambda x: F.hardtanh(x, 0.5, 1.0), "clamped above zero"), (lambda x: x / x, "divided by")],
+    [(lambda x: F.avg_pool2d(x + 1, 2), "is added"), (lambda x: torch.cumsum(x, 1), "over all"),
+     (lambda x: x / x, "divided by"), (lambda x: x.rsqrt(), "of zero is infinite")],
 )  # fmt: skip
-def test_operators_that_do_not_keep_zero_protect_their_channels(
+def test_where_no_reader_can_carry_the_gate_the_channels_stay(
     operation: Callable[[Tensor], Tensor], reason: str
 ) -> None:
-    assert reason in group_with(Between(operation), "first.weight").protected
+    module = Between(operation)
+    module.last = nn.Conv2d(4, 4, 1, groups=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownOperatorWarning)
+        assert reason in group_with(module, "first.weight").protected
+
+
+def test_a_divisor_is_never_silenced_by_a_reader_either() -> None:
+    assert "divided by" in group_with(Between(lambda x: x / x), "first.weight").protected
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1)])
@@ -102,29 +143,33 @@ class Unknown(nn.Module):
         return torch.logcumsumexp(x, dim=1)
 
 
-def test_an_unknown_operator_is_refused_by_name_and_place() -> None:
+def test_round_an_unknown_operator_all_channels_stay_and_it_is_named_with_its_place() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 1), Unknown(), nn.Conv2d(4, 5, 1), nn.Conv2d(5, 3, 1))
-    with pytest.raises(UserError, match=r"'logcumsumexp' in module '1'.*--protect '1'"):
-        find_groups(module, EXAMPLE)
+    with pytest.warns(UnknownOperatorWarning, match=r"'logcumsumexp' in 1, so all stay") as caught:
+        graph = find_groups(module, EXAMPLE)
+    assert len(caught) == 1
+    assert [(g.name, g.channels) for g in graph.prunable] == [("2", 5)]
+    assert "operator 'logcumsumexp' is not understood" in {g.protected for g in graph.groups}
     graph = find_groups(module, EXAMPLE, protect=["1"])
     assert [(g.name, g.channels) for g in graph.prunable] == [("2", 5)]
     assert "the user protects it" in {g.protected for g in graph.groups}
 
 
-def test_an_unknown_operator_in_the_top_level_forward_has_a_way_out() -> None:
+def test_unknown_operators_in_many_places_are_one_line() -> None:
     class Top(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.body = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1)
-            self.last = nn.Conv2d(5, 3, 1)
+            self.inner, self.last = Unknown(), nn.Conv2d(5, 3, 1)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.last(self.body(torch.logcumsumexp(self.first(x), dim=1)))
+            x = self.body(torch.logcumsumexp(self.first(x), dim=1))
+            return self.last(self.inner(x))
 
-    with pytest.raises(UserError, match=r"in module 'Top'.*--protect 'operator:logcumsumexp'"):
-        find_groups(Top(), EXAMPLE)
-    graph = find_groups(Top(), EXAMPLE, protect=["operator:logcumsumexp"])
-    assert [g.name for g in graph.prunable] == ["body"]
+    names = r"'logcumsumexp' in the generator, inner, so all stay there"
+    with pytest.warns(UnknownOperatorWarning, match=names) as caught:
+        assert find_groups(Top(), EXAMPLE).prunable == []
+    assert len(caught) == 1
     with pytest.raises(UserError, match=r"names no operator.*'operator:fft'.*operator:conv2d"):
         find_groups(Top(), EXAMPLE, protect=["operator:logcumsumexp", "operator:fft"])
 

@@ -1,4 +1,4 @@
-"""The verified cut: numbers of channels in a forward are found, other differences are refused."""
+"""The verified cut: numbers of channels in a forward are found, other differences are held."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.discovery import find_groups
-from gan_slimming.pruning.verify_cut import NAMED
+from gan_slimming.pruning.verify_cut import CHANGES, NAMED
+from gan_slimming.student.student import prepare
+from gan_slimming.student.surgery import extract
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 
@@ -49,10 +51,41 @@ def test_only_the_view_that_names_its_channels_holds_them() -> None:
     assert [g.channels for g in graph.groups if g.protected == NAMED] == [4]
 
 
-def test_what_a_cut_would_change_is_refused_with_the_way_out() -> None:
-    with pytest.raises(UserError, match=r"'first' would change .*--protect 'first'"):
-        find_groups(Scaled(), EXAMPLE)
-    assert find_groups(Scaled(), EXAMPLE, protect=["first"]).prunable == []
+def test_what_a_cut_would_change_is_held_and_the_rest_is_cut_exactly() -> None:
+    (group,) = (g for g in find_groups(Scaled(), EXAMPLE).groups if g.channels == 7)
+    assert group.protected == f"{CHANGES} (the result differs)"
+    net = nn.Sequential(Scaled(), nn.ReLU(), nn.Conv2d(3, 5, 1), nn.ReLU(), nn.Conv2d(5, 3, 1))
+    student = prepare(net.double().eval(), (EXAMPLE[0].double(),), bits=None)
+    assert {g.name: g.channels for g in student.graph.prunable} == {"0.last": 3, "2": 5}
+    for gate in student.gates:
+        gate.data[1:] = 0.0
+    small = extract(student)
+    assert small.get_submodule("0.first").out_channels == 7
+    image = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(small(image), student(image), rtol=0, atol=1e-12)
+
+
+def test_groups_that_can_be_cut_one_by_one_but_not_together_are_held() -> None:
+    class Together(nn.Module):
+        """Two of four widths exclude each other, and one is a number in the arithmetic."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.odd = nn.Conv2d(3, 6, 1), nn.Conv2d(3, 7, 1)
+            self.other, self.right = nn.Conv2d(3, 5, 1), nn.Conv2d(3, 8, 1)
+            self.ends = nn.ModuleList([nn.Conv2d(n, 3, 1) for n in (6, 7, 5, 8)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            odd = self.odd(x)
+            left, other, right = self.left(x), self.other(x), self.right(x)
+            maps = (left, odd / math.sqrt(odd.shape[1]), other, right)
+            ends = [end(m) for end, m in zip(self.ends, maps, strict=True)]
+            made = torch.stack(ends).sum(0)
+            return made if left.shape[1] == 6 or right.shape[1] == 8 else made * 2
+
+    graph = find_groups(Together(), EXAMPLE)
+    assert graph.prunable == []
+    assert all(CHANGES in g.protected for g in graph.groups if g.channels > 3)
 
 
 def test_a_trial_leaves_the_module_alone() -> None:

@@ -124,13 +124,13 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
 ) -> None:
     before = write(tmp_path / "index.html")
 
-    def full_disk(self: Path, text: str, **_: Any) -> int:
-        with self.open("w") as file:
-            file.write(text[:10])
+    def full_disk(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:10])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full_disk)
+        patch.setattr(Path, "write_bytes", full_disk)
         with pytest.raises(OSError, match="No space"):
             save_page(tmp_path / "index.html", Page("Another", ""))
     assert (tmp_path / "index.html").read_text() == before

@@ -71,6 +71,7 @@ def test_weights_ranges_and_gates_are_all_parameters_and_share_none(quantised: S
 
 def test_calibration_quantises_nothing_and_ends(teacher: nn.Module) -> None:
     student = prepare(teacher, (IMAGE,), bits=2).train()
+    modes = [module.training for module in student.modules()]
     seen: list[Tensor] = []
     hook = student.module.register_forward_hook(
         lambda _m, _i, out: seen.append(out)  # pyright: ignore
@@ -79,7 +80,32 @@ def test_calibration_quantises_nothing_and_ends(teacher: nn.Module) -> None:
     hook.remove()
     assert torch.equal(seen[0], output(teacher))
     assert not torch.allclose(output(student), output(teacher))
-    assert all(module.training for module in student.modules())
+    assert [module.training for module in student.modules()] == modes
+    assert all(q.training for q in student.activation_quantizers())
+
+
+def test_only_batch_norms_and_quantisers_train_as_the_teacher_has_the_rest_at_rest() -> None:
+    class Own(nn.Module):
+        """Noise and a second output in training mode, as some forwards have."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+            self.last = nn.Conv2d(4, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.norm(self.first(x))
+            if self.training:
+                x = x + torch.randn_like(x)
+            return self.last(x)
+
+    student = prepare(Own().double().eval(), (IMAGE,), bits=8).train()
+    assert student.training
+    assert student.module.get_submodule("norm").training
+    assert all(q.training for q in student.activation_quantizers())
+    assert not student.module.training
+    assert torch.equal(student(IMAGE), student(IMAGE))
+    assert not any(module.training for module in student.eval().modules())
 
 
 def test_calibration_moves_no_running_statistics() -> None:

@@ -24,6 +24,7 @@ from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import prepare
 from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.context import TrainingContext
+from gan_slimming.training.target_trainer import trainer_of
 from gan_slimming.training.train import train
 from gan_slimming.training.trainer import Trainer
 
@@ -62,7 +63,7 @@ def made(
         distance=multiscale_l1, track=lambda _: {"psnr": 20.0}, side=32, judge=judge,
         positions=positions,
     )  # fmt: skip
-    return Trainer(FABRIC, prepare(teacher, (EXAMPLE,), bits=run.bits), run, context)
+    return trainer_of(FABRIC, prepare(teacher, (EXAMPLE,), bits=run.bits), run, context)
 
 
 def run_of(target: Target | None = None, **optimisation: Any) -> Run:
@@ -115,7 +116,6 @@ def test_it_slims_while_the_target_is_met_and_goes_back_where_it_is_not(tmp_path
     back = next(i for i in range(1, len(widths)) if widths[i] > widths[i - 1])
     assert looks[back - 1]["met"] == 0  # given up for the one that was kept
     met = [row["macs"] for row in looks if row["met"]]
-    assert trainer.search is not None
     assert macs_left(final.graph, {}) == min(met) < whole
     assert len(looks) > 8, widths
     assert [row["step"] for row in rows_of(tmp_path)] == list(range(61))

@@ -10,6 +10,7 @@ from torch import nn
 from gan_slimming.config import InputContract
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator, spec_of
+from gan_slimming.pruning.discovery import UnknownOperatorWarning
 from gan_slimming.serialization.generator_file import save_generator
 from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
@@ -81,12 +82,30 @@ def test_layers_are_shown_where_channels_cannot_be_followed() -> None:
             self.conv = nn.Conv2d(3, 3, 1)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.fft.fft2(self.conv(images)).real
+            images = self.conv(images)
+            return images if float(images.detach().sum()) > 0 else -images
 
-    with pytest.warns(GroupsWarning, match="no channel groups"):
+    with pytest.warns(GroupsWarning, match="no channel groups: .* cannot be traced"):
         report = inspect(Odd(), 16)
     assert report["groups"] == []
     assert report["macs"] == 9 * 256
+
+
+def test_an_operator_without_a_table_is_named_and_the_other_groups_are_shown() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.odd = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1)
+            self.last = nn.Conv2d(5, 3, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.logcumsumexp(self.odd(self.first(images)), dim=1))
+
+    with pytest.warns(UnknownOperatorWarning, match="'logcumsumexp' in the generator"):
+        report = inspect(Odd(), 16)
+    reasons = {row["name"]: row["protected"] for row in report["groups"]}
+    assert reasons["first"] == ""
+    assert reasons["odd"] == "operator 'logcumsumexp' is not understood"
 
 
 def test_tables_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -144,9 +145,54 @@ def test_a_write_that_nobody_else_reads_is_none() -> None:
     assert len(traced(gated).nodes) == 5
 
 
-def test_noise_is_not_frozen_into_the_file() -> None:
-    pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+def drawn(operation: Callable[[Tensor], Tensor], *, noise: bool = True) -> list[np.ndarray]:
+    """Return what a file makes of zeros, in two runs."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
     from gan_slimming.export.onnx import onnx_model
+    from gan_slimming.export.parity import START
 
-    with pytest.raises(UserError, match="operator 'randn' in module '0' cannot be exported"):
-        onnx_model(traced(lambda x: x + torch.randn(3, 1, 1)), "none", 17, {})
+    model, _ = onnx_model(traced(operation), "none", 17, {}, noise=noise)
+    run = START["onnxruntime"](model.SerializeToString(), 1)[0]
+    return [run(np.zeros((1, 3, 32, 40), np.float32)) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "mean", "spread"),
+    [
+        (lambda x: x + torch.randn(x.shape[0], 1, *x.shape[2:]), 0.0, 1.0),
+        (lambda x: x + 2 * torch.randn_like(x), 0.0, 2.0),
+        (lambda x: x + torch.rand(x.shape), 0.5, 12**-0.5),
+        (lambda x: x + x.new_empty(x.shape[0], 1, *x.shape[2:]).normal_(), 0.0, 1.0),
+    ],
+)
+def test_noise_is_not_frozen_into_the_file(
+    operation: Callable[[Tensor], Tensor], mean: float, spread: float
+) -> None:
+    first, second = drawn(operation)
+    assert not np.allclose(first, second)
+    for made in (first, second):
+        assert made.mean() == pytest.approx(mean, abs=0.5 * spread)
+        assert made.std() == pytest.approx(spread, rel=0.3)
+    assert all(not found.any() for found in drawn(operation, noise=False))
+
+
+def test_noise_of_a_fixed_shape_is_not_frozen_either() -> None:
+    first, second = drawn(lambda x: x + torch.randn(3, 1, 1))
+    assert not np.allclose(first, second)
+
+
+def test_noise_that_the_contract_fixes_is_the_forwards_own() -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from gan_slimming.export.onnx import onnx_model
+    from gan_slimming.export.parity import START
+
+    contract = InputContract(size=32, fixed_noise=True)
+    fixed = traced(lambda x: x + torch.randn(1, 1, 32, 32), contract)
+    assert (fixed.noisy, fixed.random is not None) == (False, True)
+    model, _ = onnx_model(fixed, "none", 17, {})
+    run = START["onnxruntime"](model.SerializeToString(), 1)[0]
+    expected = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)).numpy()
+    for _ in range(2):
+        made = run(np.zeros((1, 3, 32, 32), np.float32))
+        np.testing.assert_allclose(made, np.broadcast_to(expected, made.shape), atol=1e-6)
