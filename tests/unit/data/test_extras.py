@@ -24,10 +24,12 @@ class Numbered:
     def __len__(self) -> int:
         return 10
 
-    def augmentations(self, downscale: int = 1, draws: int = 0) -> int:
+    def augmentations(
+        self, downscale: int = 1, draws: int = 0, draws_per_answer: int | None = None
+    ) -> int:
         return 4
 
-    def distinct(self, draws: int) -> int:
+    def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
         return min(draws, len(self))
 
     def expect(self, coming: Callable[[int], Tensor]) -> None:
@@ -80,7 +82,7 @@ def test_all_else_is_the_images_own() -> None:
     images = Numbered()
     assert with_extras(images, (), 0) is images
     data = copy.copy(with_extras(images, EXTRAS, 0))
-    assert (len(data), data.augmentations(), data.distinct(3)) == (10, 4, 3)
+    assert (len(data), data.augmentations(), data.distinct(1, 3, None)) == (10, 4, 3)
     data.expect(torch.arange)
     assert data.coming is torch.arange  # pyright: ignore
 
