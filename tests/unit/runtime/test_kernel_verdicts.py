@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import ExtraInput, InputContract
 
 for package in ("onnx", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[export]'")
@@ -134,3 +135,19 @@ def test_a_check_needs_no_program_to_start(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.executable", None)
     assert kernel_verdicts.wrong_layers(content, CONTRACT) == ()
+
+
+def test_a_contract_with_further_inputs_reaches_the_check(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, tmp_path: Path
+) -> None:
+    found: list[InputContract] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        found.append(InputContract(**json.loads(command[-3])))
+        return SimpleNamespace(returncode=0, stdout="[]\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    contract = InputContract(extras=(ExtraInput("label", 5), ExtraInput("mask")))
+    assert kernel_verdicts.wrong_layers(content, contract) == ()
+    assert found == [contract]
