@@ -61,10 +61,10 @@ def test_it_goes_on_from_a_checkpoints_seconds_also_within_a_lap() -> None:
 @pytest.mark.parametrize(
     ("slim", "half", "expected"),
     [
-        (0.08, 0.95, [(0.08, 5.0), (0.87, 1.0), (0.05, 4.0)]),
+        (0.08, 0.95, [(0.08, 2.5), (0.87, 1.0), (0.05, 4.0)]),
         (0.0, 0.95, [(0.95, 1.0), (0.05, 4.0)]),
-        (0.5, 0.0, [(0.5, 20.0), (0.5, 4.0)]),
-        (0.5, 0.25, [(0.25, 5.0), (0.25, 20.0), (0.5, 4.0)]),
+        (0.5, 0.0, [(0.5, 10.0), (0.5, 4.0)]),
+        (0.5, 0.25, [(0.25, 2.5), (0.25, 10.0), (0.5, 4.0)]),
         (0.0, 1.0, [(1.0, 1.0)]),
     ],
 )
@@ -87,5 +87,5 @@ def test_a_share_of_the_time_is_worth_the_steps_that_fit_into_it() -> None:
     assert [share_of_steps(t, costs) for t in (-1.0, 0.0, 1.0, 7.0)] == [0.0, 0.0, 1.0, 1.0]
 
 
-def test_the_budget_is_reached_in_the_first_third_of_the_time() -> None:
-    assert share_of_steps(1 / 3, step_costs(0.08, 0.95)) > 0.08
+def test_the_budget_is_reached_in_the_first_sixth_of_the_time() -> None:
+    assert share_of_steps(1 / 6, step_costs(0.08, 0.95)) > 0.08

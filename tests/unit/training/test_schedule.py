@@ -54,12 +54,12 @@ def test_by_the_clock_a_run_ends_with_its_time_whatever_a_step_lasts(
     assert positions[-1] < 1 == schedule.position
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == 1.0
-    # Slimming, five times as dear at half the size, ends in time, and so does half the size.
-    whole = 0.25 * 5 + 0.25 * 1 + 0.5 * 4
+    # Slimming, 2.5 times as dear at half the size, ends in time, and so does half the size.
+    whole = 0.25 * 2.5 + 0.25 * 1 + 0.5 * 4
     slims = sum(row[3] for row in rows) * seconds_a_step
     halves = sum(row[2] == 2 for row in rows) * seconds_a_step
-    assert slims == pytest.approx(120 * 1.25 / whole, abs=2 * seconds_a_step)
-    assert halves == pytest.approx(120 * 1.5 / whole, abs=2 * seconds_a_step)
+    assert slims == pytest.approx(120 * 0.625 / whole, abs=2 * seconds_a_step)
+    assert halves == pytest.approx(120 * 0.875 / whole, abs=2 * seconds_a_step)
 
 
 def test_slimming_ends_even_where_the_time_does_not_last() -> None:

@@ -197,8 +197,8 @@ def test_by_the_clock_the_budget_is_reached_in_time_and_the_time_is_kept(tmp_pat
     assert trainer.seconds == 30
     assert rows[-1]["progress"] == 1.0
     slimming = [row for row in rows if "rho" in row]
-    # A tenth of the steps at five times the time: 36 % of the 30 seconds, 2 seconds each.
-    assert len(slimming) in (6, 7)
+    # A tenth of the steps at 2.5 times the time: 22 % of the 30 seconds, 2 seconds each.
+    assert len(slimming) in (4, 5)
     assert 0.3 < slimming[-1]["macs"] / trainer.whole_cost <= 0.5
     assert macs_left(final.graph, {}) == slimming[-1]["macs"]
     assert sum("psnr" in row for row in rows) >= 6
