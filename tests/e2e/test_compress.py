@@ -29,7 +29,7 @@ def teacher() -> nn.Module:
 def settings(**changes: object) -> Run:
     values: dict[str, object] = {
         "budget": Budget(macs=0.3),
-        "objective": Objective(distill="encoder"),
+        "objective": Objective(distill="encoder", adversarial="lsgan"),
         "optimisation": Optimisation(
             steps=STEPS, slim_share=0.5, batch_size=2, discriminator_width=4, replay=3
         ),
@@ -160,7 +160,7 @@ def test_the_paper_objective_with_rho_and_without_a_budget(
 ) -> None:
     run = settings(
         budget=Budget(),
-        objective=Objective(distill="l1", rho=8.0),
+        objective=Objective(distill="l1", adversarial="lsgan", rho=8.0),
         optimisation=Optimisation(
             steps=STEPS, slim_share=0.5, batch_size=2, gate_start="saliency", ema=0.0, floor=0.0
         ),

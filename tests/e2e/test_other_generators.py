@@ -22,7 +22,7 @@ from gan_slimming.student.student import prepare
 
 RUN = Run(
     budget=Budget(macs=0.5),
-    objective=Objective(distill="l1"),
+    objective=Objective(distill="l1", adversarial="lsgan"),
     optimisation=Optimisation(
         steps=8, slim_share=0.5, batch_size=4, discriminator_width=2, replay=3
     ),

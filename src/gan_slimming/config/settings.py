@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from gan_slimming.config.checks import (
@@ -45,8 +45,10 @@ def _taking_old_names(settings: type[Settings]) -> type[Settings]:
 class Objective:
     """The terms of the objective and their weights."""
 
-    adversarial: Literal["lsgan", "hinge", "minimax", "none"] = "lsgan"
-    """The GAN game: least squares, hinge, the paper's minimax equation, or none."""
+    adversarial: Literal["auto", "lsgan", "hinge", "minimax", "none"] = "auto"
+    """The GAN game: 'lsgan' (least squares), 'hinge', 'minimax' (the paper's equation), or 'none'.
+    'auto' plays 'lsgan' where there are real images to learn from (--targets) or a --discriminator,
+    else none: the teacher's own images teach more by their distance alone."""
     adversarial_weight: float = 0.1
     """Weight of the GAN loss (1 in the paper)."""
     distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1"] = "auto"
@@ -96,6 +98,16 @@ class Objective:
         check_choice(self, "adversarial", "objective.adversarial")
         check_choice(self, "distill", "objective.distill")
         check(self.rho is None or self.rho > 0, "rho", self.rho, "above 0, such as 0.01")
+
+    def decided(self, *, real: bool) -> Objective:
+        """Return the objective with a game in place of 'auto'.
+
+        Args:
+            real: whether there are real images, or a discriminator that has seen some.
+        """
+        if self.adversarial != "auto":
+            return self
+        return replace(self, adversarial="lsgan" if real else "none")
 
 
 @dataclass(frozen=True)

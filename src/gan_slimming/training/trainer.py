@@ -8,6 +8,7 @@ recover   the same loss without rho, on the extracted net, where a step costs a 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,6 +50,8 @@ class Trainer:
     """Whether stages come and go, as the quality asks; see `training.target_trainer`."""
 
     def __init__(self, fabric: Fabric, student: Student, run: Run, context: TrainingContext):
+        real = context.targets is not None or context.discriminator is not None
+        run = replace(run, objective=run.objective.decided(real=real))
         self.fabric, self.run, self.context = fabric, run, context
         self.settings = run.optimisation
         self.slims = bool(run.budget.kind or run.objective.rho) and len(student.gates) > 0

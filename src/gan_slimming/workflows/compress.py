@@ -124,6 +124,7 @@ def compress(
     context.resume_command = resume_command
     context.answers_folder = folder.checkpoint.parent
     trainer = trainer_of(setup.fabric, setup.student, setup.run, context)
+    setup = dataclasses.replace(setup, run=trainer.run)
     if on_step is not None:
         context.on_step = lambda step, terms: on_step(step, trainer.schedule.total, terms)
     if not resume:

@@ -31,8 +31,8 @@ def test_distillation_is_zero_when_the_student_is_the_teacher(images: Tensor) ->
 
 def test_the_total_is_the_weighted_sum(images: Tensor) -> None:
     settings = Objective(
-        distill_weight=3.0, pixel_weight=0.25, adversarial_weight=0.5, colour_weight=2.0,
-        lattice_weight=4.0,
+        adversarial="lsgan", adversarial_weight=0.5, distill_weight=3.0, pixel_weight=0.25,
+        colour_weight=2.0, lattice_weight=4.0,
     )  # fmt: skip
     discriminator = PatchDiscriminator(width=2, layers=1)
     terms = student_objective(settings, images, images * 0.5, l1, discriminator)
@@ -64,7 +64,9 @@ def test_the_student_gets_every_gradient_and_the_teacher_none(
     discriminator = PatchDiscriminator(width=2, layers=1)
     with torch.no_grad():
         target = teacher(images)
-    student_objective(Objective(), student(images), target, l1, discriminator).total.backward()
+    student_objective(
+        Objective(adversarial="lsgan"), student(images), target, l1, discriminator
+    ).total.backward()
     assert [n for n, p in student.named_parameters() if p.grad is None] == []
     assert all(p.grad is None for p in teacher.parameters())
 
@@ -92,8 +94,8 @@ def test_the_discriminator_learns_to_tell_real_from_fake(images: Tensor) -> None
             return self.sign * x.mean(dim=(1, 2, 3)) + 0.5
 
     real, fake = torch.full_like(images, 0.5), torch.full_like(images, -0.5)
-    right = discriminator_objective(Objective(), Mean(1.0), real, fake)
-    wrong = discriminator_objective(Objective(), Mean(-1.0), real, fake)
+    right = discriminator_objective(Objective(adversarial="lsgan"), Mean(1.0), real, fake)
+    wrong = discriminator_objective(Objective(adversarial="lsgan"), Mean(-1.0), real, fake)
     assert float(right) == pytest.approx(0.0, abs=1e-12)
     assert float(wrong) == pytest.approx(1.0)
 

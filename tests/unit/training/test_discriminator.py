@@ -11,13 +11,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from gan_slimming.config import Optimisation, Run
+from gan_slimming.config import Objective, Optimisation, Run
 from gan_slimming.data.folder import ImageSet
 from gan_slimming.errors import UserError
 from gan_slimming.models import PatchDiscriminator, load_discriminator
 from gan_slimming.training.discriminator import DiscriminatorTrainer, patchgan
 
-RUN = Run(optimisation=Optimisation(discriminator_width=2, replay=0), seed=5)
+RUN = Run(
+    objective=Objective(adversarial="lsgan"),
+    optimisation=Optimisation(discriminator_width=2, replay=0),
+    seed=5,
+)
 FABRIC = Fabric(accelerator="cpu", devices=1, precision="32-true")
 
 

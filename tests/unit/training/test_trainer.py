@@ -63,10 +63,12 @@ OPTIMISATION = Optimisation(
 )  # fmt: skip
 SLIM_STEPS = 5
 RUN = Run(
-    budget=Budget(macs=0.3), objective=Objective(distill="l1"), optimisation=OPTIMISATION,
-    bits=None, size=32, device="cpu", precision="32-true",
+    budget=Budget(macs=0.3), objective=Objective(distill="l1", adversarial="lsgan"),
+    optimisation=OPTIMISATION, bits=None, size=32, device="cpu", precision="32-true",
 )  # fmt: skip
-PAPER = replace(RUN, budget=Budget(), objective=Objective(distill="l1", rho=0.05))
+PAPER = replace(
+    RUN, budget=Budget(), objective=Objective(distill="l1", adversarial="lsgan", rho=0.05)
+)
 
 
 def changed(run: Run, **optimisation: Any) -> Run:
@@ -260,13 +262,23 @@ def test_neither_player_gets_a_gradient_in_the_others_step(
 
 def test_the_game_alone_moves_the_student_through_the_frozen_discriminator(build: Build) -> None:
     objective = Objective(
-        distill_weight=0, pixel_weight=0, colour_weight=0, lattice_weight=0, adversarial_weight=1
-    )
+        adversarial="lsgan", adversarial_weight=1, distill_weight=0, pixel_weight=0,
+        colour_weight=0, lattice_weight=0,
+    )  # fmt: skip
     trainer = build(replace(RUN, objective=objective))
     before = state_of(trainer.student)
     terms = trainer.train_step()
     assert terms["total"] == terms["adversarial"] > 0
     assert not same(before, state_of(trainer.student))
+
+
+def test_the_game_is_played_by_itself_where_there_are_real_images(build: Build) -> None:
+    alone = build(replace(RUN, objective=Objective(distill="l1")))
+    assert (alone.run.objective.adversarial, alone.discriminator) == ("none", None)
+    context = replace(alone.context, targets=alone.context.inputs)
+    real = Trainer(alone.fabric, alone.student, replace(alone.run, objective=Objective()), context)
+    assert real.run.objective.adversarial == "lsgan"
+    assert real.discriminator is not None
 
 
 def test_without_the_game_there_is_no_discriminator(build: Build) -> None:
