@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,15 @@ def test_a_log_that_the_disk_refuses_is_written_later(
     assert [row["step"] for row in rows(folder)] == list(range(1, 13))
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """The end of a terminal is not ignored, as it is where nohup runs the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_stop_on_a_full_disk_says_what_is_saved(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
