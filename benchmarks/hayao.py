@@ -44,10 +44,10 @@ from gan_slimming.workflows.compress import TRACKED
 HOLDOUT = 150
 """Photos that no variant is trained on."""
 VARIANTS = {
-    "joint": gs.Objective(distill="lpips"),
+    "joint": gs.Objective(distill="lpips", adversarial="lsgan"),
     "no-gan": gs.Objective(distill="lpips", adversarial="none"),
-    "encoder": gs.Objective(distill="encoder"),
-    "narrow": gs.Objective(distill="lpips"),
+    "encoder": gs.Objective(distill="encoder", adversarial="lsgan"),
+    "narrow": gs.Objective(distill="lpips", adversarial="lsgan"),
 }
 
 

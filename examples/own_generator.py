@@ -33,7 +33,7 @@ class UNet(nn.Module):
 if __name__ == "__main__":
     photos, output = sys.argv[1:]
     teacher = UNet()  # load your trained weights here
-    quick = gs.Optimisation(steps=20, slim_share=0.5, batch_size=1, discriminator_width=8)
+    quick = gs.Optimisation(steps=20, slim_share=0.5, batch_size=1)
     run = gs.Run(budget=gs.Budget(macs=0.3), optimisation=quick, size=64, holdout=1)
     done = gs.compress(teacher, photos, output, run)
     print(f"{done.summary['macs'] / done.summary['teacher_macs']:.0%} of the work,", end=" ")

@@ -77,10 +77,11 @@ def compress(
         data: Folder of training images of any size, at any depth, such as photos/. A generator that
             takes noise needs none.
         targets: Folder of real images of the output's kind for the discriminator, such as
-            cartoons/. Default: the teacher's outputs count as real.
+            cartoons/. Default: no GAN game; with --adversarial lsgan the teacher's outputs count as
+            real.
         discriminator: The discriminator that the teacher was trained against: patchgan:WEIGHTS,
             sngan:WEIGHTS, or your own code as package.module:factory[:WEIGHTS]. Default: a
-            PatchGAN with fresh weights.
+            PatchGAN with fresh weights, where the game is played.
         bits: Bits per activation and per weight, 2 to 8; none for no quantisation. Weights get at
             most 7 unless --weight-bits is given.
         size: Height and width of the training images in pixels. A generator that takes noise sets

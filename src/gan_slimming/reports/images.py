@@ -95,11 +95,6 @@ def _within(
     return files
 
 
-def data_uri(image: Tensor) -> str:
-    """Return the lossless data URL of an image (3, height, width) RGB in [-1, 1]."""
-    return _url(_file(pixels_of(image), LOSSLESS), LOSSLESS)
-
-
 def _file(pixels: np.ndarray, coding: Coding) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, coding.kind, **coding.options)

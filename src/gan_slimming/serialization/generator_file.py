@@ -170,14 +170,22 @@ def _check_factory(path: str | Path, name: str, foreign: bool, factory: str | No
 def _build(path: str | Path, spec: GeneratorSpec, foreign: bool) -> nn.Module:
     """Build the architecture; for the package's own, allocate and draw nothing."""
     if foreign:  # a user's code may compute while it builds, which the meta device cannot
-        return rebuild_generator(spec).float()
+        return _rebuilt(path, spec).float()
     with torch.device("meta"):
-        module = rebuild_generator(spec)
+        module = _rebuilt(path, spec)
     computed = any(m._non_persistent_buffers_set for m in module.modules())
     size = sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
     if computed and size > MOST_BYTES:
         raise _damaged(path, ValueError(f"{spec} has {size:,} bytes"))
-    return rebuild_generator(spec).float() if computed else module
+    return _rebuilt(path, spec).float() if computed else module
+
+
+def _rebuilt(path: str | Path, spec: GeneratorSpec) -> nn.Module:
+    """Build the architecture; errors name the file."""
+    try:
+        return rebuild_generator(spec)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

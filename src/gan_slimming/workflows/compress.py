@@ -82,7 +82,8 @@ def compress(
         output: the run folder that is made.
         run: settings; the defaults fit a laptop.
         targets: folder of real images of the teacher's output domain, for the discriminator;
-            without it the teacher's own outputs are the real ones.
+            without it the GAN game is left out, or the teacher's own outputs are the real ones
+            (see `Objective.adversarial`).
         student: where to start from instead of a copy of the teacher: a small generator that is to
             be trained further, or any other that takes and gives the same. It is copied, and its
             features are not compared with the teacher's.

@@ -118,4 +118,5 @@ def test_random_changes_are_read_or_refused_in_one_line(
     whole: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path, seed: int
 ) -> None:
     header = mutated(whole[0], random.Random(seed))
-    opened(tmp_path / "x.safetensors", header, whole[1])
+    text = opened(tmp_path / "x.safetensors", header, whole[1])
+    assert not text or str(tmp_path / "x.safetensors") in text

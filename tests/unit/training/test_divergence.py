@@ -61,6 +61,7 @@ def test_a_student_that_begins_as_the_teacher_has_room_to_differ() -> None:
     watch = Watch(least=1.5)
     for step in range(300):
         watch.take(0.0 if step < FIRST_STEPS else 140.0)
+    assert (watch.largest, watch.outside) == (0.0, 0)
 
 
 def test_the_third_step_in_a_row_that_is_left_out_is_too_many() -> None:
