@@ -16,18 +16,13 @@ from gan_slimming.config.checks import (
     check_finite,
     check_numbers,
 )
+from gan_slimming.config.exports import check_exports
 from gan_slimming.config.goals import Budget, Target
 from gan_slimming.config.memory import WHOLE_FOLDERS, Memory
 from gan_slimming.errors import UserError, renamed
 
 Settings = TypeVar("Settings")
 
-PORTABLE_WEIGHT_BITS = 7
-"""Most bits per weight with which int8 kernels are exact on every CPU.
-
-CPUs without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
-products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 255 * 63 does not.
-"""
 STEPS = 3000
 """Training steps of a run that states neither steps nor minutes."""
 RENAMED = {"hidden_weight": "feature_distillation_weight"}
@@ -249,6 +244,10 @@ class Run:
     statistics of each image, and dropout is off."""
     fix_noise: bool = False
     """Whether noise that the generator draws inside is the same for every image."""
+    dropout: Literal["off", "keep"] = "off"
+    """Whether dropout that the forward calls with training=True is left out, or kept random."""
+    exports: tuple[str, ...] = ()
+    """Formats of the files that are written at the end: 'onnx', 'openvino'."""
 
     def __post_init__(self) -> None:
         check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
@@ -265,6 +264,8 @@ class Run:
         check(0 <= self.workers <= MOST_THREADS, "workers", self.workers, f"0 to {MOST_THREADS}")
         seconds = self.checkpoint_seconds
         check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
+        check_exports(self.exports)
+        object.__setattr__(self, "exports", tuple(self.exports))  # a file has a list
         rho = self.objective.rho
         given = {"a budget": self.budget.kind, "a target": self.target.kind, "rho": rho}
         named = [name for name, value in given.items() if value is not None]
@@ -292,8 +293,3 @@ class Run:
             memory=Memory(**settings.pop("memory", WHOLE_FOLDERS)),
             **settings,
         )
-
-
-def bits_of_weights(bits: int, weight_bits: int | None) -> int:
-    """Return the bits per weight: `weight_bits`, else as many as are exact on every CPU."""
-    return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)

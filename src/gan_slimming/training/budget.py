@@ -18,6 +18,7 @@ from torch import Tensor
 from gan_slimming.config import Budget
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.groups import (
+    ChannelGroup,
     GroupGraph,
     activations_left,
     elements_left,
@@ -84,14 +85,27 @@ def can_slim(graph: GroupGraph, factor: float, multiple: int) -> bool:
     return least_cost(graph, measure, multiple) <= factor * (1 - MARGIN) * measure({})
 
 
-def _held(graph: GroupGraph) -> str:
-    """Return how many channels stay, for each reason, most first."""
-    counts: dict[str, int] = {}
+def _held(graph: GroupGraph, measure: Measure, multiple: int) -> str:
+    """Return what stays for each reason, and what that holds of the least cost, most first.
+
+    A reason holds what would go if its channels could go, too.
+    """
+    reasons: dict[str, list[ChannelGroup]] = {}
     for group in graph.groups:
         if group.protected:
-            counts[group.protected] = counts.get(group.protected, 0) + group.channels
-    rows = sorted(counts.items(), key=lambda row: -row[1])[:REASONS]
-    return "; ".join(f"{count} channels because {reason}" for reason, count in rows)
+            reasons.setdefault(group.protected, []).append(group)
+    alone = {g.name: torch.arange(g.channels) < multiple for g in graph.prunable}
+    least = measure(alone)
+    rows = []
+    for reason, groups in reasons.items():
+        freed = {g.name: torch.arange(g.channels) < multiple for g in groups}
+        share = 1 - measure(alone | freed) / max(least, 1)
+        rows.append((share, sum(g.channels for g in groups), reason, groups[0].name))
+    rows.sort(key=lambda row: -row[0])
+    return "; ".join(
+        f"{count} channels ({share:.0%} of that, first {name}) because {reason}"
+        for share, count, reason, name in rows[:REASONS]
+    )
 
 
 class BudgetController:
@@ -130,10 +144,11 @@ class BudgetController:
         self.floors = self._floors(graph, measure, floor)
 
     def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
+        held = f"{_held(graph, measure, self.multiple)} (gan-slimming inspect shows which)"
         if not graph.prunable and self.start > self.budget:
             raise UserError(
-                f"no channel of this generator can be taken out: {_held(graph)}; gan-slimming "
-                "inspect shows each; leave the budget to quantise alone"
+                f"no channel of this generator can be taken out: {held}; leave the budget to "
+                "quantise alone"
             )
         least = least_cost(graph, measure, self.multiple)
         if least > self.budget * (1 - MARGIN):
@@ -145,7 +160,7 @@ class BudgetController:
             raise UserError(
                 f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {left} left in "
                 f"each of {len(graph.prunable)} groups the generator costs {least:,.0f}; the rest "
-                f"stays: {_held(graph)} (gan-slimming inspect shows which); {way}"
+                f"stays: {held}; {way}"
             )
         uniform = uniform_widths(graph, measure, self.budget)
         while True:
