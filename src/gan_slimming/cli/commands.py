@@ -76,8 +76,9 @@ def compress(
         student: Small generator of an earlier run to train further: the run folder, such as
             runs/hayao, or its generator.safetensors. Without a budget it keeps its size. Default: a
             copy of the teacher.
-        data: Folder of training images of any size, at any depth, such as photos/. A generator that
-            takes noise needs none.
+        data: Folder of training images of any size, at any depth, such as photos/, or a CSV file
+            that names images and further inputs, such as pairs.csv. A generator that takes noise
+            needs none.
         targets: Folder of real images of the output's kind for the discriminator, such as
             cartoons/. Default: no GAN game; with --adversarial lsgan the teacher's outputs count as
             real.

@@ -1,6 +1,6 @@
 """All settings, checked when they are made. Imports no torch, so that --help is quick."""
 
-from gan_slimming.config.bits import PORTABLE_WEIGHT_BITS, bits_of_weights
+from gan_slimming.config.bits import NARROW_BITS, PORTABLE_WEIGHT_BITS, bits_of_weights
 from gan_slimming.config.checks import check_numbers
 from gan_slimming.config.contract import ExtraInput, InputContract
 from gan_slimming.config.exports import EXPORTS, check_exports
@@ -12,6 +12,7 @@ from gan_slimming.config.weights_file import WeightsFile
 
 __all__ = [
     "EXPORTS",
+    "NARROW_BITS",
     "PAPER",
     "PORTABLE_WEIGHT_BITS",
     "RENAMED",

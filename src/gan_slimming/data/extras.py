@@ -1,7 +1,8 @@
 """Further inputs of a generator beside its image: labels, vectors, masks, reference images.
 
-They come from the columns of a table. Where the user has none, they are drawn: each follows from the number of its image alone, so that
-teacher and student get the same ones, and a resumed run as well.
+They come from the columns of a table. Where the user has none, they are drawn: each follows from
+the number of its image alone, so that teacher and student get the same ones, and a resumed run as
+well.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def open_training_data(
 
     Args:
         side: height and width of the generator's output in pixels.
-        data: folder of input images, or a CSV file that names them; for a generator of noise, folder of real images.
+        data: folder of input images, or a CSV file that names them; for a generator of noise,
+            folder of real images.
         targets: folder of real images of the output's kind.
     Raises:
         UserError: a folder is missing, named twice, or unusable.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_slimming.config import Budget
+from gan_slimming.config import NARROW_BITS, Budget
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.groups import (
     ChannelGroup,
@@ -32,6 +32,7 @@ from gan_slimming.pruning.proximal import (
     shrink_gates,
     uniform_widths,
 )
+from gan_slimming.serialization.narrow_codes import ENTRY
 from gan_slimming.student.gates import on_cpu
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import allowed
@@ -45,13 +46,21 @@ MARGIN = 0.003
 
 
 def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:
-    """Bytes of the saved file: one per quantised weight, four per other number, and the header."""
+    """Bytes of the saved file: quantised weights by their bits, four per other number, the header.
+
+    Args:
+        bits: of weights; None for none that are quantised. Up to NARROW_BITS they are stored in so
+            many, else in bytes.
+    """
     layers = graph.quantized_layers if bits else []
     quantized = {f"{path}.weight" if path else "weight" for path in layers}
     elements = elements_left(graph, alive)
-    body = sum(n * (1 if name in quantized else 4) for name, n in elements.items())
+    narrow = bits is not None and bits <= NARROW_BITS
+    each = bits / 8 if bits is not None and narrow else 1.0
+    body = sum(n * (each if name in quantized else 4) for name, n in elements.items())
     tensors = sum(len(shape) > 1 for shape in graph.shapes.values())
-    return body + 4 * len(quantized) + 1000 + 200 * tensors
+    entries = (4 + ENTRY * narrow) * len(quantized)
+    return math.ceil(body) + entries + 1000 + 200 * tensors
 
 
 def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:

@@ -73,7 +73,7 @@ def describe_vanishing(teacher: nn.Module, contract: InputContract, side: int) -
     if not found:
         return ""
     way = "give trained weights with --weights"
-    if any(_is_untrained(layer) for layer in teacher.modules()):
+    if has_untrained_norms(teacher):
         way = (
             "its batch norms were never trained: give trained weights with --weights, or, if your "
             "own script leaves the teacher in train(), add --teacher-mode train"
@@ -101,6 +101,11 @@ def _pair(teacher: nn.Module, contract: InputContract, side: int) -> tuple[Tenso
     if contract.latent_size or not takes_side(teacher, contract, small):
         small = side
     return dummy_inputs(contract, small, batch=2, like=teacher)
+
+
+def has_untrained_norms(teacher: nn.Module) -> bool:
+    """Return whether a batch norm's running statistics were never updated."""
+    return any(_is_untrained(layer) for layer in teacher.modules())
 
 
 def _is_untrained(layer: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from gan_slimming.config import InputContract, WeightsFile, check_exports, check_numbers
-from gan_slimming.data.adapter import dummy_inputs, output_side
+from gan_slimming.data.adapter import check_taken, dummy_inputs, output_side
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.architecture import group_rows, layer_rows
 from gan_slimming.metrics.complexity import count
@@ -78,6 +78,7 @@ def inspect(
     else:
         size = contract.size or size
         contract.check_side(size)
+        check_taken(generator, contract, size)
     example = dummy_inputs(contract, size, like=generator)
     complexity = count(generator, example)
     return {
