@@ -189,6 +189,8 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
     elif hint is not bool:
         options["type"] = hint
     if parameter.kind is parameter.POSITIONAL_ONLY:
+        if default is not parameter.empty:
+            options |= {"nargs": "?", "default": default}
         parser.add_argument(parameter.name, **options)
         return
     flag = "--" + parameter.name.replace("_", "-")

@@ -116,5 +116,3 @@ def discriminator_aware(discriminator: nn.Module) -> Judge:
         return (network(images) - network(answers)).square().mean()
 
     return judge
-
-
