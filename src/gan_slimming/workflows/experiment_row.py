@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +36,10 @@ from gan_slimming.models import load_generator
 from gan_slimming.models.registry import spec_of
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.provenance import fingerprint
+from gan_slimming.serialization.resolve import choose_device
 from gan_slimming.serialization.run_folder import RunFolder
+from gan_slimming.student.student import Student
+from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.setup import FLOAT_BYTES, Setup, TestTimeWarning, set_up
 from gan_slimming.workflows.compress import OnStep, compress
 from gan_slimming.workflows.compress_by_name import named_discriminator
@@ -169,28 +171,35 @@ def _started(shared: Shared, stage: Stage, folder: Path, start: nn.Module | None
     """Make what a stage without training makes, or return it where it is there."""
     told, file = folder / "stage.json", folder / "generator.safetensors"
     if not told.is_file():
-        began = time.monotonic()
         run = dataclasses.replace(shared.run(stage), budget=_budget(shared, stage))
-        settings, source = stage.parsed(), start or shared.teacher
-        if stage.make == "narrow":
-            with warnings.catch_warnings():  # fresh weights have no statistics yet
-                warnings.simplefilter("ignore", TestTimeWarning)
-                setup = set_up(fresh(shared.teacher, run.seed), run)
-            student = narrow(setup, settings)
-        elif stage.make == "quantize":
-            setup = set_up(shared.teacher, run, student=start)
-            student = quantize(setup, _inputs(shared, setup, shared.data))
-        else:
-            setup = set_up(source, run)
-            student = _evolved(shared, setup, stage)
-        save_start(setup, student, file, shared.teacher)
-        seconds = round(time.monotonic() - began, 1)
+        watch = Stopwatch(choose_device(run.device).type)
+        with watch.lap():
+            setup, student = _start(shared, stage, run, start)
+            save_start(setup, student, file, shared.teacher)
+        seconds = round(watch.seconds, 1)
         write_atomically(told, (json.dumps({"seconds": seconds}) + "\n").encode())
     seconds = json.loads(told.read_text("utf-8"))["seconds"]
     return Made(stage.make, file, 0, seconds, dataclasses.asdict(stage.parsed()))
 
 
-def _evolved(shared: Shared, setup: Setup, stage: Stage) -> Any:
+def _start(
+    shared: Shared, stage: Stage, run: Run, start: nn.Module | None
+) -> tuple[Setup, Student]:
+    """Return the student of a stage without training, and the setup that it was made in."""
+    settings = stage.parsed()
+    if stage.make == "narrow":
+        with warnings.catch_warnings():  # fresh weights have no statistics yet
+            warnings.simplefilter("ignore", TestTimeWarning)
+            setup = set_up(fresh(shared.teacher, run.seed), run)
+        return setup, narrow(setup, settings)
+    if stage.make == "quantize":
+        setup = set_up(shared.teacher, run, student=start)
+        return setup, quantize(setup, _inputs(shared, setup, shared.data))
+    setup = set_up(start or shared.teacher, run)
+    return setup, _evolved(shared, setup, stage)
+
+
+def _evolved(shared: Shared, setup: Setup, stage: Stage) -> Student:
     """Return the student that co-evolution found, with the opposite direction if it is known."""
     system = shared.system
     changes = {**stage.settings, **system.evolve}
