@@ -118,6 +118,7 @@ def _shared(system: System, folder: TableFolder, command: str, on_step: OnStep |
             (system.partner, "the opposite direction"),
         )
     )
+    system = dataclasses.replace(system, discriminator=_found_weights(system.discriminator))
     file = WeightsFile(None)
     if system.weights is not None:
         path = found(system.weights, "the teacher's weights, --weights", system.origin)
@@ -133,7 +134,8 @@ def _shared(system: System, folder: TableFolder, command: str, on_step: OnStep |
     if data is not None and test is not None:
         check_unseen(data, test)
     images = [*list_set("data", data), *list_set("test", test), *list_set("targets", targets)]
-    entries = {k: v for k, v in dataclasses.asdict(system).items() if k not in ("rows", "summary")}
+    said = dataclasses.asdict(system)
+    entries = {key: value for key, value in said.items() if key not in ("rows", "summary")}
     identity = {"teacher_sha256": fingerprint(teacher), "images": digest_of(images)}
     folder.open(entries | identity)
     if not noise and data is None:
@@ -141,6 +143,14 @@ def _shared(system: System, folder: TableFolder, command: str, on_step: OnStep |
     return Shared(
         system, folder, teacher, file, data, test, targets, test_targets, partner, command, on_step
     )
+
+
+def _found_weights(discriminator: str | None) -> str | None:
+    """Return NAME:WEIGHTS with the weights where they are, as those of the teacher."""
+    name, colon, weights = (discriminator or "").rpartition(":")
+    if not colon or not weights or Path(weights).suffix == "":
+        return discriminator  # a name alone, or package.module:factory
+    return f"{name}:{found(weights, 'the discriminator, --discriminator')}"
 
 
 def _write_table(shared: Shared, failed: Mapping[str, str]) -> None:
