@@ -157,8 +157,7 @@ class Optimisation:
     discriminator_width: int = 32
     """Number of channels in the first layer of a new PatchGAN (64 in the paper)."""
     discriminator_bits: int | None = None
-    """Bits of the discriminator's weights and activations, 2 to 8, such as 8; reported to help a
-    quantised generator. Default: no quantisation."""
+    """Bits of the discriminator's weights and activations, 2 to 8. Default: no quantisation."""
     replay: int = 50
     """Number of earlier generated images kept for the discriminator; 0 for none."""
     ema: float = 0.998

@@ -21,13 +21,14 @@ from gan_slimming.experiments.methods import Method, load_method, method_names
 from gan_slimming.experiments.page import write_table_page
 from gan_slimming.experiments.records import as_markdown, read_records, write_record
 from gan_slimming.experiments.systems import System, found, load_system
+from gan_slimming.experiments.table import Table
 from gan_slimming.models import build_generator, load_generator
 from gan_slimming.models.registry import spec_of
 from gan_slimming.serialization.checkpoint_file import digest_of
 from gan_slimming.serialization.provenance import fingerprint
 from gan_slimming.training.setup import TestTimeWarning
 from gan_slimming.workflows.compress import OnStep
-from gan_slimming.workflows.experiment_row import Shared, run_row
+from gan_slimming.workflows.experiment_row import run_row
 
 OnRow = Callable[[int, int, str], None]
 """Called before each row that is run with its number from 1, the number of rows, and what it is."""
@@ -64,49 +65,51 @@ def experiment(
     began = time.monotonic()
     system = load_system(name, scale, changes or {})
     methods = [load_method(row) for row in rows or system.rows or method_names()]
-    shared = _shared(system, TableFolder(output), _command(name, scale, output, rows), on_step)
+    table = _open(
+        system, TableFolder(output), _command(name, scale, output, rows, changes or {}), on_step
+    )
     failed: dict[str, str] = {}
     for number, method in enumerate(methods, 1):
-        if not shared.folder.record(method.name).is_file():
+        if not table.folder.record(method.name).is_file():
             if on_row is not None:
                 on_row(number, len(methods), f"{method.name} ({method.summary})")
-            _run(shared, method, failed)
-        _write_table(shared, failed)
+            _run(table, method, failed)
+        _write_table(table, failed)
     if failed:
         reasons = "; ".join(f"{row}: {reason}" for row, reason in failed.items())
         raise UserError(
             f"{len(failed)} of {len(methods)} rows failed ({reasons}); the others are in "
-            f"{shared.folder.table}, and the same command tries again"
+            f"{table.folder.table}, and the same command tries again"
         )
-    records = read_records(shared.folder.records, [method.name for method in methods])
+    records = read_records(table.folder.records, [method.name for method in methods])
     return {
         "experiment": system.name,
         "scale": scale,
         "rows": [_told(record) for record in records],
-        "table": str(shared.folder.table),
-        "report": str(shared.folder.page),
-        "records": str(shared.folder.records),
+        "table": str(table.folder.table),
+        "report": str(table.folder.page),
+        "records": str(table.folder.records),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def _run(shared: Shared, method: Method, failed: dict[str, str]) -> None:
+def _run(table: Table, method: Method, failed: dict[str, str]) -> None:
     """Run a row and write its record; note why it failed."""
     try:
         with warnings.catch_warnings():
-            if shared.system.scale == "smoke":  # a random teacher has no statistics to miss
+            if table.system.scale == "smoke":  # a random teacher has no statistics to miss
                 warnings.simplefilter("ignore", TestTimeWarning)
-            record = run_row(shared, method)
-        write_record(shared.folder.record(method.name), record)
+            record = run_row(table, method)
+        write_record(table.folder.record(method.name), record)
     except Interrupted as error:
-        raise Interrupted(f"stopped in row {method.name}; go on with {shared.command}") from error
+        raise Interrupted(f"stopped in row {method.name}; go on with {table.command}") from error
     except UserError as error:
         failed[method.name] = one_line(error)
-    except (RuntimeError, ValueError, OSError, MemoryError, ArithmeticError) as error:
+    except Exception as error:  # a fault of one row must not cost the others
         failed[method.name] = f"{type(error).__name__}: {one_line(error)[:300]}"
 
 
-def _shared(system: System, folder: TableFolder, command: str, on_step: OnStep | None) -> Shared:
+def _open(system: System, folder: TableFolder, command: str, on_step: OnStep | None) -> Table:
     """Find the teacher and the images, and open the table's folder."""
     data, test, targets, test_targets, partner = (
         None if path is None else found(path, what)
@@ -138,9 +141,9 @@ def _shared(system: System, folder: TableFolder, command: str, on_step: OnStep |
     entries = {key: value for key, value in said.items() if key not in ("rows", "summary")}
     identity = {"teacher_sha256": fingerprint(teacher), "images": digest_of(images)}
     folder.open(entries | identity)
-    if not noise and data is None:
+    if not noise and (data is None or test is None):
         data, test = folder.smoke_images(system.seed)
-    return Shared(
+    return Table(
         system, folder, teacher, file, data, test, targets, test_targets, partner, command, on_step
     )
 
@@ -153,9 +156,9 @@ def _found_weights(discriminator: str | None) -> str | None:
     return f"{name}:{found(weights, 'the discriminator, --discriminator')}"
 
 
-def _write_table(shared: Shared, failed: Mapping[str, str]) -> None:
+def _write_table(table: Table, failed: Mapping[str, str]) -> None:
     """Write the table and the page of the rows that are finished."""
-    folder, system = shared.folder, shared.system
+    folder, system = table.folder, table.system
     records = read_records(folder.records, system.rows or method_names())
     text = as_markdown(records)
     text += "".join(f"- {row} failed: {reason}\n" for row, reason in failed.items())
@@ -171,7 +174,11 @@ def _told(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"row": record["row"], **cost, **length, **figures}
 
 
-def _command(name: str, scale: str, output: Path, rows: Sequence[str]) -> str:
+def _command(
+    name: str, scale: str, output: Path, rows: Sequence[str], changes: Mapping[str, Any]
+) -> str:
+    """Return the command that goes on with the table."""
     words = ["gan-slimming", "experiment", name, "--scale", scale, "--output", str(output)]
     words += ["--rows", ",".join(rows)] if rows else []
-    return shlex.join(words)
+    given = {key: value for key, value in changes.items() if value is not None}
+    return shlex.join([*words, *(word for k, v in given.items() for word in (f"--{k}", str(v)))])
