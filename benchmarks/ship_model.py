@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--licence", help="as SPDX names it, such as MIT")
     made.add_argument("--origin", help="whose work the teacher is, and its licence")
     made.add_argument("--description", help="one line")
+    made.add_argument("--command", help="that made it; default: that of its run folder")
     made.add_argument("--any-size", action="store_true", help=f"more than {MOST_BYTES:,} bytes")
     return made
 
@@ -64,6 +65,7 @@ def ship(given: argparse.Namespace, folder: Path) -> Path:
         given.licence or (before and before.licence),
         given.origin or (before and before.origin),
         given.description or (before and before.description),
+        given.command,
     )
     record = record_of_run(source, told, read_evaluation(given.evaluation))
     write_atomically(target, source.read_bytes())

@@ -28,8 +28,9 @@ def export(
         gan-slimming export runs/hayao --format openvino --output hayao.xml
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
-            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
+            alone, with random weights.
         output: The exported file, such as hayao.onnx or hayao.xml (a .bin beside it holds its
             weights).
         format: onnx or openvino. Default: by the ending of --output.

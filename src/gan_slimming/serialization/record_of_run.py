@@ -21,6 +21,8 @@ from gan_slimming.serialization.shipped import FOLDER
 
 ROW = ("metric", "value", "low", "high", "images", "direction", "unit")
 """Fields of an evaluation's row that a record keeps."""
+MEASURED = ("parameters", "macs", "size", "quality", "protocol", "environment")
+"""Fields of a record that an evaluation gives."""
 HIGHER = ("psnr", "ssim", "ms_ssim")
 """Metrics of a run's summary of which more is better."""
 SUMMARY = ("lpips", "psnr", "ssim", "dists", "flip", "colour", "dots", "l1")
@@ -35,6 +37,8 @@ class Told:
     licence: str | None = None
     origin: str | None = None
     description: str | None = None
+    command: str | None = None
+    """The command that made it; None for that of its run folder."""
 
 
 def record_of_run(
@@ -51,16 +55,14 @@ def record_of_run(
     Raises:
         UserError: the licence is not told, or the evaluation is of another generator.
     """
-    header, folder = read_header(file), RunFolder(file.parent)
-    size_bytes = file.stat().st_size
-    before = _before(file)
-    run, summary = _run_of(folder)
+    header, before = read_header(file), _before(file)
+    run, summary = _run_of(RunFolder(file.parent))
     if evaluation is not None:
-        measured = _of_evaluation(evaluation, size_bytes)
+        measured = _of_evaluation(evaluation, file.stat().st_size)
     elif summary:
         measured = _of_summary(summary, run)
     elif before is not None:
-        measured = {name: getattr(before, name) for name in _MEASURED}
+        measured = {name: getattr(before, name) for name in MEASURED}
     else:
         raise UserError(
             f"{file} has no run folder, so nothing tells its quality; give --evaluation, the .json "
@@ -69,33 +71,48 @@ def record_of_run(
     licence = told.licence or (before and before.licence)
     if not licence:
         raise UserError("say under which licence it may be used, such as --licence MIT")
-    teacher = {
-        "weights": _name(run.get("generator", {}).get("weights")) or measured.pop("teacher", None),
-        "sha256": header["provenance"].get("teacher_sha256"),
-    }
-    measured.pop("teacher", None)
-    made = {
-        "generator": _text(header["generator"], header["arguments"]),
-        "takes": "noise" if header["contract"].get("latent_size") else "images",
-        "teacher": teacher if run or before is None else before.teacher,
-        "command": _command(run, teacher["weights"]) if run or before is None else before.command,
-        "training": _training(summary, header) if run or before is None else before.training,
-    }
-    default = f"{header['generator']}, made small"
+    told_before = before or told
+    description = told.description or told_before.description
+    made = _made(header, run, summary, measured.pop("teacher", None), before)
     return ModelRecord(
         name=told.name,
-        description=told.description or (before.description if before else default),
+        description=description or f"{header['generator']}, made small",
         licence=licence,
-        origin=told.origin or (before.origin if before else "not told"),
+        origin=told.origin or told_before.origin or "not told",
         sha256=file_sha256(file),
-        size_bytes=size_bytes,
+        size_bytes=file.stat().st_size,
         date=datetime.now(UTC).date().isoformat(),
-        **made,
+        **(made | ({"command": told.command} if told.command else {})),
         **measured,
     )
 
 
-_MEASURED = ("parameters", "macs", "size", "quality", "protocol", "environment")
+def _made(
+    header: Mapping[str, Any],
+    run: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    teacher: str | None,
+    before: ModelRecord | None,
+) -> dict[str, Any]:
+    """Return how the generator was made: by its run, else by its earlier record.
+
+    Args:
+        teacher: name of the teacher's file in an evaluation.
+    """
+    network = {
+        "generator": _text(header["generator"], header["arguments"]),
+        "takes": "noise" if header["contract"].get("latent_size") else "images",
+    }
+    if before is not None and not run:
+        told = {name: getattr(before, name) for name in ("teacher", "command", "training")}
+        return network | told
+    weights = _name(run.get("generator", {}).get("weights")) or teacher
+    sha256 = header["provenance"].get("teacher_sha256")
+    return network | {
+        "teacher": {"weights": weights, "sha256": sha256},
+        "command": _command(run, weights),
+        "training": _training(summary, header),
+    }
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -119,10 +136,11 @@ def _before(file: Path) -> ModelRecord | None:
 
 
 def _run_of(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return config and summary of a finished run; nothing where the folder is none."""
-    if not (folder.config.is_file() and folder.finished):
+    """Return a run's config and, if it is finished, its summary; nothing where there is no run."""
+    if not folder.config.is_file():
         return {}, {}
-    return folder.read_config()[1], json.loads(folder.summary.read_text("utf-8"))
+    summary = json.loads(folder.summary.read_text("utf-8")) if folder.finished else {}
+    return folder.read_config()[1], summary
 
 
 def _of_evaluation(evaluation: Mapping[str, Any], size_bytes: int) -> dict[str, Any]:
