@@ -13,14 +13,24 @@ from typing import Any
 
 from gan_slimming.config import Run
 from gan_slimming.data.download import file_sha256
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.serialization.generator_file import read_header
-from gan_slimming.serialization.model_record import RECORD, ModelRecord, read_record
+from gan_slimming.serialization.model_record import (
+    RECORD,
+    ModelRecord,
+    read_record,
+    record_of,
+)
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.serialization.shipped import FOLDER
 
 ROW = ("metric", "value", "low", "high", "images", "direction", "unit")
 """Fields of an evaluation's row that a record keeps."""
+NEEDED = {
+    "results": {"model", "metric", "value", "direction"},
+    "models": {"model", "size_bytes", "parameters", "macs", "size"},
+}
+"""What a record needs of an evaluation."""
 MEASURED = ("parameters", "macs", "size", "quality", "protocol", "environment")
 """Fields of a record that an evaluation gives."""
 HIGHER = ("psnr", "ssim", "ms_ssim")
@@ -62,7 +72,7 @@ def record_of_run(
     elif summary:
         measured = _of_summary(summary, run)
     elif before is not None:
-        measured = {name: getattr(before, name) for name in MEASURED}
+        measured = {name: getattr(before, name) for name in (*MEASURED, "date")}
     else:
         raise UserError(
             f"{file} has no run folder, so nothing tells its quality; give --evaluation, the .json "
@@ -74,17 +84,28 @@ def record_of_run(
     told_before = before or told
     description = told.description or told_before.description
     made = _made(header, run, summary, measured.pop("teacher", None), before)
-    return ModelRecord(
+    return _checked(
         name=told.name,
         description=description or f"{header['generator']}, made small",
         licence=licence,
         origin=told.origin or told_before.origin or "not told",
         sha256=file_sha256(file),
         size_bytes=file.stat().st_size,
-        date=datetime.now(UTC).date().isoformat(),
+        date=measured.pop("date", None) or datetime.now(UTC).date().isoformat(),
         **(made | ({"command": told.command} if told.command else {})),
         **measured,
     )
+
+
+def _checked(**fields: Any) -> ModelRecord:
+    """Return the record of such fields; raise UserError for one that is wrong."""
+    try:
+        return record_of(json.loads(json.dumps(fields)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"this makes no record: {one_line(error)}; a licence is named as SPDX does (MIT), "
+            "origin and description are one line each"
+        ) from error
 
 
 def _made(
@@ -119,12 +140,15 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     """Return what `evaluate --output NAME.json` wrote; raise UserError for another file."""
     try:
         content = json.loads(path.read_text("utf-8"))
-        if not all(isinstance(content[key], list) for key in ("results", "models")):
-            raise TypeError("no lists of results and models")
+        for name, needed in NEEDED.items():
+            if not all(needed <= row.keys() for row in content[name]):
+                raise TypeError(f"{name} lacks {', '.join(sorted(needed))}")
+        content["protocol"].items()
         return content
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} is no result of evaluate ({error}); make it with evaluate --output NAME.json"
+            f"{path} is no result of evaluate ({one_line(error)}); make it with evaluate --output "
+            "NAME.json"
         ) from error
 
 
@@ -155,7 +179,8 @@ def _of_evaluation(evaluation: Mapping[str, Any], size_bytes: int) -> dict[str, 
             "bytes; run evaluate on it"
         )
     model = found[0]
-    rows = [r for r in evaluation["results"] if r["model"] == model["model"]]
+    mine = [row for row in evaluation["results"] if row["model"] == model["model"]]
+    rows = [row for row in mine if row["value"] is not None]
     environment = evaluation.get("environment") or {}
     return {
         "parameters": model["parameters"],

@@ -104,9 +104,17 @@ def test_the_command_says_what_was_asked(run: Path) -> None:
     assert (str(given["weights"]), str(given["data"])) == ("Hayao.pth", "photos")
 
 
+def test_a_licence_is_an_identifier(run: Path) -> None:
+    with pytest.raises(UserError, match="licence is 'MIT, probably'; a licence is named as SPDX"):
+        record_of_run(run, dataclasses.replace(TOLD, licence="MIT, probably"))
+    with pytest.raises(UserError, match="say under which licence"):
+        record_of_run(run, dataclasses.replace(TOLD, licence=None))
+
+
 def test_what_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    for text in ("{", "[]", '{"results": 1, "models": []}', "{}"):
+    one = '{"results": [], "models": [{"model": "a"}], "protocol": {}}'
+    for text in ("{", "[]", '{"results": 1, "models": []}', "{}", one):
         path.write_text(text)
         with pytest.raises(UserError, match="is no result of evaluate"):
             read_evaluation(path)
