@@ -5,8 +5,9 @@
     python benchmarks/ship_model.py cartoon-hayao runs/hayao --evaluation hayao.json \\
         --licence MIT --description 'Photos as frames of an anime' --origin 'CartoonGAN ...'
 
-Costs and quality come from the evaluation, the command from the run, licence and origin from the
-flags; with a model of that name already shipped, from its record. An earlier file is replaced.
+Costs and quality come from the evaluation, or else from the run's summary; the command from the
+run; licence and origin from the flags, or from the model of that name that is shipped so far, whose
+file is replaced.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("name", help="such as cartoon-hayao")
     made.add_argument("run", help="a finished run folder, or its generator.safetensors")
-    made.add_argument("--evaluation", type=Path, required=True, help="of evaluate --output")
+    made.add_argument("--evaluation", type=Path, help="of evaluate; default: the run's summary")
     made.add_argument("--licence", help="as SPDX names it, such as MIT")
     made.add_argument("--origin", help="whose work the teacher is, and its licence")
     made.add_argument("--description", help="one line")
@@ -67,7 +68,8 @@ def ship(given: argparse.Namespace, folder: Path) -> Path:
         given.description or (before and before.description),
         given.command,
     )
-    record = record_of_run(source, told, read_evaluation(given.evaluation))
+    judged = read_evaluation(given.evaluation) if given.evaluation else None
+    record = record_of_run(source, told, judged)
     write_atomically(target, source.read_bytes())
     write_record(earlier, record)
     return target

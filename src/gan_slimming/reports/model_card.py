@@ -20,15 +20,19 @@ LICENCES = (
 """Licences that the Hub knows by these names; it calls any other 'other', with its name beside."""
 
 
-def model_card(record: ModelRecord) -> str:
-    """Return the card of a generator, all of it from its record."""
+def model_card(record: ModelRecord, repo: str | None = None) -> str:
+    """Return the card of a generator, all of it from its record.
+
+    Args:
+        repo: USER/NAME on the Hub from where it is pulled; None for a shipped one.
+    """
     matter = yaml.safe_dump(front_matter(record), sort_keys=False, allow_unicode=True, width=1000)
     parts = [
         f"---\n{matter}---\n",
         f"# {record.name}\n",
         f"{_sentence(record.description)}\n",
         "## Use\n",
-        "```\n" + "\n".join(_use(record)) + "\n```\n",
+        "```\n" + "\n".join(_use(record, repo)) + "\n```\n",
         "The file is data: safetensors, loaded without running any code from it.\n",
         "## Costs\n",
         _table(["", ""], _costs(record)),
@@ -66,13 +70,16 @@ def front_matter(record: ModelRecord) -> dict[str, Any]:
     }
 
 
-def _use(record: ModelRecord) -> list[str]:
-    run = f"translate {record.name} photo.jpg --output out"
+def _use(record: ModelRecord, repo: str | None) -> list[str]:
+    name = record.name if repo is None else repo.rpartition("/")[2]
+    run = f"translate {name} photo.jpg --output out"
     if record.takes == "noise":
-        run = f"sample {record.name} --output grid.png"
+        run = f"sample {name} --output grid.png"
+    if repo is None:
+        return ["pip install gan-slimming", f"gan-slimming {run}"]
     return [
         "pip install 'gan-slimming[hub]'",
-        f"gan-slimming pull USER/{record.name} --output {record.name}",
+        f"gan-slimming pull {repo} --output {name}",
         f"gan-slimming {run}",
     ]
 

@@ -60,7 +60,7 @@ def push(
     told = Told(_name_of(model, repo), licence, origin, description)
     judged = None if evaluation is None else read_evaluation(Path(evaluation))
     record = record_of_run(file, told, judged)
-    card = model_card(record)
+    card = model_card(record, repo)
     files = {
         WEIGHTS: file.read_bytes(),
         RECORD: record.as_json().encode(),

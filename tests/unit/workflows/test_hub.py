@@ -94,6 +94,7 @@ def test_the_card_is_made_of_the_record_and_tells_no_folders(hub: Hub, model: st
     assert result["metrics"][0]["value"] == 0.25
     assert result["dataset"]["name"] == "photos"
     assert "Hayao.pth" in text
+    assert "gan-slimming pull ada/tiny --output tiny\ngan-slimming translate tiny photo.jpg" in text
     assert "for one image of 48x32 | 20 |" in text
 
 
