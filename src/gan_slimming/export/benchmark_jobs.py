@@ -23,6 +23,7 @@ from gan_slimming.export.placement import ExportedGenerator, write_for
 from gan_slimming.export.trace.graph import is_quantized
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import attach_spec, infer_spec, spec_of
+from gan_slimming.runtime.foreign import ForeignFileWarning
 from gan_slimming.runtime.profiling import float_kernels, layer_times
 from gan_slimming.runtime.sessions import KernelWarning, open_runtime
 from gan_slimming.serialization.resolve import model_file, resolve_model
@@ -99,6 +100,7 @@ def _load_file(job: Job) -> tuple[Callable[[], Any], Report]:
     profile = job.plan.layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KernelWarning)  # the report names these layers
+        warnings.simplefilter("ignore", ForeignFileWarning)  # said where the jobs were made
         opened = open_runtime(
             job.file, job.runtime, job.plan.threads, precision=precision, profile=profile
         )

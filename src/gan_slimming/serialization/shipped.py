@@ -9,14 +9,14 @@ from gan_slimming.errors import UserError
 from gan_slimming.serialization.model_record import ModelRecord, read_record
 
 FOLDER = Path(__file__).parents[1] / "models" / "shipped"
-"""Each NAME.safetensors in it has its record in NAME.json."""
+"""A shipped model is NAME.safetensors with its record in NAME.json."""
 MOST_BYTES = 500_000
 """Size of a shipped file. The demo's teacher, cartoon_small, is older and larger."""
 
 
 def shipped_names() -> list[str]:
     """Return the names of the shipped generators, in alphabetical order."""
-    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+    return sorted(p.stem for p in FOLDER.glob("*.json") if p.with_suffix(".safetensors").is_file())
 
 
 def shipped_file(name: str) -> Path | None:
