@@ -21,6 +21,7 @@ from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.experiment_command import experiment
 from gan_slimming.cli.export_commands import benchmark, export
+from gan_slimming.cli.hub_commands import models, pull, push
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.errors import UserError, system_reason
@@ -38,6 +39,9 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "sample": sample,
     "report": report,
     "experiment": experiment,
+    "models": models,
+    "push": push,
+    "pull": pull,
     "demo": demo,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
