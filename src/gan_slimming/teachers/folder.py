@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save
 from torch import nn
 
 from gan_slimming.config.teacher import TeacherSettings
@@ -63,8 +64,6 @@ class TeacherFolder(RunFolder):
 
     def write_network(self, name: str, network: nn.Module) -> None:
         """Write the plain weights of a network of NETWORKS."""
-        from safetensors.torch import save
-
         state = {
             key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
         }

@@ -24,7 +24,7 @@ from gan_slimming.training.ema import update_average
 BETAS = (0.0, 0.9)
 SHOWN = 64
 """Sample images."""
-STATISTICS_BATCHES = 100
+STATISTICS_BATCHES = 50
 """Batches over which the kept generator's batch statistics are taken."""
 
 

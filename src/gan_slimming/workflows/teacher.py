@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,17 @@ from gan_slimming.metrics.complexity import count
 from gan_slimming.models import spec_of
 from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
 from gan_slimming.serialization.provenance import environment, fingerprint
+from gan_slimming.teachers.cyclegan import CycleganGame, build_cyclegan
 from gan_slimming.teachers.folder import TeacherFolder
 from gan_slimming.teachers.game import Game
+from gan_slimming.teachers.random_crops import RandomCrops, open_crops
 from gan_slimming.teachers.sngan import SnganGame, build_sngan
+from gan_slimming.teachers.style import StyleGame, build_style
 from gan_slimming.teachers.train import OnStep, Progress, train
 from gan_slimming.training.device import best_threads, make_fabric
+
+Build = Callable[[TeacherSettings], nn.Module]
+Play = Callable[[Fabric, TeacherSettings, nn.Module, Path, Any], tuple[Game, str]]
 
 
 def teacher(
@@ -100,12 +107,12 @@ def _set_up(
 ) -> tuple[Game, Fabric, str]:
     """Return the game, the device it is on, and a digest of its images."""
     assert data is not None
-    torch.manual_seed(settings.seed)
     build, play = GAMES[settings.name]
+    threads = settings.threads or best_threads()
+    torch.manual_seed(settings.seed)
     generator = build(settings)
     frozen = copy.deepcopy(generator).eval().requires_grad_(False)
     example = dummy_inputs(spec_of(generator).contract, settings.size, like=frozen)
-    threads = settings.threads or best_threads()
     run = Run(device=settings.device, precision=settings.precision, threads=threads)
     fabric = make_fabric(run, frozen, example)
     game, images = play(fabric, settings, generator, Path(data), targets)
@@ -120,8 +127,40 @@ def _sngan(
     return SnganGame(fabric, settings, generator, pixels), digest_of(pixels)
 
 
-GAMES = {"sngan": (build_sngan, _sngan)}
-"""Name -> (the generator with fresh weights, its game)."""
+def _cyclegan(
+    fabric: Fabric, settings: TeacherSettings, generator: nn.Module, data: Path, targets: Any
+) -> tuple[Game, str]:
+    """Return the game of CycleGAN, and a digest of its images."""
+    a, b, images = _crops(settings, data, targets)
+    back = build_cyclegan(settings)
+    return CycleganGame(fabric, settings, generator, back, a, b), images
+
+
+def _style(
+    fabric: Fabric, settings: TeacherSettings, generator: nn.Module, data: Path, targets: Any
+) -> tuple[Game, str]:
+    """Return the game of adaptive style transfer, and a digest of its images."""
+    photos, paintings, images = _crops(settings, data, targets)
+    return StyleGame(fabric, settings, generator, photos, paintings), images
+
+
+def _crops(
+    settings: TeacherSettings, data: Path, targets: Path
+) -> tuple[RandomCrops, RandomCrops, str]:
+    """Open both folders of images; return them with a digest of their content."""
+    pair = [
+        open_crops(folder, settings.size, settings.batch_size, settings.seed, name)
+        for folder, name in ((data, "data"), (targets, "targets"))
+    ]
+    return pair[0], pair[1], digest_of([crops.images.pixels for crops in pair])
+
+
+GAMES: dict[str, tuple[Build, Play]] = {
+    "sngan": (build_sngan, _sngan),
+    "cyclegan": (build_cyclegan, _cyclegan),
+    "adaptive-style": (build_style, _style),
+}
+"""Name -> (its generator with fresh weights, its game)."""
 
 
 def _record(
