@@ -1,7 +1,7 @@
 """Fine-tune a published classifier of CIFAR-10 on the images that a generator learnt from.
 
-    python benchmarks/cifar10_classifier.py --weights resnet20-12fca82f.th --data cifar10_jpg.tar.xz \
-        --output classifier.safetensors --record results/cifar10_classifier.json
+    python benchmarks/cifar10_classifier.py --weights resnet20-12fca82f.th \
+        --data cifar10_jpg.tar.xz --output classifier.safetensors --record results/classifier.json
 
 JPEG damages images of 32 pixels: classifiers of the originals lose ten points on them. The new
 weights are for `gan-slimming evaluate --classifier`. SGD with momentum, the rate on a cosine, crops

@@ -22,7 +22,7 @@ from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
-from gan_slimming.cli.teacher_command import teacher
+from gan_slimming.cli.teacher_command import dataset, teacher
 from gan_slimming.errors import UserError, system_reason
 
 __all__ = ["COMMANDS", "main"]
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "report": report,
     "demo": demo,
     "teacher": teacher,
+    "dataset": dataset,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
 """The environment variable that, set to 1, prints the traceback of an error."""

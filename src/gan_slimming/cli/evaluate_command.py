@@ -60,8 +60,9 @@ def evaluate(
             (of video). With --targets: fid, kid, precision, recall, and frechet_squeezenet,
             kid_squeezenet, precision_squeezenet, recall_squeezenet (on SqueezeNet). With neither:
             inception_score (clear and varied classes). With --classifier: classifier_score and,
-            with --targets, frechet_classifier (on a classifier of CIFAR-10). On a task: class_rate (share of --class)
-            and mean_iou (overlap with --labels). By default, all usual ones that have a reference.
+            with --targets, frechet_classifier (on a classifier of CIFAR-10). On a task: class_rate
+            (share of --class) and mean_iou (overlap with --labels). By default, all usual ones that
+            have a reference.
         target_class: Class that images should show, by name or ImageNet number, such as zebra or
             340; --class for short. class_rate is the share of images that SqueezeNet recognises.
         class_labels: File of class names, one per line. By default, the one beside SqueezeNet's

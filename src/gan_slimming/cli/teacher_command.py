@@ -1,4 +1,4 @@
-"""The command that trains a dense generator: teacher."""
+"""The commands for teachers: teacher, which trains a dense generator, and dataset."""
 
 from __future__ import annotations
 
@@ -98,3 +98,35 @@ def teacher(
             )  # fmt: skip
     except Interrupted as error:
         raise KeyboardInterrupt(str(error)) from error
+
+
+def dataset(
+    name: str,
+    /,
+    *,
+    output: Path,
+    url: str | None = None,
+    sha256: str | None = None,
+) -> dict[str, Any]:
+    """Download a published set of training images, checked by its SHA-256.
+
+    For example:
+        gan-slimming dataset horse2zebra --output data/
+
+    Args:
+        name: The set: horse2zebra, summer2winter or maps (trainA/, trainB/, testA/, testB/), or
+            cifar10 (the official archive).
+        output: Folder to put it into, such as data/; a download that was cut goes on there.
+        url: Another address of the same archive, such as a mirror. Default: the authors'.
+        sha256: Another SHA-256 of the archive. Default: the known one.
+    """
+    from gan_slimming.cli.progress import step_bar
+    from gan_slimming.data.published import fetch_dataset
+
+    with step_bar() as on_step:
+
+        def progress(done: int, total: int | None) -> None:
+            on_step(done >> 20, (total or done) >> 20, {})
+
+        made = fetch_dataset(name, output, url=url, sha256=sha256, progress=progress)
+    return {"name": name, "output": str(made)}
