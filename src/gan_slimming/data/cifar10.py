@@ -116,8 +116,8 @@ def _belongs(name: PurePosixPath, split: str) -> bool:
     """Return whether a file is one of a split's batches or images."""
     if name.name in BATCHES[split]:
         return True
-    image = name.suffix.lower() in SUFFIXES and len(name.parts) >= 3
-    return image and name.parts[-3] == split and name.parts[-2] in CLASSES
+    placed = name.parent.parent.name == split and name.parent.name in CLASSES
+    return placed and name.suffix.lower() in SUFFIXES
 
 
 def _of_batch(path: Path, name: PurePosixPath, content: bytes) -> LabelledImages:
@@ -144,4 +144,4 @@ def _of_image(path: Path, name: PurePosixPath, content: bytes) -> LabelledImages
         width, height = image.size
         raise ImageError(path / name, f"it has {width}x{height} pixels, 32x32 are expected")
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return LabelledImages(pixels[None], torch.tensor([CLASSES.index(name.parts[-2])]))
+    return LabelledImages(pixels[None], torch.tensor([CLASSES.index(name.parent.name)]))

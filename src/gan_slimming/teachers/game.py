@@ -22,7 +22,7 @@ class Part(Protocol):
         """Return all that the next step depends on."""
         ...
 
-    def load_state_dict(self, state: Any) -> Any:
+    def load_state_dict(self, state: Any, /) -> Any:
         """Go on from a state."""
         ...
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gan_slimming.config.teacher import TeacherSettings
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.adversarial import discriminator_loss, generator_loss
-from gan_slimming.models import build_discriminator, build_generator
+from gan_slimming.models import build_discriminator, build_generator, spec_of
 from gan_slimming.teachers.game import Game, Player, Random
 from gan_slimming.training.batch_statistics import recalibrate
 from gan_slimming.training.ema import update_average
@@ -42,7 +42,7 @@ class SnganGame(Game):
         self.fabric, self.settings, self.pixels = fabric, settings, pixels
         discriminator = build_discriminator("sngan", width=settings.discriminator_width)
         self.average = copy.deepcopy(generator).to(fabric.device).eval().requires_grad_(False)
-        self.latent = generator.contract.latent_size  # pyright: ignore[reportAttributeAccessIssue]
+        self.latent = spec_of(generator).contract.latent_size
         lr = settings.lr
         self.generator = Player(fabric, {"generator": generator}, lr, BETAS)
         self.discriminator = Player(fabric, {"discriminator": discriminator}, lr, BETAS)

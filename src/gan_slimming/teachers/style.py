@@ -11,6 +11,8 @@ it is right in 80 % of cases, then the generator.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -95,7 +97,7 @@ class StyleGame(Game):
 
     def _generator_step(self, photos: Tensor) -> dict[str, float]:
         """Take a step of the generator; a fooled judge hands over to the discriminator."""
-        generator = self.generator.networks["generator"]
+        generator: Any = self.generator.networks["generator"]
         judge = self.discriminator.networks["discriminator"].requires_grad_(False)
         with self.fabric.autocast():
             features = generator.encoder(photos)

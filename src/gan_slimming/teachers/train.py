@@ -82,37 +82,89 @@ def train(
         Diverged: the numbers are no longer finite.
     """
     progress = Progress(settings, device)
+    saves = Saves(folder, game, progress)
     if resume:
-        state = folder.load_checkpoint()
-        progress.load_state_dict(state)
-        game.load_state_dict(state["game"])
-        folder.drop_metrics_after(progress.step)
+        saves.load()
     else:
-        _save(folder, game, progress)  # or a run that is killed early could not go on
-    saved = time.monotonic()
+        saves.save()  # or a run that is killed early could not go on
     with interruptible() as stopped:
         while progress.share < 1:
             before = progress.share
-            with progress.stopwatch.lap():
-                game.set_rate(linear_decay(before, settings.decay_from))
-                terms = game.step(progress.step)
-            progress.step += 1
-            share = progress.share
+            terms = _step(game, progress)
             on_step(progress.step, progress.total, terms)
-            folder.lock.touch()
-            _record(folder, progress, before, share, terms)
-            due = time.monotonic() - saved >= settings.checkpoint_seconds
-            if stopped() or due or share >= 1:
-                _save(folder, game, progress)
-                saved = time.monotonic()
-            if _crosses(before, share, SAMPLE_TIMES):
+            _record(folder, progress, before, terms)
+            if _crosses(before, progress.share, SAMPLE_TIMES):
                 _show(folder, game, progress.step)
-            if stopped() and share < 1:
-                raise Interrupted(
-                    f"stopped after step {progress.step}, {share:.0%} of the run, nothing is lost; "
-                    f"go on with gan-slimming teacher {settings.name} --resume --output {folder}"
-                )
+            over = progress.share >= 1
+            if over or stopped() or saves.due():
+                saves.save()
+            if stopped() and not over:
+                raise Interrupted(saves.goodbye())
     return progress
+
+
+class Saves:
+    """The checkpoints of a run under way."""
+
+    def __init__(self, folder: TeacherFolder, game: Game, progress: Progress) -> None:
+        self.folder, self.game, self.progress = folder, game, progress
+        self.step: int | None = None
+        """The step of the last checkpoint; None before the first."""
+        self._next = time.monotonic() + progress.settings.checkpoint_seconds
+
+    def due(self) -> bool:
+        """Return whether the time between two checkpoints is over."""
+        return time.monotonic() >= self._next
+
+    def load(self) -> None:
+        """Go on from the newest checkpoint that is whole."""
+        state = self.folder.load_checkpoint()
+        self.progress.load_state_dict(state)
+        self.game.load_state_dict(state["game"])
+        self.folder.drop_metrics_after(self.progress.step)
+        self.step = self.progress.step
+
+    def save(self) -> None:
+        """Write a checkpoint of a sound state; a disk that refuses ends no run.
+
+        Raises:
+            Diverged: the state is not finite.
+        """
+        state = {**self.progress.state_dict(), "game": self.game.state_dict()}
+        self._next = time.monotonic() + self.progress.settings.checkpoint_seconds
+        step = self.progress.step
+        if not is_finite(state):
+            raise Diverged(
+                f"the networks are not finite at step {step}; {self._kept()} in {self.folder}; "
+                "take a lower --lr with --overwrite"
+            )
+        try:
+            self.folder.save_checkpoint(state)
+            self.step = step
+        except OSError as error:
+            reason = system_reason(error)
+            _log.warning("step %d cannot be saved (%s); %s", step, reason, self._kept())
+
+    def goodbye(self) -> str:
+        """Return what is said to a user who stops a run."""
+        step, name = self.progress.step, self.progress.settings.name
+        state = "nothing is lost" if self.step == step else self._kept()
+        return (
+            f"stopped after step {step}, {self.progress.share:.0%} of the run, {state}; go on with "
+            f"gan-slimming teacher {name} --resume --output {self.folder}"
+        )
+
+    def _kept(self) -> str:
+        return "nothing is saved yet" if self.step is None else f"step {self.step} is saved"
+
+
+def _step(game: Game, progress: Progress) -> dict[str, float]:
+    """Take one step at the rate of its place in the run."""
+    with progress.stopwatch.lap():
+        game.set_rate(linear_decay(progress.share, progress.settings.decay_from))
+        terms = game.step(progress.step)
+    progress.step += 1
+    return terms
 
 
 def _crosses(before: float, after: float, times: int) -> bool:
@@ -121,31 +173,17 @@ def _crosses(before: float, after: float, times: int) -> bool:
 
 
 def _record(
-    folder: TeacherFolder, progress: Progress, before: float, share: float, terms: dict[str, float]
+    folder: TeacherFolder, progress: Progress, before: float, terms: dict[str, float]
 ) -> None:
     """Write a step's terms to the log; lines that the disk refuses wait for the next."""
-    if not _crosses(before, share, LOG_TIMES) and progress.step > 1:
+    folder.lock.touch()
+    if not _crosses(before, progress.share, LOG_TIMES) and progress.step > 1:
         return
     seconds = round(progress.stopwatch.seconds, 3)
     try:
         folder.append_metrics({"step": progress.step, "seconds": seconds, **terms})
     except OSError as error:
         _log.warning("step %d is not in the log yet (%s)", progress.step, system_reason(error))
-
-
-def _save(folder: TeacherFolder, game: Game, progress: Progress) -> None:
-    """Write a checkpoint of a sound state; a disk that refuses ends no run."""
-    state = {**progress.state_dict(), "game": game.state_dict()}
-    if not is_finite(state):
-        raise Diverged(
-            f"the networks are not finite at step {progress.step}; the checkpoint before it is "
-            f"in {folder}; take a lower --lr with --overwrite"
-        )
-    try:
-        folder.save_checkpoint(state)
-    except OSError as error:
-        reason = system_reason(error)
-        _log.warning("the checkpoint of step %d cannot be saved (%s)", progress.step, reason)
 
 
 def _show(folder: TeacherFolder, game: Game, step: int) -> None:

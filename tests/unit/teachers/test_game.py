@@ -29,8 +29,9 @@ def test_random_numbers_go_on_from_their_state() -> None:
 
 
 def test_a_player_leaves_out_steps_that_are_not_finite_and_then_gives_up(fabric: Fabric) -> None:
-    player = Player(fabric, {"net": nn.Linear(2, 1)}, 0.1, (0.0, 0.9))
-    weight = player.networks["net"].weight  # pyright: ignore[reportAttributeAccessIssue]
+    layer = nn.Linear(2, 1)
+    player = Player(fabric, {"net": layer}, 0.1, (0.0, 0.9))
+    weight = layer.weight
     before = weight.detach().clone()
     for _ in range(2):
         player.step((weight * float("nan")).sum())
