@@ -20,7 +20,7 @@ def test_kinds_of_set_metrics() -> None:
 
 
 def test_a_classifier_has_to_be_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="classifier_score needs .* --classifier FILE"):
+    with pytest.raises(UserError, match=r"classifier_score needs .* --classifier FILE"):
         choose_metrics(["classifier_score"], Given(), [])
     given = Given(tasks=TaskNetworks(classifier=tmp_path / "classifier.safetensors"))
     assert [m.name for m in choose_metrics(["classifier_score"], given, [])] == ["classifier_score"]
