@@ -24,6 +24,7 @@ from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.hub_commands import models, pull, push
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
+from gan_slimming.cli.teacher_command import dataset, teacher
 from gan_slimming.errors import UserError, system_reason
 
 __all__ = ["COMMANDS", "main"]
@@ -43,6 +44,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "push": push,
     "pull": pull,
     "demo": demo,
+    "teacher": teacher,
+    "dataset": dataset,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
 """The environment variable that, set to 1, prints the traceback of an error."""
