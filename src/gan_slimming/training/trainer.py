@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from gan_slimming.config import Budget, Run, bits_of_weights
+from gan_slimming.config import Budget, Run
 from gan_slimming.losses.feature_distillation import FeatureDistillation, feature_distance
 from gan_slimming.losses.objective import student_objective
 from gan_slimming.pruning.groups import macs_left, parameters_left
@@ -252,7 +252,7 @@ class Trainer:
         """Return the controller that keeps the present stage to a budget."""
         s, stage = self.settings, self.schedule.stage
         length = stage.end - stage.start
-        bits = self.run.bits and bits_of_weights(self.run.bits, self.run.weight_bits)
+        bits = self.run.stored_bits
         return BudgetController(self.student, budget, bits, length, s.floor, s.width_multiple)
 
     # -- resume ------------------------------------------------------------------------------------
