@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from gan_slimming.config.bits import bits_of_weights
 from gan_slimming.config.checks import (
@@ -20,23 +20,14 @@ from gan_slimming.config.checks import (
 from gan_slimming.config.exports import check_exports
 from gan_slimming.config.goals import Budget, Target
 from gan_slimming.config.memory import WHOLE_FOLDERS, Memory
-from gan_slimming.errors import UserError, renamed
-
-Settings = TypeVar("Settings")
+from gan_slimming.config.old_names import RENAMED, taking_old_names
+from gan_slimming.errors import UserError
 
 STEPS = 3000
 """Training steps of a run that states neither steps nor minutes."""
-RENAMED = {"hidden_weight": "feature_distillation_weight"}
-"""Setting of version 0.1 -> its name now."""
 
 
-def _taking_old_names(settings: type[Settings]) -> type[Settings]:
-    """Let a dataclass of settings take the names of version 0.1."""
-    settings.__init__ = renamed(**RENAMED)(settings.__init__)
-    return settings
-
-
-@_taking_old_names
+@taking_old_names
 @dataclass(frozen=True)
 class Objective:
     """The terms of the objective and their weights."""

@@ -26,14 +26,8 @@ from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.pruning.channel_attributes import noted_numbers
 from gan_slimming.pruning.padded_norms import padded_norms
 from gan_slimming.serialization.header import bitmask, channels_of, check_header
-from gan_slimming.serialization.narrow_codes import narrow_codes
-from gan_slimming.serialization.packing import (
-    fill,
-    pack,
-    quantizers_by_layer,
-    unpack_vectors,
-    weight_bits,
-)
+from gan_slimming.serialization.narrow_codes import narrow_codes, weight_bits
+from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors
 
 FORMAT = 2
 """Version of the file's layout; a reader refuses a newer one."""
@@ -88,7 +82,7 @@ def save_generator(
         "channel_map": {name: bitmask(kept) for name, kept in (channel_map or {}).items()},
         "provenance": dict(provenance or {}),
     }
-    tensors, narrow = narrow_codes(tensors, weight_bits(header))
+    tensors, narrow = narrow_codes(tensors, weight_bits(quantizers_by_layer(header)))
     if narrow:
         header |= {"format": FORMAT, "narrow": narrow}
     try:

@@ -19,6 +19,13 @@ ENTRY = 64
 """Bytes that a narrow tensor costs in the header, at most; what gains less stays bytes."""
 
 
+def weight_bits(quantized: Mapping[str, Any]) -> dict[str, int]:
+    """Return weight's name -> bits of its codes, of every quantised layer by its path."""
+    return {
+        f"{path}.weight" if path else "weight": way.weight_bits for path, way in quantized.items()
+    }
+
+
 def narrow_codes(
     tensors: Mapping[str, Tensor], bits: Mapping[str, int]
 ) -> tuple[dict[str, Tensor], dict[str, list[int]]]:

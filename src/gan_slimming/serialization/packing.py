@@ -28,7 +28,7 @@ from gan_slimming.quantization.fake_quant import (
     Quantizer,
     WeightQuantizer,
 )
-from gan_slimming.serialization.narrow_codes import widen_codes
+from gan_slimming.serialization.narrow_codes import weight_bits, widen_codes
 from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_slim
 from gan_slimming.student.student import replace_module
 
@@ -94,7 +94,7 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     """Return all tensors by name, packed vectors included, quantised weights still as codes."""
     plan: list[tuple[str, int | None]] = []
     quantized = quantizers_by_layer(header)
-    tensors = widen_codes(tensors, header.get("narrow", {}), weight_bits(header))
+    tensors = widen_codes(tensors, header.get("narrow", {}), weight_bits(quantized))
     for path, length, fields, *way in header["vectors"]:
         plan += [(_join(path, field), length) for field in fields.split()]
         if way:
@@ -118,12 +118,6 @@ def quantizers_by_layer(header: Mapping[str, Any]) -> dict[str, Quantizers]:
         for w, i, s, t, output in ((*way, 0)[:5] for way in header["quantizers"])
     ]
     return {path: ways[way[0]] for path, _, _, *way in header["vectors"] if way}
-
-
-def weight_bits(header: Mapping[str, Any]) -> dict[str, int]:
-    """Map every quantised weight to the bits of its codes."""
-    layers = quantizers_by_layer(header).items()
-    return {_join(path, "weight"): way.weight_bits for path, way in layers}
 
 
 def fill(module: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
