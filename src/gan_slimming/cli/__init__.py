@@ -24,14 +24,16 @@ from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
+from gan_slimming.cli.sweep_command import arranged, sweep
 from gan_slimming.errors import UserError, system_reason
 from gan_slimming.ranks.launch import is_first, rank
 
 __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "gan-slimming"
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "compress": compress,
+    "sweep": sweep,
     "inspect": inspect,
     "evaluate": evaluate,
     "export": export,
@@ -89,7 +91,8 @@ def _status(arguments: list[str]) -> int:
             return OK
         name = arguments[0]
         with _warnings_in_one_line():
-            values = parse(COMMANDS[name], f"{PROGRAM} {name}", arguments[1:])
+            rest = arranged(arguments[1:]) if name == "sweep" else arguments[1:]
+            values = parse(COMMANDS[name], f"{PROGRAM} {name}", rest)
             if values is None:
                 return OK
             with redirect_stdout(sys.stderr):
