@@ -33,7 +33,6 @@ __all__ = ["COMMANDS", "main"]
 PROGRAM = "gan-slimming"
 COMMANDS: dict[str, Callable[..., Any]] = {
     "compress": compress,
-    "sweep": sweep,
     "inspect": inspect,
     "evaluate": evaluate,
     "export": export,
@@ -41,6 +40,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "translate": translate,
     "sample": sample,
     "report": report,
+    "sweep": sweep,
     "demo": demo,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"

@@ -6,7 +6,7 @@ import itertools
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,29 +84,29 @@ def grid_of(flags: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         UserError: a flag is not for a sweep.
     """
+    groups: list[list[str]] = []
+    for word in as_declared(flags, build_parser(compress, PROGRAM)):
+        if word.startswith("--") or not groups:
+            groups.append([part for part in word.partition("=") if part not in ("", "=")])
+        else:
+            groups[-1].append(word)
     kinds = kinds_of_flags(compress)
-    flags = as_declared(flags, build_parser(compress, PROGRAM))
-    names: list[list[str]] = []
-    words: list[list[list[str]]] = []
-    place = 0
-    while place < len(flags):
-        flag, equals, value = flags[place].partition("=")
-        if flag in UNASKED:
-            raise UserError(f"a sweep goes on by itself; leave out {flag}")
-        place += 1
-        if not equals and place < len(flags) and not flags[place].startswith("--"):
-            value, equals = flags[place], "="
-            place += 1
-        several = "," in value and _is_split(kinds.get(flag))
-        values = list(dict.fromkeys(value.split(","))) if several else [value]
-        names.append([f"{flag[2:].rpartition('.')[2]}-{v}" for v in values] if several else [""])
-        words.append([[flag, v] if equals else [flag] for v in values])
-        while place < len(flags) and not flags[place].startswith("--"):  # a list, as of --protect
-            words[-1] = [[*one, flags[place]] for one in words[-1]]
-            place += 1
-    joined = ("_".join(filter(None, row)) for row in itertools.product(*names))
-    grid = (list(itertools.chain(*row)) for row in itertools.product(*words))
-    return dict(zip(joined, grid, strict=True))
+    grid: dict[str, list[str]] = {}
+    for combination in itertools.product(*(_choices(group, kinds) for group in groups)):
+        name = "_".join(part for part, _ in combination if part)
+        grid[name] = [word for _, words in combination for word in words]
+    return grid
+
+
+def _choices(words: Sequence[str], kinds: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
+    """Return the choices that a flag and its values leave: part of a name, and words."""
+    flag, *values = words
+    if flag in UNASKED:
+        raise UserError(f"a sweep goes on by itself; leave out {flag}")
+    if len(values) != 1 or "," not in values[0] or not _is_split(kinds.get(flag)):
+        return [("", words)]
+    short = flag.removeprefix("--").rpartition(".")[2]
+    return [(f"{short}-{v}", [flag, v]) for v in dict.fromkeys(values[0].split(","))]
 
 
 def _is_split(kind: Any) -> bool:
