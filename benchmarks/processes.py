@@ -12,6 +12,7 @@ takes to decode.
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import os
@@ -59,15 +60,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32, help="channels of the first layer")
     parser.add_argument("--steps", type=int, default=2, help="of a block")
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    fabric = launched()
-    rows = {name: compared(fabric, name, arguments) for name in ("dense", "slim")}
+    fabric = make_fabric(RUN, nn.Identity(), ())
+    example = (torch.zeros(1, 3, arguments.size, arguments.size),)
+    student = prepare(teacher_of(arguments), example, bits=8)
+    rows = {"dense": compared(fabric, student, arguments)}
+    narrow(student)
+    rows["slim"] = compared(fabric, student, arguments)
     record = {
         "command": " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv),
-        "size": arguments.size, "images_per_step": BATCH, "rows": rows,
+        "size": arguments.size, "width": arguments.width, "images_per_step": BATCH, "rows": rows,
         "decode_seconds": decoding(arguments.size) if is_first() else None,
         "load": os.getloadavg(), "environment": environment(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -84,15 +90,10 @@ RUN = Run(
 )  # fmt: skip
 
 
-def launched() -> Fabric:
-    """Return Fabric after it has joined the processes."""
-    return make_fabric(RUN, nn.Identity(), ())
-
-
-def compared(fabric: Fabric, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the seconds of a step, of the exchange and of the teacher, for one size of student."""
-    both = trainer_of(fabric, arguments.size, slim=name == "slim")
-    one = trainer_of(fabric, arguments.size, slim=name == "slim")
+def compared(fabric: Fabric, student: Student, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the seconds of a step, of the exchange and of the teacher, for one student."""
+    both = trainer_of(fabric, student, arguments)
+    one = trainer_of(fabric, student, arguments)
     seconds: dict[str, list[float]] = {"two processes": [], "one process": []}
     for block in range(arguments.blocks):
         torch.set_num_threads(1)
@@ -119,22 +120,22 @@ def compared(fabric: Fabric, name: str, arguments: argparse.Namespace) -> dict[s
     }
 
 
-def trainer_of(fabric: Fabric, size: int, *, slim: bool) -> Trainer:
-    """Return a trainer in recovery on noise images; its student dense, or cut to SLIM."""
+def teacher_of(arguments: argparse.Namespace) -> CartoonGenerator:
+    """Return CartoonGAN's generator with the same random weights in every process."""
     torch.manual_seed(0)
-    teacher = CartoonGenerator().eval().requires_grad_(False)
-    example = (torch.zeros(1, 3, size, size),)
-    student = prepare(teacher, example, bits=8)
-    if slim:
-        narrow(student)
-    run = replace(RUN, size=size)
+    return CartoonGenerator(width=arguments.width).eval().requires_grad_(False)
+
+
+def trainer_of(fabric: Fabric, student: Student, arguments: argparse.Namespace) -> Trainer:
+    """Return a trainer of a copy of the student, in recovery on images of noise."""
+    size, teacher = arguments.size, teacher_of(arguments)
     pixels = torch.randint(0, 256, (64, 3, size, size)).to(torch.uint8)
     images = ImageSet(pixels, torch.arange(64), tuple(Path(str(i)) for i in range(64)))
     context = TrainingContext(
         teacher=GeneratorAdapter(teacher, spec_of(teacher).contract), inputs=images, targets=None,
         distance=multiscale_l1, track=lambda generate: {}, side=size, same_channels=False,
     )  # fmt: skip
-    trainer = Trainer(fabric, student, run, context)
+    trainer = Trainer(fabric, copy.deepcopy(student), replace(RUN, size=size), context)
     trainer.begin_recovery()
     return trainer
 

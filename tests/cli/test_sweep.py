@@ -79,6 +79,7 @@ def test_two_real_runs_on_a_local_ray(tmp_path: Path, capsys: Capture) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
         assert main(line.split()) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["trial"] for row in found] == ["macs-0.4", "macs-0.6"]

@@ -138,8 +138,7 @@ class Trainer:
         """Take the next step, and end slimming where it was its last; return the terms."""
         slims_last = self.schedule.slims_last
         terms = self.train_step()
-        by_clock = self.schedule.by_clock
-        seconds = from_first(lambda: self.seconds) if by_clock else self.seconds
+        seconds = from_first(lambda: self.seconds) if self.schedule.by_clock else 0.0
         if self.schedule.tick(seconds):
             self.batches.plan()
         if slims_last:

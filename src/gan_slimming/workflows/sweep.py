@@ -211,11 +211,7 @@ def _on_ray(
         raise UserError("--ray needs a package; pip install 'gan-slimming[sweep]'") from error
     trials = [trial.resolved() for trial in trials]
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise UserError(f"no Ray cluster answers at {address}: {reason}") from error
-    try:
+        _connect(ray, address)
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_trial)
         tasks = [task.remote(trial, {}, None) for trial in trials]
@@ -229,3 +225,10 @@ def _on_ray(
             raise
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except Exception as error:  # of many kinds, Exception itself among them
+        raise UserError(f"no Ray cluster at {address}: {one_line(error)[:200]}") from error
