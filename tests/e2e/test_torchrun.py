@@ -54,6 +54,11 @@ def compress(folder: Path, *flags: str, processes: int = 1) -> subprocess.Comple
     )  # fmt: skip
 
 
+def steps_of(run: Path) -> list[int]:
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
 def path(folder: Path) -> str:
     return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
 
@@ -77,11 +82,10 @@ def test_one_that_dies_ends_the_run_and_another_number_goes_on(folder: Path) -> 
     assert died.stdout == ""
     assert "error: another process of this run has ended" in died.stderr
     (folder / "die").unlink()
-    steps = [json.loads(line)["step"] for line in (folder / "two" / "metrics.jsonl").open()]
-    assert 3 <= max(steps) < 12
+    assert 3 <= steps_of(folder / "two")[-1] < 12
     lone = compress(folder, "--output", "three", *FLAGS, "--batch-size", "3", processes=2)
     assert "cannot be shared equally by 2 processes; take --batch-size 4" in lone.stderr
-    assert lone.stderr.count("error: the 3 images") == 1
+    assert lone.stderr.startswith("error: the 3 images") or "\nerror: the 3 images" in lone.stderr
     assert not (folder / "three").exists()
     resumed = compress(
         folder, "--resume", "--generator", "tiny:net", "--output", "two", processes=2
@@ -90,8 +94,7 @@ def test_one_that_dies_ends_the_run_and_another_number_goes_on(folder: Path) -> 
     assert resumed.stdout.count("\n") == 1
     told, expected = json.loads(resumed.stdout), json.loads(alone.stdout)
     assert told["macs"] == expected["macs"] < expected["teacher_macs"]
-    lines = [json.loads(line)["step"] for line in (folder / "two" / "metrics.jsonl").open()]
-    assert lines == list(range(1, 13))
+    assert steps_of(folder / "two") == list(range(1, 13))
     one, two = (load_file(folder / name / "generator.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4

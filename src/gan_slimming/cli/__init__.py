@@ -45,7 +45,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
 """The environment variable that, set to 1, prints the traceback of an error."""
-PATIENCE = 5.0
+PATIENCE = 15.0
 """Seconds that a process waits for the first one of its run to say what ended both."""
 OK, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""

@@ -106,6 +106,6 @@ class TrainingContext:
         sampler = self.sampler(batch_size, seed)
         for _ in range(count):
             indices, chosen = sampler.next(self.inputs.augmentations())
-            places = own_places(indices) if own else torch.arange(batch_size)
+            places = own_places(indices, len(self.inputs)) if own else torch.arange(batch_size)
             batch = self.inputs.batch(indices[places], chosen[places])
             yield to_inputs(tuple(x.to(device) for x in batch), self.contract)

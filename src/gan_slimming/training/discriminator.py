@@ -119,9 +119,9 @@ class DiscriminatorTrainer:
     ) -> Tensor:
         """Return this process's share of the step's real images, and let the next be read."""
         indices, chosen = sampler.next(augmentations)
-        places = own_places(indices)
+        places = own_places(indices, len(targets))
         images = targets.images(indices[places], chosen[places], downscale)
-        targets.expect(own_draws(sampler.coming, sampler.batch_size))
+        targets.expect(own_draws(sampler.coming, sampler.batch_size, len(targets)))
         return images
 
     def state_dict(self) -> dict[str, Any]:

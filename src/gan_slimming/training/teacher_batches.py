@@ -97,10 +97,10 @@ class TeacherBatches:
             self.sampler = self._sampler(downscale)
         inputs = self.context.inputs
         drawn, augmentations = self.sampler.next(self.augmentations)
-        places = own_places(drawn)
+        places = own_places(drawn, len(inputs))
         indices, chosen = drawn[places], augmentations[places]
         found = inputs.batch(indices, chosen, downscale)
-        inputs.expect(own_draws(self.sampler.coming, self.sampler.batch_size))
+        inputs.expect(own_draws(self.sampler.coming, self.sampler.batch_size, len(inputs)))
         batch = tuple(x.to(self.fabric.device) for x in found)
         if self.context.channels_last:
             batch = tuple(channels_last(x) for x in batch)

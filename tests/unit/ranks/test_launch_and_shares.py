@@ -44,25 +44,25 @@ def test_shares_are_a_batch_and_an_input_keeps_its_process(monkeypatch: Patch) -
     shares = []
     for rank in range(3):
         become(monkeypatch, rank, 3)
-        shares.append(own_places(indices))
+        shares.append(own_places(indices, 10))
     assert sorted(torch.cat(shares).tolist()) == list(range(6))
-    assert [sorted(indices[share].tolist()) for share in shares] == [[0, 1], [1, 5], [7, 9]]
+    assert [sorted(indices[share].tolist()) for share in shares] == [[1, 1], [0, 5], [7, 9]]
 
 
 def test_alone_a_share_is_the_batch_in_its_order() -> None:
     indices = torch.tensor([7, 1, 5])
-    assert own_places(indices).tolist() == [0, 1, 2]
-    assert in_order(indices, own_places(indices)) is indices
+    assert own_places(indices, 10).tolist() == [0, 1, 2]
+    assert in_order(indices, own_places(indices, 10)) is indices
 
 
 def test_what_is_read_ahead_is_what_is_drawn(monkeypatch: Patch) -> None:
     become(monkeypatch, 1, 2)
     sampler = Sampler(10, 4, seed=0)
-    ahead = own_draws(sampler.coming, 4)(5).tolist()
+    ahead = own_draws(sampler.coming, 4, 10)(5).tolist()
     drawn = []
     for _ in range(3):
         indices, _ = sampler.next()
-        drawn += indices[own_places(indices)].tolist()
+        drawn += indices[own_places(indices, 10)].tolist()
     assert ahead == drawn[:5]
 
 
