@@ -113,7 +113,11 @@ class Optimisation:
     """Share of the steps at half of --size (a quarter of the pixels), with crops where images are
     few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
     batch_size: int | None = None
-    """Number of images per step, such as 4. Default: 2, or 16 where the generator takes noise."""
+    """Number of images per step of all processes, such as 4. Default: 2, or 16 where the generator
+    takes noise."""
+    images_at_once: int | None = None
+    """Most images that a process computes at once, such as 2, for less memory: the gradients of a
+    larger share of a step are added up part by part. Default: all of them."""
     draws_per_answer: int | None = 8
     """Average number of draws of each of the teacher's answers: short runs take few images, long
     ones mirrored images and crops as well. None takes all images, always mirrored."""
@@ -172,7 +176,8 @@ class Optimisation:
         check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
         check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
-        check_numbers(batch_size=self.batch_size, draws_per_answer=self.draws_per_answer)
+        check_numbers(batch_size=self.batch_size, images_at_once=self.images_at_once)
+        check_numbers(draws_per_answer=self.draws_per_answer)
         for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("weight_decay", "range_lr"):

@@ -20,6 +20,7 @@ from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
+from gan_slimming.ranks.launch import count as processes
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
@@ -128,6 +129,12 @@ def _decided(run: Run, contract: InputContract) -> Run:
     if not noise:
         contract.check_side(run.size)
     batch_size = run.optimisation.batch(noise)
+    if batch_size % processes():
+        more = processes() * -(-batch_size // processes())
+        raise UserError(
+            f"the {batch_size} images of a step cannot be shared equally by {processes()} "
+            f"processes; take --batch-size {more}, or another number of processes"
+        )
     optimisation = dataclasses.replace(run.optimisation, batch_size=batch_size)
     threads = run.threads or best_threads()
     return dataclasses.replace(run, optimisation=optimisation, threads=threads)
