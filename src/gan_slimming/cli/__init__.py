@@ -19,7 +19,7 @@ from typing import Any
 
 from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.evaluate_command import evaluate
-from gan_slimming.cli.export_commands import benchmark, export
+from gan_slimming.cli.export_commands import benchmark, export, web
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.errors import UserError, system_reason
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "translate": translate,
     "sample": sample,
     "report": report,
+    "web": web,
     "demo": demo,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
