@@ -39,13 +39,11 @@ def float_codes(content: bytes) -> bytes:
     writer.cast_pad_values(nodes)
     used = {name for node in nodes for name in node.input}
     constants = [*writer.constants.values(), *writer.added.values()]
-    for field, values in (
-        (model.graph.node, nodes),
-        (model.graph.initializer, [tensor for tensor in constants if tensor.name in used]),
-        (model.graph.value_info, []),
-    ):
-        del field[:]
-        field.extend(values)
+    del model.graph.value_info[:]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(tensor for tensor in constants if tensor.name in used)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 

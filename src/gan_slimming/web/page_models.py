@@ -89,7 +89,7 @@ def page_model(module: nn.Module) -> PageModel:
 
     if not is_quantized(module):
         exported = convert(module, quantization="none", runtimes=["onnxruntime"])
-        contents = dict.fromkeys(BACKENDS, exported.content)
+        contents = {backend: exported.content for backend in BACKENDS}
     else:
         exported = convert(module, quantization="integer", runtimes=["onnxruntime"])
         contents = {"wasm": exported.content, "webgpu": _for_webgpu(module, exported)}

@@ -90,7 +90,7 @@ def web(
             models["teacher"] = _model(teacher)
             check_pair(student, models["teacher"])
         backends = sorted(student.contents)
-        runtime_content = runtime_files(backends, runtime and Path(runtime), progress)
+        runtime_content = runtime_files(backends, Path(runtime) if runtime else None, progress)
         files, config = _page(models, runtime_content, title or _title(model), size)
         write_folder(folder, files)
         result = _report(folder, files, models, config, url, time.monotonic() - started)

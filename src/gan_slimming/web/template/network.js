@@ -47,7 +47,11 @@ export class Network {
 
   /** Load a model, once. */
   open(role) {
-    if (!this.#opened.has(role)) this.#opened.set(role, this.#call("open", { role }));
+    if (!this.#opened.has(role)) {
+      const opened = this.#call("open", { role });
+      this.#opened.set(role, opened);
+      opened.catch(() => this.#opened.delete(role)); // it may be tried again
+    }
     return this.#opened.get(role);
   }
 

@@ -47,8 +47,8 @@ async function begin() {
   const asked = new URLSearchParams(location.search).get("backend");
   offerBackends(fault);
   listen();
-  await use(asked === "wasm" || fault ? "wasm" : "webgpu");
-  $("offline").textContent = offlineFault || "Ready to work offline.";
+  const loaded = await use(asked === "wasm" || fault ? "wasm" : "webgpu");
+  $("offline").textContent = offlineFault || (loaded ? "Ready to work offline." : "");
 }
 
 /** Return whether the generator draws from noise. */
@@ -83,8 +83,8 @@ function offerBackends(reason) {
   }
 }
 
-/** Load a backend with the student; WebAssembly where WebGPU fails. */
-async function use(backend) {
+/** Load a backend with the student, WebAssembly where WebGPU fails; return whether that worked. */
+async function use(backend, { redraw = true } = {}) {
   for (const role of Object.keys(times)) times[role] = [];
   shown.teacher = null;
   $("backend").value = backend;
@@ -92,12 +92,24 @@ async function use(backend) {
     await network.start(backend);
     await network.open("student");
   } catch (error) {
-    if (backend === "wasm") throw error;
+    say("");
+    if (error.message === "stopped") return false;
+    if (backend === "wasm") {
+      warn(`The student cannot run here (${error.message}).`);
+      return false;
+    }
     fault = error.message;
     warn(`WebGPU failed here (${fault}). The page goes on in WebAssembly.`);
-    return use("wasm");
+    return use("wasm", { redraw });
   }
   say("");
+  describeBackend(backend);
+  if (redraw && (fromNoise() || photo)) await draw();
+  return true;
+}
+
+/** Fill in the sizes of a backend's files. */
+function describeBackend(backend) {
   const file = (role) => config.models[role].files[backend] ?? config.models[role].files.wasm;
   const { student, teacher } = config.models;
   const number = student.parameters ? `${count(student.parameters)} parameters, ` : "";
@@ -114,7 +126,6 @@ async function use(backend) {
   if (teacher) $("teacher-detail").textContent = `${size(file("teacher").bytes)} to load`;
   $("teacher").hidden = false;
   showTimes();
-  if (fromNoise() || photo) await draw();
 }
 
 // -- drawing ---------------------------------------------------------------------------------------
@@ -190,7 +201,8 @@ async function recover(error) {
     : `The image cannot be drawn (${error.message}).`);
   photo = null;
   stopCamera();
-  await use(network.backend === "webgpu" && !short ? "wasm" : network.backend);
+  const next = network.backend === "webgpu" && !short ? "wasm" : network.backend;
+  await use(next, { redraw: false });
 }
 
 // -- webcam ----------------------------------------------------------------------------------------
