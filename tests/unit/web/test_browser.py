@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import nn
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.image_files import read_image
 from gan_slimming.data.padding import run_padded
+from gan_slimming.export.export_model import export_model
 from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.perceptual.lpips import lpips_at_hand
 from gan_slimming.web.runtime_files import FILES, VERSION
@@ -236,3 +238,72 @@ def test_it_works_offline_once_loaded(page: Page, student: nn.Module, photo: Pat
     near(page.draw(photo), expected(student, photo))
     online = offline | {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
     page.browser.execute_cdp_cmd("Network.emulateNetworkConditions", online)
+
+
+def shown(browser: Any, model: Any, runtime: Path, folder: Path) -> Iterator[Page]:
+    """Show another generator's page."""
+    web(model, folder, runtime=runtime)
+    page = Page(browser, folder)
+    yield page
+    page.stop()
+
+
+@pytest.fixture
+def noise_page(browser: Any, noise: nn.Module, runtime: Path, tmp_path: Path) -> Iterator[Page]:
+    yield from shown(browser, noise, runtime, tmp_path / "page")
+
+
+@pytest.fixture
+def fixed_page(browser: Any, student: nn.Module, runtime: Path, tmp_path: Path) -> Iterator[Page]:
+    file = tmp_path / "fixed.onnx"
+    export_model(student, file, quantization="integer", fixed_size=True, size=48)
+    yield from shown(browser, file, runtime, tmp_path / "page")
+
+
+@pytest.fixture(scope="module")
+def noise() -> nn.Module:
+    """A tiny generator of noise, whose images vary."""
+    torch.manual_seed(0)
+    made = build_generator("dcgan", width=4, latent=16).eval()
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def test_noise_becomes_torchs_image(noise_page: Page, noise: nn.Module) -> None:
+    noise_page.open()
+    noise_page.wait("!document.getElementById('frame').hidden")
+    first = noise_page.image()
+    contract = spec_of(noise).contract
+    drawn = noise_page.browser.execute_async_script(
+        "const [count, done] = arguments;"
+        "import('./pixels.js').then((m) => done([...m.noise(count, 0)]))",
+        contract.latent_size,
+    )
+    latent = torch.tensor(drawn)[None]
+    assert abs(float(latent.std()) - 1) < 0.3
+    with torch.inference_mode():
+        image = GeneratorAdapter(noise, contract)(latent)[0]
+    codes = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    assert np.abs(first.astype(int) - codes).max() <= 1
+    assert not noise_page.script("return document.getElementById('drop').offsetParent")
+    noise_page.script("document.documentElement.dataset.state = 'waiting'")
+    noise_page.browser.find_element("css selector", "#new").click()
+    noise_page.wait(IDLE)
+    assert (noise_page.image() != first).any()
+    assert noise_page.errors() == []
+
+
+def test_a_file_of_one_size_takes_photos_of_any(
+    fixed_page: Page, student: nn.Module, photo: Path, tmp_path: Path
+) -> None:
+    fixed_page.open()
+    assert fixed_page.said().get("size-field") is None
+    assert fixed_page.draw(photo).shape == (36, 48, 3)  # of 53x70 pixels
+    small = tmp_path / "small.png"
+    with Image.open(photo) as image:
+        image.crop((0, 0, 40, 30)).save(small)
+    alone = GeneratorAdapter(student, replace(spec_of(student).contract, size=48, min_size=48))
+    image = run_padded(alone, read_image(small).rgb[None])[0]
+    codes = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    near(fixed_page.draw(small), codes)
