@@ -151,9 +151,9 @@ def web(
         gan-slimming web runs/hayao --teacher cartoongan:Hayao.pth --output page/ --serve
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; an exported .onnx;
-            NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME alone,
-            with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            cartoon-hayao; an exported .onnx; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            package.module:factory; or a NAME alone, with random weights.
         output: Folder to create for the page, such as page/. Any static web server can serve it.
         teacher: MODEL to compare with, such as cartoongan:Hayao.pth. The browser loads it on
             demand. Default: none.
