@@ -22,7 +22,7 @@ from typing import Any
 from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.experiment_command import experiment
-from gan_slimming.cli.export_commands import benchmark, export
+from gan_slimming.cli.export_commands import benchmark, export, web
 from gan_slimming.cli.hub_commands import models, pull, push
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "sample": sample,
     "report": report,
     "sweep": sweep,
+    "web": web,
     "experiment": experiment,
     "models": models,
     "push": push,
