@@ -22,7 +22,7 @@ from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.export_commands import benchmark, export
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
-from gan_slimming.errors import UserError, system_reason
+from gan_slimming.errors import NotWritten, UserError, system_reason
 
 __all__ = ["COMMANDS", "main"]
 
@@ -72,9 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             values = parse(COMMANDS[name], f"{PROGRAM} {name}", arguments[1:])
             if values is None:
                 return OK
-            with redirect_stdout(sys.stderr):
-                result = COMMANDS[name](*values[0], **values[1])
-        _print_result(json.dumps(_plain(result), allow_nan=False))
+            try:
+                with redirect_stdout(sys.stderr):
+                    result = COMMANDS[name](*values[0], **values[1])
+            except NotWritten as error:
+                _print_result(error.result)
+                return _fail(f"{error}; the result is on stdout alone", MISTAKE)
+        _print_result(result)
     except UserError as error:
         return _fail(str(error), MISTAKE)
     except KeyboardInterrupt as error:
@@ -99,8 +103,9 @@ def _bug(error: Exception) -> int:
     return _fail(f"{text}; please report this; run with {TRACEBACK}=1 for the traceback", BUG)
 
 
-def _print_result(text: str) -> None:
-    """Print the result; raise UserError where stdout is closed or full."""
+def _print_result(result: dict[str, Any]) -> None:
+    """Print the result as JSON; raise UserError where stdout is closed or full."""
+    text = json.dumps(_plain(result), allow_nan=False)
     if sys.stdout is None:  # closed by the caller, who wants no result
         return
     try:
