@@ -50,8 +50,11 @@ SYSTEM = (
     errno.EACCES,
     errno.EPERM,
     errno.EFBIG,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
 )
-"""Errors of the disk, which no program can mend."""
+"""Errors of the disk and of paths, which no program can mend."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "can't allocate memory" in str(error) or "out of memory" in str(error):
             return _fail("there is not enough memory for this; take smaller sizes", MISTAKE)
+        if "embedded null" in str(error):
+            return _fail("a path holds the character of code 0, which no system takes", MISTAKE)
         return _bug(error)
     return OK
 
