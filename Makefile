@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-int8 fuzz fuzz-long kills full-disk check lint docs format clean
+.PHONY: demo test test-int8 fuzz fuzz-long kills full-disk check lint docs results format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
@@ -42,6 +42,10 @@ lint: .venv/.dev-installed
 # The site of the documentation, in site/. A broken page ends it.
 docs: .venv/.dev-installed
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
+# The tables of README and docs, from the records in results/.
+results: .venv/.dev-installed
+	.venv/bin/python benchmarks/tables.py
 
 format: .venv/.dev-installed
 	.venv/bin/ruff format .

@@ -39,7 +39,9 @@ KINDS = {
     "dict": "a JSON object",
     "tuple": "a list such as [0.5, 0.9]",
 }
-SPELLINGS = {"optimization.": "optimisation.", "match-colors": "match-colours"}
+SPELLINGS = {
+    "optimization.": "optimisation.", "match-colors": "match-colours", "license": "licence",
+}  # fmt: skip
 CONFIG = "config"
 """Name of the flag that every command has, and of the parameter that gets its files."""
 WHOLE_SPELLINGS = {"class": "target-class"}
@@ -189,6 +191,8 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
     elif hint is not bool:
         options["type"] = hint
     if parameter.kind is parameter.POSITIONAL_ONLY:
+        if default is not parameter.empty:
+            options |= {"nargs": "?", "default": default}
         parser.add_argument(parameter.name, **options)
         return
     flag = "--" + parameter.name.replace("_", "-")

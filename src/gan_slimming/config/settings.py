@@ -156,6 +156,8 @@ class Optimisation:
     """Adam's learning rate of the discriminator."""
     discriminator_width: int = 32
     """Number of channels in the first layer of a new PatchGAN (64 in the paper)."""
+    discriminator_bits: int | None = None
+    """Bits of the discriminator's weights and activations, 2 to 8. Default: no quantisation."""
     replay: int = 50
     """Number of earlier generated images kept for the discriminator; 0 for none."""
     ema: float = 0.998
@@ -194,6 +196,7 @@ class Optimisation:
         for name, most in (("replay", MOST_COUNT), ("warmup", MOST_COUNT)):
             check_between(name, getattr(self, name), 0, most)
         check_between("discriminator_width", self.discriminator_width, 1, 4096)
+        check_between("discriminator_bits", self.discriminator_bits, 2, 8)
         check_choice(self, "gate_start", "gate_start")
         check_choice(self, "optimizer", "optimizer")
         check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")

@@ -17,6 +17,7 @@ from gan_slimming.errors import UserError
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
 from gan_slimming.models.patchgan import PatchDiscriminator
+from gan_slimming.quantization.dynamic import quantize_layers
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import read_terms
 
@@ -55,6 +56,8 @@ class DiscriminatorTrainer:
         else:
             network = copy.deepcopy(given).float().requires_grad_(True)
             _try(network, sides)
+        if s.discriminator_bits is not None:
+            quantize_layers(network, s.discriminator_bits)
         self.network: nn.Module = network.to(fabric.device)
         self.network.train()
         self.replay = ReplayBuffer(s.replay, torch.Generator().manual_seed(run.seed + 1))

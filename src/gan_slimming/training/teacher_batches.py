@@ -64,7 +64,7 @@ class TeacherBatches:
         self._downscale = 1
 
     def plan(self) -> None:
-        """Draw as many inputs as the run takes, now that its number of steps is known."""
+        """Draw as many inputs as the run takes, now that more steps are expected of it."""
         self.sampler.restrict(self._distinct(self.schedule.downscale))
 
     def next(self, student: Student, *, compare: bool) -> TeacherBatch:

@@ -76,7 +76,7 @@ def compress_by_name(
     student = _student(named.student, name, output)
     if known is not None:
         _check_same(known, record, teacher, student)
-    discriminator, source = _discriminator(named.discriminator, run.seed)
+    discriminator, source = named_discriminator(named.discriminator, run.seed)
     return compress(
         teacher, named.data, output, run, targets=named.targets, student=student,
         discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
@@ -177,7 +177,7 @@ def _student(model: Path | None, generator: str, output: Path) -> nn.Module | No
     return load_generator_file(file, factory=generator if ":" in generator else None)
 
 
-def _discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str | None]:
+def named_discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str | None]:
     """Load the named discriminator; return it, and its name with the whole path of its weights."""
     if text is None:
         return None, None
