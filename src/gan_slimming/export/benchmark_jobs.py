@@ -14,13 +14,18 @@ from torch import nn
 from gan_slimming.config import InputContract, WeightsFile
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.data.dummy import dummy_arrays
-from gan_slimming.export.convert import FLOAT
+from gan_slimming.export.content import FLOAT
 from gan_slimming.export.placement import INT8_QUANTIZATION, write_for
 from gan_slimming.export.trace.graph import is_quantized
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import attach_spec, infer_spec, spec_of
 from gan_slimming.runtime.profiling import float_kernels, layer_times
-from gan_slimming.runtime.sessions import RUNTIMES, KernelWarning, open_runtime
+from gan_slimming.runtime.sessions import (
+    ALL_RUNTIMES,
+    KernelWarning,
+    open_runtime,
+    runtimes_of,
+)
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
@@ -83,7 +88,7 @@ def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
 
     def report() -> dict[str, Any]:
         summary: dict[str, Any] = {}
-        if job.runtime == "openvino" or profile:
+        if job.runtime == "openvino" or (profile and job.runtime != "executorch"):
             layers = layer_times(opened.native) if profile else []
             summary["float_layers"] = float_kernels(opened.native, layers)
             summary |= {"layers": layers} if profile else {}
@@ -116,21 +121,23 @@ def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
             if runtime in TORCH and precision == "f32":
                 size = file.stat().st_size if file else None
                 jobs.append(Job(model, runtime, "f32", plan, model, macs, size))
-            elif runtime in RUNTIMES and _offers(runtime, precision, quantized):
+            elif runtime in ALL_RUNTIMES and _offers(runtime, precision, quantized):
                 int8 = precision.startswith("int8")
                 quantization = INT8_QUANTIZATION[runtime] if int8 else "none"
-                path = write_for(module, runtime, quantization, folder)
+                path = write_for(module, runtime, quantization, folder, plan.size)
                 size = path.stat().st_size
                 jobs.append(Job(model, runtime, precision, plan, str(path), macs, size))
     return jobs
 
 
 def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
-    """Return the jobs of an exported file, as it is, in every runtime that suits it."""
-    jobs = []
-    for runtime in (r for r in plan.runtimes if r in RUNTIMES):
-        if runtime == "onnxruntime" and Path(model).suffix.lower() == ".xml":
-            continue
+    """Return the jobs of an exported file, as it is, in every runtime that suits it.
+
+    A .pte has a single runtime, which need not be asked for.
+    """
+    jobs, suffix = [], Path(model).suffix.lower()
+    suiting = runtimes_of(suffix)
+    for runtime in suiting if suffix == ".pte" else [r for r in plan.runtimes if r in suiting]:
         opened = open_runtime(model, runtime, 1)
         form = opened.metadata.get("form", FLOAT)
         if form == "integer" and runtime == "openvino":

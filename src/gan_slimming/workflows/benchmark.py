@@ -28,7 +28,7 @@ from gan_slimming.export.benchmark_jobs import (
 )
 from gan_slimming.export.placement import is_exported
 from gan_slimming.runtime.latency import Latency, measure
-from gan_slimming.runtime.sessions import RUNTIMES, available_cpus, require
+from gan_slimming.runtime.sessions import ALL_RUNTIMES, RUNTIMES, available_cpus, require
 from gan_slimming.serialization.provenance import environment
 
 TABLE_WIDTH = 110
@@ -56,7 +56,7 @@ def benchmark(
         models: MODELs, including exported files.
         size: height and width of the input image in pixels; batch 1.
         threads: number of CPU threads of each model; None takes all cores.
-        runtimes: of torch, torch.compile, onnxruntime, openvino.
+        runtimes: of torch, torch.compile, onnxruntime, openvino, executorch.
         precisions: of f32, bf16, int8, int8-bf16. torch runs f32, for a quantised student with fake
             quantisers. bf16 is for OpenVINO; int8 needs a quantised student.
         rounds: number of turns of each model, three calls a turn.
@@ -125,15 +125,15 @@ def _made(folder: str, name: str) -> Path:
 
 
 def _check(runtimes: Sequence[str], precisions: Sequence[str], rounds: int) -> None:
-    for given, known, flag in ((runtimes, (*TORCH, *RUNTIMES), "runtimes"),
+    for given, known, flag in ((runtimes, (*TORCH, *ALL_RUNTIMES), "runtimes"),
                                (precisions, PRECISIONS, "precisions")):  # fmt: skip
         if unknown := [name for name in given if name not in known]:
             raise UserError(f"--{flag} must be of {', '.join(known)}; got {unknown[0]!r}")
     if rounds < 1:
         raise UserError(f"rounds must be at least 1, got {rounds}")
     for runtime in runtimes:
-        if runtime in RUNTIMES:
-            require("onnx", runtime)
+        if runtime in ALL_RUNTIMES:
+            require(*(["onnx"] if runtime in RUNTIMES else []), runtime)
 
 
 def print_table(report: dict[str, Any]) -> None:
