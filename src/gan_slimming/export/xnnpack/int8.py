@@ -81,7 +81,10 @@ class Int8Convolution(nn.Module):
         self.rows = int(value_of(node).shape[2])
         self.zero_rows = _zero_rows(window, layer.codes.shape[2], self.transposed)
         scale = layer.scale if self.outputs is None else layer.scale / self.outputs.scale
-        self.register_buffer("codes", torch.from_numpy(layer.codes))
+        codes = torch.from_numpy(layer.codes)
+        if self.outputs is None and not self.transposed and codes.shape[2:] == (1, 1):
+            codes = F.pad(codes, (0, 0, 0, 1))  # XNNPACK takes each pixel's own range for 1x1
+        self.register_buffer("codes", codes)
         self.register_buffer("scale", torch.from_numpy(scale.astype(np.float32)))
         self.register_buffer("zeros", torch.zeros(len(scale), dtype=torch.int64))
         self.register_buffer("bias", None if bias is None else torch.from_numpy(bias))
@@ -103,7 +106,7 @@ class Int8Convolution(nn.Module):
         codes = self.inputs
         values = values.clamp(codes.low * codes.scale, codes.high * codes.scale)
         sums = self._convolved(_by_own_range(self._with_ends(values)), weight, self.bias)
-        return sums[:, :, : self.rows]
+        return sums[:, :, : self.rows] if sums.shape[2] > self.rows else sums
 
     def _rounded(self, values: Tensor, weight: Tensor) -> Tensor:
         """Return the output of a layer that rounds its sums: codes times steps, plus the bias."""
