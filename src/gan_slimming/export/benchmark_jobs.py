@@ -139,6 +139,8 @@ def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
     suiting = runtimes_of(suffix)
     for runtime in suiting if suffix == ".pte" else [r for r in plan.runtimes if r in suiting]:
         opened = open_runtime(model, runtime, 1)
+        if opened.contract.size:
+            opened.contract.check_side(plan.size)
         form = opened.metadata.get("form", FLOAT)
         if form == "integer" and runtime == "openvino":
             continue

@@ -1,5 +1,7 @@
 """A finished generator as a program for ExecuTorch, with XNNPACK's kernels, at one size."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import contextlib
@@ -108,19 +110,19 @@ def program(
     Raises:
         UserError: an operator has no kernel.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
     text = json.dumps(dict(metadata or {})).encode()
     told = {KEY: torch.from_numpy(np.frombuffer(text, np.uint8).copy())} if metadata else None
     with _quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
         try:
             exported = torch.export.export(module, inputs, strict=False)
             edge = to_edge_transform_and_lower(
                 exported, partitioner=[XnnpackPartitioner()], constant_methods=told
             )
             outside = _outside(edge.exported_program(), module)
-            _check_kernels(outside)
+            check_kernels(outside)
             content = bytes(edge.to_executorch().buffer)
         except UserError:
             raise
@@ -168,7 +170,7 @@ def _layer_of(node: Any, module: nn.Module) -> str:
     return ""
 
 
-def _check_kernels(outside: list[dict[str, Any]]) -> None:
+def check_kernels(outside: list[dict[str, Any]]) -> None:
     """Raise UserError for an operator that the runtime has no kernel for."""
     known = operator_names()
     for row in outside:

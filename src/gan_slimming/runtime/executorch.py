@@ -1,7 +1,10 @@
 """Files for ExecuTorch (.pte), run by its own runtime."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,8 +49,10 @@ def load_program(source: Path | bytes, threads: int) -> Program:
     Raises:
         RuntimeError: it is no program, or needs an operator or backend that the runtime lacks.
     """
-    from executorch.extension.pybindings import portable_lib
-    from executorch.runtime import Runtime
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its interface calls itself experimental
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime
 
     if portable_lib._threadpool_get_thread_count() != threads:
         portable_lib._unsafe_reset_threadpool(threads)

@@ -163,7 +163,7 @@ def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
     is_ir = suffix == ".xml"
     runtime = runtime or DEFAULTS[suffix]
     if runtime not in ALL_RUNTIMES:
-        raise UserError(f"runtime must be {' or '.join(ALL_RUNTIMES)}, got {runtime}")
+        raise UserError(f"runtime must be one of {', '.join(ALL_RUNTIMES)}, got {runtime}")
     if runtime not in runtimes_of(suffix):
         raise UserError(f"{file} is {_FORMATS[suffix]}")
     if precision not in ("f32", "bf16") or (precision == "bf16" and runtime != "openvino"):

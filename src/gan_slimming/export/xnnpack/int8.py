@@ -65,6 +65,14 @@ class Int8Convolution(nn.Module):
         pads: of its input, which it makes itself; None for none.
     """
 
+    codes: Tensor
+    scale: Tensor
+    zeros: Tensor
+    bias: Tensor | None
+    ends: Tensor
+    none: Tensor
+    steps: Tensor
+
     def __init__(
         self, node: fx.Node, layer: QuantizedLayer, bias: np.ndarray | None, pads: Pads | None
     ) -> None:

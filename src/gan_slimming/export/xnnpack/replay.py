@@ -66,8 +66,8 @@ class Replay(nn.Module):
             return Padding(pads), [arguments_of(node)[_first_name(node)]]
         if _is_plain_instance_norm(node):
             values = arguments_of(node)
-            read = (traced.tensors.get(values[name]) for name in ("weight", "bias"))
-            return InstanceNorm(*read, values["eps"]), [values["input"]]
+            weight, bias = (traced.tensors.get(values[name]) for name in ("weight", "bias"))
+            return InstanceNorm(weight, bias, values["eps"]), [values["input"]]
         step = Call(traced, node)
         return step, step.reads
 
@@ -127,6 +127,9 @@ class Call(nn.Module):
 class OnGrids(Call):
     """A quantised layer that XNNPACK has not in int8: in float, on the grids of training."""
 
+    step: Tensor
+    shift: Tensor | None
+
     def __init__(self, traced: TracedGenerator, node: fx.Node, layer: QuantizedLayer) -> None:
         bias = arguments_of(node)["bias"]
         super().__init__(traced, node, [bias] if layer.outputs is not None and bias else [])
@@ -167,6 +170,9 @@ class Padding(nn.Module):
 
 class InstanceNorm(nn.Module):
     """An instance norm as means and squares: XNNPACK has no norm of an image's own statistics."""
+
+    weight: Tensor | None
+    bias: Tensor | None
 
     def __init__(self, weight: np.ndarray | None, bias: np.ndarray | None, eps: float) -> None:
         super().__init__()
