@@ -18,9 +18,7 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         open_runtime(tmp_path / "absent.onnx")
     with pytest.raises(UserError, match=r"a.txt is no .onnx, .xml or .pte"):
         open_runtime(other)
-    with pytest.raises(
-        UserError, match="runtime must be one of onnxruntime, openvino, executorch, got"
-    ):
+    with pytest.raises(UserError, match="runtime must be one of onnxruntime, openvino, exec"):
         open_runtime(onnx, "tflite")
     with pytest.raises(UserError, match="is OpenVINO's format; take --runtime openvino"):
         open_runtime(ir, "onnxruntime")
@@ -39,13 +37,9 @@ def test_a_missing_package_is_named_with_the_remedy() -> None:
 
 def test_executorch_has_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(
-        UserError, match=r"executorch is not installed; pip install 'gan-slimming\[e"
-    ):
+    with pytest.raises(UserError, match=r"executorch is not .*pip install 'gan-slimming\[exec"):
         require("executorch")
-    with pytest.raises(
-        UserError, match=r"onnx is not installed; pip install 'gan-slimming\[export"
-    ):
+    with pytest.raises(UserError, match=r"onnx is not .*pip install 'gan-slimming\[export"):
         require("onnx")
 
 
