@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-int8 check lint docs format clean
+.PHONY: demo test test-int8 random-nets check lint docs results format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
@@ -16,6 +16,10 @@ test-int8: .venv/.dev-installed
 	.venv/bin/python tests/every_cpu.py -q -n auto tests/unit tests/property -k "export or openvino or int8 or kernel or file or saturat"
 	.venv/bin/python -m tests.property.int8_everywhere --nets 300
 
+# An hour or two: random generators with habits of published code, cut exactly in float64.
+random-nets: .venv/.dev-installed
+	.venv/bin/python -m tests.property.many_random_nets --nets 1000
+
 # All that a change has to pass.
 check: lint docs test
 
@@ -28,6 +32,10 @@ lint: .venv/.dev-installed
 # The site of the documentation, in site/. A broken page ends it.
 docs: .venv/.dev-installed
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
+# The tables of README and docs, from the records in results/.
+results: .venv/.dev-installed
+	.venv/bin/python benchmarks/tables.py
 
 format: .venv/.dev-installed
 	.venv/bin/ruff format .

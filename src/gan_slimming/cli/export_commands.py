@@ -1,4 +1,4 @@
-"""The commands that need a runtime: export and benchmark."""
+"""The commands that need a runtime: export, benchmark and web."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def export(
         gan-slimming export runs/hayao --format openvino --output hayao.xml
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
-            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
+            alone, with random weights.
         output: The exported file, such as hayao.onnx, hayao.pte or hayao.xml (a .bin beside it
             holds its weights).
         format: onnx, openvino or executorch. Default: by the ending of --output.
@@ -67,16 +68,23 @@ def benchmark(
     *,
     size: int = 256,
     threads: int | None = None,
-    runtimes: str = "torch,onnxruntime,openvino",
+    runtimes: str | None = None,
     precisions: str = "f32,int8",
     rounds: int = 10,
     layers: bool = False,
+    matrix: bool = False,
+    data: Path | None = None,
+    count: int = 8,
+    reference: str | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
     source: Source | None = None,
 ) -> dict[str, Any]:
     """Time models in torch, ONNX Runtime, OpenVINO and ExecuTorch, side by side.
 
     For example:
         gan-slimming benchmark cartoongan:Hayao.pth runs/hayao --runtimes torch,openvino
+        gan-slimming benchmark runs/hayao peer.onnx --matrix --data photos/ --output table.md
 
     Args:
         models: Run folders, saved generators, NAME:WEIGHTS, or exported .onnx, .xml and .pte
@@ -85,24 +93,95 @@ def benchmark(
             where the generator takes noise.
         threads: Number of CPU threads of each model, such as 2. Default: all cores.
         runtimes: One or more of torch, torch.compile, onnxruntime, openvino and executorch,
-            separated by commas. A .pte file always runs in executorch.
+            separated by commas. Default: torch,onnxruntime,openvino, and executorch for a .pte;
+            with --matrix, all that are installed.
         precisions: One or more of f32, bf16, int8 and int8-bf16 (int8, with the float layers in
             bf16), separated by commas. bf16 is for OpenVINO, int8 for quantised generators.
         rounds: Number of turns of each model, three images a turn, alternating with the others.
         layers: Time each layer, too, in OpenVINO and ONNX Runtime.
+        matrix: Make a device table: time, peak memory, bytes, layers in int8 and in float, and the
+            quality of the images that each runtime draws. What does not run gets a row with the
+            reason.
+        data: Folder of photos for the quality, such as photos/, with --matrix. Generators of noise
+            need none.
+        count: Number of photos or noise vectors for the quality.
+        reference: MODEL whose images in torch the others are compared with, such as runs/hayao for
+            files exported from it. Default: each generator's own images in torch.
+        output: File of the device table, such as table.md; .md, .html or .json.
+        overwrite: Replace that file if it exists.
     """
     from gan_slimming.workflows.benchmark import benchmark as run
-    from gan_slimming.workflows.benchmark import print_table
+    from gan_slimming.workflows.benchmark import print_matrix, print_table
 
     report = run(
         models,
         size=size,
         threads=threads,
-        runtimes=runtimes.split(","),
+        runtimes=runtimes.split(",") if runtimes else None,
         precisions=precisions.split(","),
         rounds=rounds,
         layers=layers,
+        matrix=matrix,
+        data=data,
+        count=count,
+        reference=reference,
+        output=output,
+        overwrite=overwrite,
         **options(source),
     )
-    print_table(report)
+    (print_matrix if matrix else print_table)(report)
     return report
+
+
+def web(
+    model: str,
+    /,
+    *,
+    output: Path,
+    teacher: str | None = None,
+    title: str | None = None,
+    size: int = 512,
+    runtime_files: Path | None = None,
+    serve: bool = False,
+    port: int = 8000,
+    overwrite: bool = False,
+    source: Source | None = None,
+) -> dict[str, Any]:
+    """Write a page that runs a generator in the browser: on photos, the webcam, or noise.
+
+    For example:
+        gan-slimming web runs/hayao --teacher cartoongan:Hayao.pth --output page/ --serve
+
+    Args:
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            cartoon-hayao; an exported .onnx; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            package.module:factory; or a NAME alone, with random weights.
+        output: Folder to create for the page, such as page/. Any static web server can serve it.
+        teacher: MODEL to compare with, such as cartoongan:Hayao.pth. The browser loads it on
+            demand. Default: none.
+        title: Heading of the page, such as 'Hayao'. Default: the name of the model.
+        size: Longest side in pixels to which the page scales photos at first. The page has a choice
+            of others.
+        runtime_files: Folder with the files of onnxruntime-web, such as
+            node_modules/onnxruntime-web/dist. Default: its package is downloaded from npm, once.
+        serve: Serve the page on this machine alone, until Ctrl-C, to look at it.
+        port: Port of --serve.
+        overwrite: Replace the page in --output. Other files in the folder stay.
+    """
+    from gan_slimming.cli.progress import byte_bar
+    from gan_slimming.workflows.web import web as run
+
+    with byte_bar("onnxruntime-web") as progress:
+        return run(
+            model,
+            output,
+            teacher=teacher,
+            title=title,
+            size=size,
+            runtime=runtime_files,
+            serve=serve,
+            port=port,
+            overwrite=overwrite,
+            progress=progress,
+            **options(source),
+        )

@@ -16,6 +16,7 @@ def inspect(
     size: int = 256,
     source: Source | None = None,
     protect: list[str] | None = None,
+    export: str | None = None,
 ) -> dict[str, Any]:
     """Show a generator's layers, channel groups, multiply-accumulates, parameters and bytes.
 
@@ -24,17 +25,21 @@ def inspect(
         gan-slimming inspect cartoongan:Hayao_net_G_float.pth --size 512
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
-            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
+            alone, with random weights.
         size: Height and width in pixels of the image for which multiply-accumulates are counted.
             Without effect where the generator takes noise.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
+            Default: none.
+        export: Formats to try, such as onnx,openvino, as compress does before its first step.
             Default: none.
     """
     from gan_slimming.workflows.inspect import inspect as report_on
     from gan_slimming.workflows.inspect import print_report
 
-    report = report_on(model, size, protect=protect or [], **options(source))
+    formats = export.split(",") if export else []
+    report = report_on(model, size, protect=protect or [], exports=formats, **options(source))
     print_report(report)
     return report
 
@@ -59,9 +64,9 @@ def translate(
         gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; an exported .onnx,
-            .xml or .pte; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a
-            NAME alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; an exported .onnx, .xml or .pte; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            package.module:factory; or a NAME alone, with random weights.
         inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
             as photos/ holiday.jpg.
         output: Folder for the results, which keep their names and sub-folders. For a single image

@@ -39,7 +39,9 @@ KINDS = {
     "dict": "a JSON object",
     "tuple": "a list such as [0.5, 0.9]",
 }
-SPELLINGS = {"optimization.": "optimisation.", "match-colors": "match-colours"}
+SPELLINGS = {
+    "optimization.": "optimisation.", "match-colors": "match-colours", "license": "licence",
+}  # fmt: skip
 CONFIG = "config"
 """Name of the flag that every command has, and of the parameter that gets its files."""
 WHOLE_SPELLINGS = {"class": "target-class"}
@@ -81,7 +83,7 @@ def parse(
         UserError: a wrong flag, or a value that a group of settings refuses.
     """
     parser = build_parser(command, program)
-    arguments = _as_declared(arguments, parser)
+    arguments = as_declared(arguments, parser)
     files = _checked_configs(arguments)
     try:
         values = parser.parse_args(arguments)
@@ -127,6 +129,20 @@ def _checked_configs(arguments: Sequence[str]) -> list[Path]:
     for file in files:
         check_yaml(read_text(file), str(file))
     return files
+
+
+def kinds_of_flags(command: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type of each flag's values, by the names that help shows."""
+    kinds: dict[str, Any] = {}
+    short = {field: flag for flag, field in SHORT.items()}
+    groups = _groups(command)
+    for name, hint in typing.get_type_hints(command).items():
+        if name not in groups:
+            kinds["--" + name.replace("_", "-")] = hint
+            continue
+        for field, kind in typing.get_type_hints(groups[name]).items():
+            kinds["--" + short.get(f"{name}.{field}", f"{name}.{field}")] = kind
+    return kinds
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +205,8 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
     elif hint is not bool:
         options["type"] = hint
     if parameter.kind is parameter.POSITIONAL_ONLY:
+        if default is not parameter.empty:
+            options |= {"nargs": "?", "default": default}
         parser.add_argument(parameter.name, **options)
         return
     flag = "--" + parameter.name.replace("_", "-")
@@ -247,7 +265,7 @@ def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
     return found
 
 
-def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
+def as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
     """Return the arguments with flags spelt as declared: '-' for '_', British for American."""
     declared = {flag.replace("_", "-"): flag for flag in parser._option_string_actions}
     aliases = {field.replace("_", "-"): short for short, field in SHORT.items()} | WHOLE_SPELLINGS

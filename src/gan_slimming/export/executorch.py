@@ -92,7 +92,12 @@ def convert_executorch(
     form = "qdq" if quantized else FLOAT
     metadata = metadata_of(contract, form, str(spec), with_version(provenance or {}))
     metadata = with_macs(metadata, module, contract, side)
-    metadata["quantized_layers"] = len(traced.layers)
+    in_float = set(replay.float_layers)
+    metadata |= {
+        "quantized_layers": len(traced.layers),
+        "int8_layers": [path for path in traced.layers if path not in in_float],
+        "float_layers": replay.float_layers,
+    }
     content, outside = program(replay, dummy_inputs(contract, side), metadata)
     parity: dict[str, Any] = {}
     if check:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gan_slimming.config import WeightsFile, check_numbers
+from gan_slimming.config import EXPORTS, WeightsFile, check_numbers
 from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.content import FLOAT, ExportedContent
@@ -26,7 +26,8 @@ from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
 Format = Literal["onnx", "openvino", "executorch"]
-FORMATS: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
+FORMATS = {**EXPORTS, "executorch": ".pte"}
+"""Format -> the ending of its file."""
 _NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "executorch": ("executorch",)}
 """Format -> the packages that write it."""
 _NAMES = {"openvino": "OpenVINO", "executorch": "ExecuTorch"}
@@ -52,6 +53,7 @@ def export_model(
     cpus: Literal["all", "own"] = "all",
     overwrite: bool = False,
     fixed_size: bool = False,
+    run: str | Path | None = None,
 ) -> dict[str, Any]:
     """Export a generator to a file for a runtime, after checking its parity with torch.
 
@@ -72,6 +74,7 @@ def export_model(
         fixed_size: write a file that takes a single size, as a .pte always does. Without it,
             a file takes all sizes of the generator, or those that can be traced, with an
             ExportWarning.
+        run: folder of the run that made a generator which is given itself, for size and provenance.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
@@ -90,11 +93,10 @@ def export_model(
     kind = check_format(path, format, quantization)
     refuse_existing(*_files(path, kind), overwrite=overwrite)
     require(*_NEEDED[kind])
-    provenance: dict[str, Any] = {}
-    own = size
+    source = run if isinstance(model, nn.Module) else model
+    own = size or (source and _size_of_run(source)) or None
+    provenance = _provenance(source) if source else {}
     if not isinstance(model, nn.Module):
-        own = size or _size_of_run(model)
-        provenance = _provenance(model)
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
     if kind == "executorch":
         from gan_slimming.export.executorch import convert_executorch
@@ -114,7 +116,9 @@ def export_model(
     _warn_of_kernels(exported)
     if exported.restricted:
         warnings.warn(
-            f"{path} takes {_sizes(exported)}: {exported.restricted}", ExportWarning, stacklevel=3
+            f"{path} takes {sizes_in_words(exported)}: {exported.restricted}",
+            ExportWarning,
+            stacklevel=3,
         )
     return {
         "output": str(path),
@@ -190,13 +194,13 @@ def _told(exported: ExportedContent) -> dict[str, Any]:
         "float_layers": exported.float_layers,
         "convolutions": _convolutions(exported),
         "outside": exported.outside,
-        "sizes": _sizes(exported),
+        "sizes": sizes_in_words(exported),
         "parity": exported.parity,
         "cpus": exported.cpus,
     }
 
 
-def _sizes(exported: ExportedContent) -> str:
+def sizes_in_words(exported: ExportedContent) -> str:
     """Return which images the file takes, in words; '' for noise."""
     contract = exported.metadata["contract"]
     if contract["latent_size"]:

@@ -18,7 +18,9 @@ from gan_slimming.training.clock import share_of_steps, step_costs
 HAND_OVER = 0.5
 """Share of its learning rates with which slimming to a budget ends, and recovery goes on."""
 PLAN_AT = 0.02
-"""Position at which a run by the clock estimates its number of steps."""
+"""Share of a run by the clock, behind its first step, after which its steps are estimated."""
+GROWTH = 1.2
+"""Factor above its last estimate from which a new one counts."""
 DIGITS = 6
 """Decimals of a position: few enough for metrics.jsonl to hold it exactly."""
 
@@ -66,7 +68,7 @@ class Schedule:
         """Position of the end."""
         slim_share = settings.slim_share if slims else 0.0
         self._costs = step_costs(slim_share, settings.half_size_share if halves else 0.0)
-        self._before = self._now = 0.0
+        self._before = self._now = self._first = 0.0
         end = self.length_of(slim_share) if slims else 0
         self.stage = Stage(slims, 0, 0, end if slims else self.length)
 
@@ -121,7 +123,9 @@ class Schedule:
         """Return the number of steps that is expected now, at least those that were taken."""
         if not self.by_clock:
             return self.steps
-        return round(self.step / self._now) if self._now else self.step
+        # What comes before the first step, such as calibration, is no measure of those to come.
+        since = self._now - self._first
+        return round(self.step + (1 - self._now) * (self.step - 1) / since) if since else self.step
 
     @property
     def stage_ends(self) -> int:
@@ -131,7 +135,9 @@ class Schedule:
         return max(self.step + 1, round(self.stage.end * self.total))
 
     def tick(self, seconds: float) -> bool:
-        """Note that a step has ended; return whether the number of steps has become known.
+        """Note that a step has ended; return whether more steps are expected than before.
+
+        The first steps, of the dense network, are slow, so that the estimate rises for a while.
 
         Args:
             seconds: of work since the beginning.
@@ -146,9 +152,11 @@ class Schedule:
         else:
             share = share_of_steps(seconds / (60 * self.settings.minutes), self._costs)
             self._now = max(self._now, round(share, DIGITS))
-        if self.steps or self._now < PLAN_AT:
+        if self.step == 1:
+            self._first = self._now
+        if self._now - self._first < PLAN_AT or self.total <= GROWTH * self.steps:
             return False
-        self.steps = max(1, round(self.step / self._now))
+        self.steps = self.total
         return True
 
     def begin(self, *, slimming: bool, share: float | None = None) -> None:
@@ -187,14 +195,16 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next position depends on: numbers."""
-        state = {"position": self._now, "steps": self.steps, "positions": self.positions}
-        return {"step": self.step, "stage": asdict(self.stage), **state}
+        state = {"position": self._now, "first": self._first, "steps": self.steps}
+        state |= {"positions": self.positions, "stage": asdict(self.stage)}
+        return {"step": self.step, **state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, or from the step alone, which is all that version 0.1 saved."""
         self.step = state["step"]
         if "stage" in state:
             self._before = self._now = state["position"]
+            self._first = state.get("first", 0.0)
             self.steps, self.positions = state["steps"], state["positions"]
             self.stage = Stage(**state["stage"])
         elif not self.stage.slimming or self.step >= self.stage.end:

@@ -14,6 +14,7 @@ from torch import nn
 from gan_slimming.config import Run, WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
+from gan_slimming.serialization.follower_folder import run_folder
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.provenance import fingerprint
 from gan_slimming.serialization.resolve import model_file, split_discriminator, split_generator
@@ -59,7 +60,7 @@ def compress_by_name(
         repeat: folder of a finished run, whose steps are taken once more.
         keep: files of the user's that `overwrite` must not touch.
     """
-    folder = RunFolder(output)
+    folder = run_folder(output)
     known, positions = folder if resume else None, list[float]()
     if repeat is not None:
         known, positions = _repeated(repeat, output, resume=resume)
@@ -76,7 +77,7 @@ def compress_by_name(
     student = _student(named.student, name, output)
     if known is not None:
         _check_same(known, record, teacher, student)
-    discriminator, source = _discriminator(named.discriminator, run.seed)
+    discriminator, source = named_discriminator(named.discriminator, run.seed)
     return compress(
         teacher, named.data, output, run, targets=named.targets, student=student,
         discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
@@ -177,7 +178,7 @@ def _student(model: Path | None, generator: str, output: Path) -> nn.Module | No
     return load_generator_file(file, factory=generator if ":" in generator else None)
 
 
-def _discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str | None]:
+def named_discriminator(text: str | None, seed: int) -> tuple[nn.Module | None, str | None]:
     """Load the named discriminator; return it, and its name with the whole path of its weights."""
     if text is None:
         return None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -68,17 +69,36 @@ def test_slimming_ends_even_where_the_time_does_not_last() -> None:
     assert not schedule.stage.slimming
 
 
-def test_the_number_of_steps_is_estimated_once_and_early() -> None:
-    schedule = by(CLOCK, slims=False)
+def known_steps(schedule: Schedule, seconds: Callable[[int], float]) -> list[tuple[int, int]]:
+    """Take all steps; return at which of them more were expected, and how many."""
     known = []
-    for step in range(1, 400):
-        if schedule.tick(step * 0.3):
+    while not schedule.over:
+        if schedule.tick(seconds(schedule.step + 1)):
             known.append((schedule.step, schedule.steps))
-    # 2 % of the steps, those at half the size, come within 1 % of the time.
-    assert len(known) == 1
-    assert known[0][0] <= 5
-    assert schedule.steps == round(known[0][0] / 0.02) or 0 < schedule.steps < 1500
+    return known
+
+
+def test_the_number_of_steps_is_estimated_early_and_seldom() -> None:
+    schedule = by(replace(CLOCK, half_size_share=1.0), slims=False, halves=False)
+    ((step, expected),) = known_steps(schedule, lambda step: step * 0.3)
+    assert step <= 10
+    assert expected == pytest.approx(400, rel=0.02)
     assert by(STEPS).steps == 20
+
+
+def test_a_long_start_and_slow_first_steps_hide_few_of_the_steps() -> None:
+    """Half a minute passes before the first step of two; ten of them take a second, then 0.1 s."""
+
+    def seconds(step: int) -> float:
+        return 30 + min(step, 10) + 0.1 * max(0, step - 10)
+
+    schedule = by(CLOCK, slims=False, halves=False)
+    known = known_steps(schedule, seconds)
+    assert all(after > 1.2 * before for (_, before), (_, after) in pairwise(known))
+    assert known[0][0] < 10
+    half = [expected for step, expected in known if step < schedule.step / 2]
+    assert half[-1] > schedule.step / 2
+    assert schedule.steps > schedule.step / 1.2
 
 
 def test_a_run_by_the_clock_can_be_repeated_from_its_record() -> None:

@@ -1,0 +1,73 @@
+"""Writes the tables of README and docs from the records in results/, as results/tables.yaml says.
+
+    python benchmarks/tables.py            # or: make results
+    python benchmarks/tables.py --check    # writes nothing; ends with 1 where a page is out of date
+
+So no figure is typed: a new record, and the tables that it stands in are new, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    made.add_argument("--check", action="store_true", help="only say which pages are out of date")
+    check = made.parse_args().check
+    tables = yaml.safe_load((REPOSITORY / "results/tables.yaml").read_text("utf-8"))
+    stale = False
+    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]:
+        text = page.read_text("utf-8")
+        current = filled(text, tables, REPOSITORY / "results")
+        if current == text:
+            continue
+        stale = True
+        print(page.relative_to(REPOSITORY), "is out of date" if check else "written")
+        if not check:
+            page.write_text(current, "utf-8")
+    sys.exit(int(check and stale))
+
+
+def filled(page: str, tables: Mapping[str, Any], records: Path) -> str:
+    """Return a page with each of its tables as the records have it now.
+
+    Raises:
+        KeyError: the page names a table that is not described, or a record lacks a value.
+    """
+    return BLOCK.sub(lambda m: f"{m[1]}{table(tables[m[2]], records)}{m[3]}", page)
+
+
+def table(description: Mapping[str, Any], records: Path) -> str:
+    """Return a Markdown table; a row is labels and the record whose values stand beside them."""
+    columns = description["columns"]
+    head = [*description["heading"], *(heading for heading, _, _ in columns)]
+    lines = [head, ["---"] * len(head)]
+    for *labels, name in description["rows"]:
+        record = json.loads((records / f"{name}.json").read_text("utf-8"))
+        lines.append([*labels, *(format(value(record, p), form) for _, p, form in columns)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def value(record: Any, path: str) -> Any:
+    """Return what stands at a dotted path of keys and numbers of places, such as curve.-1.lpips."""
+    for part in path.split("."):
+        record = record[int(part)] if isinstance(record, Sequence) else record[part]
+    return record
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The paper's systems and rivals: methods, tables, and co-evolutionary compression."""

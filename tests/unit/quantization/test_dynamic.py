@@ -1,0 +1,59 @@
+"""Quantisation without state, for discriminators."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gan_slimming.models.patchgan import PatchDiscriminator
+from gan_slimming.quantization.dynamic import quantize_layers
+
+
+def test_weights_lie_on_a_grid_of_each_channel_and_stay_trainable_in_full() -> None:
+    layer = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
+    whole = layer[0].weight.detach().clone()
+    quantize_layers(layer, 4)
+    weight = layer[0].weight
+    steps = whole.abs().amax(dim=(1, 2, 3)) / 7
+    codes = weight / steps.view(-1, 1, 1, 1)
+    assert torch.allclose(codes, codes.round(), atol=1e-4)
+    assert codes.abs().max() <= 7.001
+    original = dict(layer.named_parameters())["0.parametrizations.weight.original"]
+    assert torch.equal(original, whole)
+
+
+def test_fewer_bits_are_further_from_the_network() -> None:
+    torch.manual_seed(0)
+    network, images = PatchDiscriminator(4, 2).eval(), torch.rand(2, 3, 32, 32) * 2 - 1
+    errors = []
+    for bits in (8, 4, 2):
+        quantized = copy.deepcopy(network)
+        quantize_layers(quantized, bits)
+        errors.append(float((quantized(images) - network(images)).detach().abs().mean()))
+    assert 0 < errors[0] < errors[1] < errors[2]
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(3, 4, 3)])
+def test_gradients_reach_the_weights_and_the_image(layer: nn.Module) -> None:
+    quantize_layers(layer, 8)
+    images = torch.rand(1, 3, 8, 8, requires_grad=True)
+    layer(images).square().mean().backward()
+    assert images.grad is not None
+    assert float(images.grad.abs().sum()) > 0
+    assert all(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in layer.parameters())
+
+
+def test_spectral_norm_comes_first() -> None:
+    layer = spectral_norm(nn.Linear(6, 5)).eval()
+    expected = layer.weight.detach().clone()
+    quantize_layers(layer, 8)
+    error = (layer.weight - expected).detach().abs().amax(dim=1)
+    assert (error <= expected.abs().amax(dim=1) / 127 / 2 + 1e-6).all()
+
+
+def test_a_batch_of_zeros_stays_finite() -> None:
+    layer = nn.Linear(3, 2)
+    quantize_layers(layer, 8)
+    assert layer(torch.zeros(1, 3)).isfinite().all()
