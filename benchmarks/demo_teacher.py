@@ -3,7 +3,7 @@
     python benchmarks/demo_teacher.py --weights Hayao_net_G_float.pth --photos photos/ \
         --output results/demo-teacher
 
-Copy the resulting generator.safetensors to src/gan_slimming/demo/cartoon_small.safetensors.
+benchmarks/ship_model.py makes it the shipped model cartoon_small.
 """
 
 from __future__ import annotations

@@ -20,12 +20,13 @@ class Server:
     url: str = ""
     ranges: bool = True
     truncate: bool = False
+    content: bytes = CONTENT
     asked: list[str | None] = field(default_factory=list)
 
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Serve CONTENT under the state's url while this lasts."""
+    """Serve its content under the state's url while this lasts."""
     state = Server()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,13 +37,13 @@ def serving() -> Iterator[Server]:
                 self.send_error(404, "Not Found")
                 return
             start = int(asked[len("bytes=") : -1]) if asked and state.ranges else 0
-            if start >= len(CONTENT):
+            if start >= len(state.content):
                 self.send_error(416)
                 return
             self.send_response(206 if asked and state.ranges else 200)
-            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.send_header("Content-Length", str(len(state.content) - start))
             self.end_headers()
-            self.wfile.write(CONTENT[start : start + 1000 if state.truncate else None])
+            self.wfile.write(state.content[start : start + 1000 if state.truncate else None])
 
         def log_message(self, format: str, *args: object) -> None:
             """Quiet."""

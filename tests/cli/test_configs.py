@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from gan_slimming.cli.commands import compress
 from gan_slimming.cli.parsing import parse
+from gan_slimming.cli.teacher_command import teacher
+from gan_slimming.config.teacher import TeacherSettings, teacher_settings
 
+FIELDS = {field.name for field in fields(TeacherSettings)} - {"name", "scale"}
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
@@ -43,3 +47,18 @@ def test_a_target_and_minutes_can_stand_in_a_file(tmp_path: Path) -> None:
     assert values is not None
     assert values[1]["target"].value == 0.2
     assert (values[1]["optimisation"].minutes, values[1]["optimisation"].steps) == (60, None)
+
+
+TEACHERS = sorted((Path(__file__).parents[2] / "configs" / "teachers").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", TEACHERS, ids=lambda path: path.stem)
+def test_the_configuration_of_a_teacher_is_complete(config: Path) -> None:
+    lines = [line.lstrip("# ") for line in config.read_text().splitlines() if line[0] == "#"]
+    command = " ".join(lines).replace("\\ ", "").partition("gan-slimming teacher ")[2]
+    name, *words = command.split()
+    words[words.index("--config") + 1] = str(config)
+    values = parse(teacher, "gan-slimming teacher", [name, *words])
+    assert values is not None
+    given = {key: value for key, value in values[1].items() if key in FIELDS}
+    assert teacher_settings(name, values[1]["scale"], given).seed == 0

@@ -21,8 +21,10 @@ from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.experiment_command import experiment
 from gan_slimming.cli.export_commands import benchmark, export
+from gan_slimming.cli.hub_commands import models, pull, push
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
+from gan_slimming.cli.teacher_command import dataset, teacher
 from gan_slimming.errors import UserError, system_reason
 
 __all__ = ["COMMANDS", "main"]
@@ -38,7 +40,12 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "sample": sample,
     "report": report,
     "experiment": experiment,
+    "models": models,
+    "push": push,
+    "pull": pull,
     "demo": demo,
+    "teacher": teacher,
+    "dataset": dataset,
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
 """The environment variable that, set to 1, prints the traceback of an error."""

@@ -21,6 +21,7 @@ def evaluate(
     segmenter: str | None = None,
     labels: Path | None = None,
     inception: Path | None = None,
+    classifier: Path | None = None,
     size: int | None = None,
     count: int = 10_000,
     seed: int = 0,
@@ -58,8 +59,10 @@ def evaluate(
             (visible difference), colour (of areas), dots (added dot patterns), flicker and cvvdp
             (of video). With --targets: fid, kid, precision, recall, and frechet_squeezenet,
             kid_squeezenet, precision_squeezenet, recall_squeezenet (on SqueezeNet). With neither:
-            inception_score (clear and varied classes). On a task: class_rate (share of --class)
-            and mean_iou (overlap with --labels). By default, all usual ones that have a reference.
+            inception_score (clear and varied classes). With --classifier: classifier_score and,
+            with --targets, frechet_classifier (on a classifier of CIFAR-10). On a task: class_rate
+            (share of --class) and mean_iou (overlap with --labels). By default, all usual ones that
+            have a reference.
         target_class: Class that images should show, by name or ImageNet number, such as zebra or
             340; --class for short. class_rate is the share of images that SqueezeNet recognises.
         class_labels: File of class names, one per line. By default, the one beside SqueezeNet's
@@ -68,6 +71,8 @@ def evaluate(
         labels: Folder of label maps for mean_iou, named like the images of --data.
         inception: Weights of FID's network, pt_inception-2015-12-05-6726825d.pth. By default they
             are searched for, and downloaded if --metrics names a metric that needs them.
+        classifier: Weights of a classifier of CIFAR-10, such as classifier.safetensors, for
+            classifier_score and frechet_classifier. benchmarks/cifar10_classifier.py makes them.
         size: Side in pixels, such as 256, to which the central square of each input is resized.
             By default, each input keeps its size.
         count: Number of images from a generator of noise.
@@ -98,6 +103,7 @@ def evaluate(
         segmenter=segmenter,
         labels=labels,
         inception=inception,
+        classifier=classifier,
         size=size,
         count=count,
         seed=seed,

@@ -28,8 +28,9 @@ def export(
         gan-slimming export runs/hayao --format openvino --output hayao.xml
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
-            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
+            alone, with random weights.
         output: The exported file, such as hayao.onnx or hayao.xml (a .bin beside it holds its
             weights).
         format: onnx or openvino. Default: by the ending of --output.
@@ -66,16 +67,23 @@ def benchmark(
     *,
     size: int = 256,
     threads: int | None = None,
-    runtimes: str = "torch,onnxruntime,openvino",
+    runtimes: str | None = None,
     precisions: str = "f32,int8",
     rounds: int = 10,
     layers: bool = False,
+    matrix: bool = False,
+    data: Path | None = None,
+    count: int = 8,
+    reference: str | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
     source: Source | None = None,
 ) -> dict[str, Any]:
     """Time models in torch, ONNX Runtime and OpenVINO, side by side.
 
     For example:
         gan-slimming benchmark cartoongan:Hayao.pth runs/hayao --runtimes torch,openvino
+        gan-slimming benchmark runs/hayao peer.onnx --matrix --data photos/ --output table.md
 
     Args:
         models: Run folders, saved generators, NAME:WEIGHTS, or exported .onnx and .xml files, such
@@ -84,24 +92,40 @@ def benchmark(
             where the generator takes noise.
         threads: Number of CPU threads of each model, such as 2. Default: all cores.
         runtimes: One or more of torch, torch.compile, onnxruntime and openvino, separated by
-            commas.
+            commas. Default: torch,onnxruntime,openvino; with --matrix, all that are installed.
         precisions: One or more of f32, bf16, int8 and int8-bf16 (int8, with the float layers in
             bf16), separated by commas. bf16 is for OpenVINO, int8 for quantised generators.
         rounds: Number of turns of each model, three images a turn, alternating with the others.
         layers: Time each layer, too, in OpenVINO and ONNX Runtime.
+        matrix: Make a device table: time, peak memory, bytes, layers in int8 and in float, and the
+            quality of the images that each runtime draws. What does not run gets a row with the
+            reason.
+        data: Folder of photos for the quality, such as photos/, with --matrix. Generators of noise
+            need none.
+        count: Number of photos or noise vectors for the quality.
+        reference: MODEL whose images in torch the others are compared with, such as runs/hayao for
+            files exported from it. Default: each generator's own images in torch.
+        output: File of the device table, such as table.md; .md, .html or .json.
+        overwrite: Replace that file if it exists.
     """
     from gan_slimming.workflows.benchmark import benchmark as run
-    from gan_slimming.workflows.benchmark import print_table
+    from gan_slimming.workflows.benchmark import print_matrix, print_table
 
     report = run(
         models,
         size=size,
         threads=threads,
-        runtimes=runtimes.split(","),
+        runtimes=runtimes.split(",") if runtimes else None,
         precisions=precisions.split(","),
         rounds=rounds,
         layers=layers,
+        matrix=matrix,
+        data=data,
+        count=count,
+        reference=reference,
+        output=output,
+        overwrite=overwrite,
         **options(source),
     )
-    print_table(report)
+    (print_matrix if matrix else print_table)(report)
     return report

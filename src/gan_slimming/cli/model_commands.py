@@ -24,8 +24,9 @@ def inspect(
         gan-slimming inspect cartoongan:Hayao_net_G_float.pth --size 512
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; NAME:WEIGHTS, such as
-            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
+            alone, with random weights.
         size: Height and width in pixels of the image for which multiply-accumulates are counted.
             Without effect where the generator takes noise.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
@@ -59,9 +60,9 @@ def translate(
         gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
 
     Args:
-        model: A run folder, such as runs/hayao; its generator.safetensors; an exported .onnx or
-            .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
-            alone, with random weights.
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            vintage; an exported .onnx or .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            package.module:factory; or a NAME alone, with random weights.
         inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
             as photos/ holiday.jpg.
         output: Folder for the results, which keep their names and sub-folders. For a single image

@@ -39,7 +39,9 @@ KINDS = {
     "dict": "a JSON object",
     "tuple": "a list such as [0.5, 0.9]",
 }
-SPELLINGS = {"optimization.": "optimisation.", "match-colors": "match-colours"}
+SPELLINGS = {
+    "optimization.": "optimisation.", "match-colors": "match-colours", "license": "licence",
+}  # fmt: skip
 CONFIG = "config"
 """Name of the flag that every command has, and of the parameter that gets its files."""
 WHOLE_SPELLINGS = {"class": "target-class"}

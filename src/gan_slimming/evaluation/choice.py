@@ -20,7 +20,13 @@ from gan_slimming.perceptual.embeddings import embedding_at_hand
 from gan_slimming.perceptual.inception import FEATURES
 from gan_slimming.serialization.run_folder import RunFolder
 
-DIMENSIONS = {"inception": FEATURES, "squeezenet": 512}
+DIMENSIONS = {"inception": FEATURES, "squeezenet": 512, "classifier": 64}
+KINDS = {
+    "fid": "frechet",
+    "frechet_classifier": "frechet",
+    "classifier_score": "inception_score",
+}
+"""Metric -> its kind, where the name without its network does not tell."""
 COUNT = 10_000
 """Default number of images from a generator of noise."""
 
@@ -51,7 +57,7 @@ class Given:
 
 def kind_of(metric: Metric) -> str:
     """Return the kind of a set metric: frechet, kid, precision, recall or inception_score."""
-    return "frechet" if metric.name == "fid" else metric.name.removesuffix("_squeezenet")
+    return KINDS.get(metric.name, metric.name.removesuffix("_squeezenet"))
 
 
 def choose_metrics(
@@ -100,6 +106,8 @@ def _lacking(metric: Metric, given: Given, teachers: Sequence[Subject | None]) -
         return "a teacher to compare with; give --teacher MODEL or a folder of its images"
     if metric.needs == "targets" and given.targets is None:
         return "real images to compare with; give --targets FOLDER"
+    if metric.network == "classifier" and given.tasks.classifier is None:
+        return "a classifier of CIFAR-10; give its weights with --classifier FILE"
     if metric.needs == "class" and given.tasks.target_class is None:
         return "the class that images should be taken for; give --class zebra or its number"
     if metric.needs == "labels" and (given.labels is None or given.tasks.segmenter is None):

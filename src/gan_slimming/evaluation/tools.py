@@ -32,6 +32,8 @@ class TaskNetworks:
     """package.module:factory[:WEIGHTS] of a segmentation network."""
     inception: Path | None = None
     """File of the Inception network; None searches for it."""
+    classifier: Path | None = None
+    """File of a classifier of CIFAR-10, for classifier_score and frechet_classifier."""
     download: bool = False
     """Whether missing weights may be downloaded."""
 
@@ -65,7 +67,9 @@ def load_tools(metrics: Sequence[Metric], device: torch.device, named: TaskNetwo
             tools.pairwise[metric.name] = pairwise(metric.name, device, named.download)
         elif metric.needs in ("targets", "nothing") and metric.network not in tools.embeddings:
             assert metric.network is not None
-            path = named.inception if metric.network == "inception" else None
+            path = {"inception": named.inception, "classifier": named.classifier}.get(
+                metric.network
+            )
             tools.embeddings[metric.network] = load_embedding(
                 metric.network, device, path, named.download
             )

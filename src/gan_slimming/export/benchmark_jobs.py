@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from gan_slimming.config import InputContract, WeightsFile
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.data.dummy import dummy_arrays
+from gan_slimming.errors import UserError
 from gan_slimming.export.convert import FLOAT
-from gan_slimming.export.placement import INT8_QUANTIZATION, write_for
+from gan_slimming.export.drawn_images import drawn_images
+from gan_slimming.export.offers import OFFERS, Offer
+from gan_slimming.export.placement import ExportedGenerator, write_for
 from gan_slimming.export.trace.graph import is_quantized
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import attach_spec, infer_spec, spec_of
+from gan_slimming.runtime.foreign import ForeignFileWarning
 from gan_slimming.runtime.profiling import float_kernels, layer_times
-from gan_slimming.runtime.sessions import RUNTIMES, KernelWarning, open_runtime
+from gan_slimming.runtime.sessions import KernelWarning, open_runtime
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
 
-TORCH = ("torch", "torch.compile")
 PRECISIONS = ("f32", "bf16", "int8", "int8-bf16")
 """Precisions; int8-bf16 is int8 for the layers that training quantised, and bf16 for the others."""
 CEILING = "a plain stack of convolutions"
@@ -42,6 +46,16 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """What a device table asks of every job beside its time."""
+
+    photos: np.ndarray | None = field(default=None, compare=False)
+    """(count, 3, size, size) uint8 RGB to draw, for generators of images."""
+    count: int = 8
+    """Number of noise vectors to draw, for generators of noise."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """The options of `benchmark` that apply to every model."""
 
@@ -51,6 +65,8 @@ class Plan:
     precisions: Sequence[str]
     layers: bool
     origin: Origin = Origin()
+    matrix: Matrix | None = None
+    """None for times alone, where a model that does not run is an error."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +81,30 @@ class Job:
     """The path of an exported file; for torch, MODEL itself."""
     macs: int | None
     size_bytes: int | None
+    problem: str = ""
+    """Why it cannot be measured; empty where it can."""
 
 
-def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
+Report = Callable[[], dict[str, Any]]
+
+
+def load(job: Job) -> tuple[Callable[[], Any], Report]:
     """Return the call to time and the function that reports afterwards, in the job's process."""
     torch.set_num_threads(job.plan.threads)
-    if job.runtime in TORCH:
-        return _torch_call(job), dict
+    return _load_file(job) if OFFERS[job.runtime].write else _load_torch(job)
+
+
+def _load_file(job: Job) -> tuple[Callable[[], Any], Report]:
+    """Load an exported file."""
     precision = "bf16" if job.precision.endswith("bf16") else "f32"
     profile = job.plan.layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KernelWarning)  # the report names these layers
+        warnings.simplefilter("ignore", ForeignFileWarning)  # said where the jobs were made
         opened = open_runtime(
             job.file, job.runtime, job.plan.threads, precision=precision, profile=profile
         )
-    inputs = dummy_arrays(opened.contract, job.plan.size)
+    inputs = dummy_arrays(opened.contract, opened.contract.size or job.plan.size)
 
     def report() -> dict[str, Any]:
         summary: dict[str, Any] = {}
@@ -87,21 +112,41 @@ def load(job: Job) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
             layers = layer_times(opened.native) if profile else []
             summary["float_layers"] = float_kernels(opened.native, layers)
             summary |= {"layers": layers} if profile else {}
-        return summary
+        generator = ExportedGenerator(opened, job.model)
+        return summary | _matrix_report(job, opened, generator, opened.contract)
 
     return lambda: opened(*inputs), report
 
 
-def _torch_call(job: Job) -> Callable[[], Any]:
+def _load_torch(job: Job) -> tuple[Callable[[], Any], Report]:
+    """Load a generator in torch."""
     module = _resolved(job.file, job.plan.origin)
-    inputs = dummy_inputs(infer_spec(module).contract, job.plan.size)
+    contract = infer_spec(module).contract
+    inputs = dummy_inputs(contract, job.plan.size)
     function: Any = torch.compile(module) if job.runtime == "torch.compile" else module
 
     def infer() -> Any:
         with torch.inference_mode():
             return function(*inputs)
 
-    return infer
+    return infer, lambda: _matrix_report(job, module, function, contract)
+
+
+def _matrix_report(
+    job: Job, native: Any, generator: nn.Module, contract: InputContract
+) -> dict[str, Any]:
+    """Return the layers in int8 and in float, and the images drawn; nothing without a matrix."""
+    matrix = job.plan.matrix
+    if matrix is None:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # opening the file has said it already
+        in_int8, in_float = OFFERS[job.runtime].layers(job.file, native)
+    return {
+        "int8_layers": in_int8,
+        "float_layers": in_float,
+        "images": drawn_images(generator, contract, matrix.photos, matrix.count),
+    }
 
 
 def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
@@ -113,34 +158,38 @@ def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
     jobs, quantized = [], is_quantized(module)
     for runtime in plan.runtimes:
         for precision in plan.precisions:
-            if runtime in TORCH and precision == "f32":
-                size = file.stat().st_size if file else None
-                jobs.append(Job(model, runtime, "f32", plan, model, macs, size))
-            elif runtime in RUNTIMES and _offers(runtime, precision, quantized):
-                int8 = precision.startswith("int8")
-                quantization = INT8_QUANTIZATION[runtime] if int8 else "none"
-                path = write_for(module, runtime, quantization, folder)
-                size = path.stat().st_size
-                jobs.append(Job(model, runtime, precision, plan, str(path), macs, size))
+            offer = OFFERS[runtime]
+            if not _offers(offer, precision, quantized):
+                continue
+            path, size, problem = model, file.stat().st_size if file else None, ""
+            if offer.write is not None:
+                try:
+                    path = str(offer.write(module, precision, folder, plan.size))
+                    size = _size_of(Path(path))
+                except UserError as error:
+                    if plan.matrix is None:
+                        raise
+                    size, problem = None, str(error)
+            jobs.append(Job(model, runtime, precision, plan, path, macs, size, problem))
     return jobs
 
 
 def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
     """Return the jobs of an exported file, as it is, in every runtime that suits it."""
     jobs = []
-    for runtime in (r for r in plan.runtimes if r in RUNTIMES):
-        if runtime == "onnxruntime" and Path(model).suffix.lower() == ".xml":
+    for runtime in plan.runtimes:
+        offer = OFFERS[runtime]
+        if Path(model).suffix.lower() not in offer.reads:
             continue
         opened = open_runtime(model, runtime, 1)
         form = opened.metadata.get("form", FLOAT)
-        if form == "integer" and runtime == "openvino":
+        if form not in (FLOAT, *offer.forms):
             continue
         per_pixel = opened.metadata.get("macs_per_pixel", 0)
         macs = int(opened.metadata.get("macs", per_pixel * plan.size**2)) or None
         for precision in plan.precisions:
-            if precision.startswith("int8") == (form != FLOAT) and _offers(
-                runtime, precision, True
-            ):
+            int8 = precision.startswith("int8")
+            if int8 == (form != FLOAT) and _offers(offer, precision, True):
                 size = opened.size_bytes
                 jobs.append(Job(model, runtime, precision, plan, model, macs, size))
     return jobs
@@ -175,11 +224,16 @@ def _ceiling() -> nn.Module:
     return net
 
 
-def _offers(runtime: str, precision: str, quantized: bool) -> bool:
+def _offers(offer: Offer, precision: str, quantized: bool) -> bool:
     """Return whether a runtime offers a precision for this network."""
-    if precision.endswith("bf16") and runtime != "openvino":
-        return False
-    return quantized or not precision.startswith("int8")
+    return precision in offer.precisions and (quantized or not precision.startswith("int8"))
+
+
+def _size_of(file: Path) -> int:
+    """Return the bytes of an exported file, with those of the weights beside an .xml."""
+    beside = file.with_suffix(".bin")
+    weights = beside.stat().st_size if file.suffix == ".xml" and beside.is_file() else 0
+    return file.stat().st_size + weights
 
 
 def _resolved(model: str, origin: Origin) -> nn.Module:

@@ -94,6 +94,10 @@ _SETS = (
            "one clear class for each image, many classes over all", "inception"),
     *_sets("squeezenet", ("frechet_squeezenet", "kid_squeezenet", "precision_squeezenet",
                           "recall_squeezenet")),
+    Metric("classifier_score", "higher", "", "nothing",
+           "inception_score's formula on a classifier of CIFAR-10", "classifier"),
+    Metric("frechet_classifier", "lower", "", "targets",
+           "Fréchet distance of two Gaussians through features of that classifier", "classifier"),
 )  # fmt: skip
 _TASKS = (
     Metric("class_rate", "higher", "share", "class", "images that a classifier puts in the class",

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from gan_slimming.data.download import file_sha256
 from gan_slimming.errors import UserError
+from gan_slimming.models.checkpoints import read_state_dict
+from gan_slimming.perceptual import cifar_classifier as cifar
 from gan_slimming.perceptual.features import SqueezeNetFeatures, load_features
 from gan_slimming.perceptual.inception import CLASSES, FEATURES, RESIZE, InceptionFeatures
 from gan_slimming.perceptual.weights import (
@@ -21,8 +23,9 @@ from gan_slimming.perceptual.weights import (
     load_weights,
 )
 
-EMBEDDINGS = ("inception", "squeezenet")
-"""Names of the networks; a Fréchet distance is an FID only on the first."""
+EMBEDDINGS = ("inception", "squeezenet", "classifier")
+"""Names of the networks; a Fréchet distance is an FID only on the first. The last is a classifier
+of CIFAR-10 that the user names."""
 SQUEEZENET_SIDE = 224
 """Side in pixels of SqueezeNet's training images."""
 
@@ -32,7 +35,7 @@ class Embedding:
     """A feature network with its weights and resize rule."""
 
     network: str
-    """'inception' or 'squeezenet'."""
+    """One of EMBEDDINGS."""
     dimensions: int
     """Length of a feature vector."""
     classes: int
@@ -47,7 +50,9 @@ class Embedding:
 
 def embedding_at_hand(network: str, path: Path | None = None) -> bool:
     """Return whether the weights of a network are on this machine."""
-    return (path is not None and path.is_file()) or find_weights(network) is not None
+    if path is not None and path.is_file():
+        return True
+    return network != "classifier" and find_weights(network) is not None
 
 
 def load_embedding(
@@ -66,6 +71,8 @@ def load_embedding(
     """
     if network not in EMBEDDINGS:
         raise UserError(f"feature network must be of {', '.join(EMBEDDINGS)}, got {network!r}")
+    if network == "classifier":
+        return _classifier(path, device)
     if path is None:
         path = fetch_weights(network) if download else find_weights(network)
     if network == "inception":
@@ -95,6 +102,24 @@ def _inception(path: Path | None, device: torch.device) -> Embedding:
         return module(images.to(device))
 
     return Embedding("inception", FEATURES, CLASSES, digest, RESIZE, run)
+
+
+def _classifier(path: Path | None, device: torch.device) -> Embedding:
+    """Return a user's own classifier of CIFAR-10."""
+    if path is None:
+        raise UserError("name the weights of the classifier of CIFAR-10: --classifier FILE")
+    module = cifar.cifar_classifier(read_state_dict(path), str(path)).to(device)
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        images = (images.to(device) + 1) / 2
+        if tuple(images.shape[-2:]) != (cifar.SIDE, cifar.SIDE):
+            side = (cifar.SIDE, cifar.SIDE)
+            images = F.interpolate(images, side, mode="bilinear", antialias=True)
+        return module(images)
+
+    rule = f"{cifar.SIDE}x{cifar.SIDE}, bilinear with antialias"
+    digest = file_sha256(path)
+    return Embedding("classifier", cifar.FEATURES, cifar.CLASSES, digest, rule, run)
 
 
 def squeezenet_size(images: Tensor) -> Tensor:

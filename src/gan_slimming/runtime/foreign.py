@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ _STEPS = (1, 2, 4, 8, 16, 32, 64)
 _LEAST = 64
 """Least side of an image that is tried, in pixels."""
 _CHANNELS = (3, 1)
+_MOST_CONSTANT = 4096
+"""Most numbers of a further input, which a constant stands for."""
 _CENTRED, _POSITIVE = -0.05, 1.5
 """Outputs below the first are centred on 0; those above the second are in [0, 255]."""
 
@@ -54,8 +57,10 @@ def adapt_foreign(run: Run, ports: Sequence[Port], file: str) -> tuple[Run, Inpu
     """Return a function of images (batch, channels, height, width), and its contract.
 
     Channels may come last, numbers may be of half precision or bytes. Where a file takes one size
-    alone, images are scaled to it and results back. Which range of numbers it means, no file says:
-    it is guessed from what a trial gives, and a ForeignFileWarning says so.
+    alone, images are scaled to it and results back. A further input of fixed length, such as the
+    weights of styles, gets 1 in its first place and 0 elsewhere: the first style. Which range of
+    numbers it means, no file says: it is guessed from what a trial gives, and a ForeignFileWarning
+    says so.
 
     Args:
         run: takes and gives arrays as the file does.
@@ -66,10 +71,13 @@ def adapt_foreign(run: Run, ports: Sequence[Port], file: str) -> tuple[Run, Inpu
     """
     if len(ports) == 1 and len(ports[0].shape) == 2 and ports[0].shape[1]:
         return run, InputContract(latent_size=ports[0].shape[1])
-    images = _images(ports, file)
-    wrapped = _as_images(run, images)
+    place, constants = _constants(ports)
+    images = _images([ports[place]] if constants else ports, file)
+    wrapped = _as_images(_with_constants(run, place, constants), images)
     contract = _tried(wrapped, images, file)
     said = f"images of {contract.channels} channel(s) in [{contract.low:g}, {contract.high:g}]"
+    firsts = [port.name for number, port in enumerate(ports) if number != place]
+    said += f", the first place of {' and '.join(firsts)}" if constants else ""
     size = f", all scaled to {images.size[1]}x{images.size[0]} and back" if images.size else ""
     warnings.warn(
         f"{file} is of another tool and does not say what it takes; taken: {said}{size}",
@@ -77,6 +85,45 @@ def adapt_foreign(run: Run, ports: Sequence[Port], file: str) -> tuple[Run, Inpu
         stacklevel=3,
     )
     return wrapped, contract
+
+
+def _constants(ports: Sequence[Port]) -> tuple[int, list[np.ndarray]]:
+    """Return the place of the image among the inputs, and constants for all others, in order.
+
+    There are none where not exactly one input is an image, or another has no fixed length.
+    """
+    images = [number for number, port in enumerate(ports) if _is_image(port)]
+    others = [port for number, port in enumerate(ports) if number not in images[:1]]
+    fixed = [tuple(n or 1 for n in port.shape[:1]) + port.shape[1:] for port in others]
+    sizes = [math.prod(n or 0 for n in shape) for shape in fixed]
+    if len(images) != 1 or not all(0 < size <= _MOST_CONSTANT for size in sizes):
+        return 0, []
+    made = []
+    for port, size, shape in zip(others, sizes, fixed, strict=True):
+        values = np.zeros(size, port.dtype)
+        values[0] = 1 if port.dtype.kind == "f" else 0  # whole numbers name a class: the first
+        made.append(values.reshape([n or 1 for n in shape]))
+    return images[0], made
+
+
+def _is_image(port: Port) -> bool:
+    """Return whether an input can be an image: four axes, one of 1 or 3 channels, two of sides."""
+    if len(port.shape) != 4:
+        return False
+    sides = port.shape[2:] if port.shape[1] in _CHANNELS else port.shape[1:3]
+    channels = {port.shape[1], port.shape[3]} & {*_CHANNELS}
+    return bool(channels) and all(side is None or side > 3 for side in sides)
+
+
+def _with_constants(run: Run, place: int, constants: Sequence[np.ndarray]) -> Run:
+    """Return a function of the image alone."""
+    if not constants:
+        return run
+
+    def with_image(image: np.ndarray) -> np.ndarray:
+        return run(*constants[:place], image, *constants[place:])
+
+    return with_image
 
 
 def _images(ports: Sequence[Port], file: str) -> _Images:

@@ -5,12 +5,14 @@ Other load on the machine then affects all candidates alike, and none warms anot
 
 from __future__ import annotations
 
+import contextlib
+import math
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,10 @@ class Latency:
     runs: int
 
 
+UNKNOWN = Latency(math.nan, math.nan, math.nan, math.nan, 0)
+"""The latency of what does not run."""
+
+
 def summarise(times: Sequence[tuple[float, float]]) -> Latency:
     """Summarise the (wall, processor) seconds of repetitions, at least one."""
     wall = sorted(1e3 * seconds for seconds, _ in times)
@@ -50,7 +56,13 @@ def summarise(times: Sequence[tuple[float, float]]) -> Latency:
 
 
 def measure(
-    jobs: Sequence[Any], load: Load, *, warm_up: int = 3, rounds: int = 10, repeat: int = 3
+    jobs: Sequence[Any],
+    load: Load,
+    *,
+    warm_up: int = 3,
+    rounds: int = 10,
+    repeat: int = 3,
+    keep_going: bool = False,
 ) -> list[tuple[Latency, dict[str, Any]]]:
     """Time each job in its own process, which waits while others are timed.
 
@@ -60,39 +72,71 @@ def measure(
         warm_up: first calls, which do not count.
         rounds: turns of each job.
         repeat: calls of one turn.
+        keep_going: whether a job that cannot be loaded or run gets the latency UNKNOWN and a
+            report of `problem`, in place of an error.
     Returns:
-        For each job its latency and the report from `load`, with peak_bytes.
+        For each job its latency and the report from `load`, with peak_bytes of loading and running.
     Raises:
         UserError: a job cannot be loaded or run.
     """
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")  # a forked torch or OpenVINO may hang
-    workers = []
+    workers: list[_Worker] = []
     try:
         for job in jobs:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, load, job, warm_up), daemon=True)
             process.start()
             theirs.close()
-            workers.append((process, ours))
-            _receive(ours)  # one after the other, so that none is short of memory or cores
-        times: list[list[tuple[float, float]]] = [[] for _ in workers]
+            workers.append(_Worker(process, ours, keep_going))
+            workers[-1].receive()  # one after the other, so that none is short of memory or cores
         for _ in range(rounds):
-            for (_, pipe), job_times in zip(workers, times, strict=True):
-                pipe.send(repeat)
-                job_times += _receive(pipe)
-        reports = []
-        for _, pipe in workers:
-            pipe.send(0)
-            reports.append(_receive(pipe))
-        return [(summarise(t), report) for t, report in zip(times, reports, strict=True)]
+            for worker in workers:
+                worker.times += worker.ask(repeat) or []
+        for worker in workers:
+            worker.report |= worker.ask(0) or {}
+        return [(summarise(w.times) if w.works else UNKNOWN, w.report) for w in workers]
     finally:
-        for process, pipe in workers:
-            pipe.close()
-            process.join(5)
-            if process.is_alive():
-                process.kill()
+        for worker in workers:
+            worker.pipe.close()
+            worker.process.join(5)
+            if worker.process.is_alive():
+                worker.process.kill()
+
+
+@dataclass
+class _Worker:
+    """A job's process, what it took, and what it reports."""
+
+    process: Any
+    pipe: Connection
+    keep_going: bool
+    times: list[tuple[float, float]] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def works(self) -> bool:
+        """Return whether no problem was met."""
+        return "problem" not in self.report
+
+    def ask(self, repeat: int) -> Any:
+        """Return the answer to a message; None once there is a problem."""
+        if not self.works:
+            return None
+        with contextlib.suppress(OSError):  # it has died, which the answer tells
+            self.pipe.send(repeat)
+        return self.receive()
+
+    def receive(self) -> Any:
+        """Return the next answer; note a problem, or raise it."""
+        try:
+            return _receive(self.pipe)
+        except UserError as error:
+            if not self.keep_going:
+                raise
+            self.report["problem"] = str(error)
+            return None
 
 
 def _serve(pipe: Connection, load: Load, job: Any, warm_up: int) -> None:
@@ -104,7 +148,8 @@ def _serve(pipe: Connection, load: Load, job: Any, warm_up: int) -> None:
         pipe.send(None)
         while repeat := pipe.recv():
             pipe.send([_timed(call) for _ in range(repeat)])
-        pipe.send({**report(), "peak_bytes": _peak_bytes()})
+        peak = _peak_bytes()  # before the report, which may draw images and open files again
+        pipe.send({**report(), "peak_bytes": peak})
     except EOFError:
         return  # the parent has gone
     except Exception as error:

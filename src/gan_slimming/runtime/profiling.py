@@ -104,3 +104,19 @@ def float_kernels(native: Any, layers: list[dict[str, Any]]) -> list[str]:
         executed = (layer for layer in executed_layers(native) if layer.computes)
         return [layer.name for layer in executed if not layer.int8]
     return [layer["name"] for layer in layers if layer["kind"] in FLOAT_KINDS]
+
+
+INT8_KINDS = (
+    "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm",
+    "DynamicQuantizeMatMul", "MatMulIntegerToFloat",
+)  # fmt: skip
+"""ONNX Runtime's operators that multiply weights with activations in int8."""
+
+
+def int8_kernels(layers: list[dict[str, Any]]) -> list[str]:
+    """Return the names of convolutions and linear layers that ONNX Runtime ran in int8.
+
+    Args:
+        layers: from `layer_times`.
+    """
+    return [layer["name"] for layer in layers if layer["kind"].removeprefix("Nhwc") in INT8_KINDS]

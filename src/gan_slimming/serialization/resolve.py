@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import warnings
 from collections.abc import Mapping
@@ -23,10 +24,11 @@ from gan_slimming.models.weights.file import WEIGHTS_SUFFIXES
 from gan_slimming.models.weights.file_kinds import other_kind
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.run_folder import GENERATOR, RunFolder
+from gan_slimming.serialization.shipped import shipped_file, shipped_names
 
 KINDS = (
-    "a run folder, its generator.safetensors, NAME:WEIGHTS (cartoongan:Hayao.pth), "
-    "package.module:factory[:WEIGHTS], or a registered NAME "
+    "a run folder, its generator.safetensors, a shipped model (gan-slimming models), NAME:WEIGHTS "
+    "(cartoongan:Hayao.pth), package.module:factory[:WEIGHTS], or a registered NAME "
 )
 
 
@@ -48,8 +50,9 @@ def resolve_model(
     """Load the generator that MODEL names, in eval mode on `device`, with a `.spec`.
 
     Args:
-        model: a run folder, a generator.safetensors, NAME:WEIGHTS, package.module:factory with or
-            without :WEIGHTS, or a registered NAME alone, which gets random weights and a warning.
+        model: a run folder, a generator.safetensors, the name of a shipped generator,
+            NAME:WEIGHTS, package.module:factory with or without :WEIGHTS, or a registered NAME
+            alone, which gets random weights and a warning.
         weights: a .pth or .safetensors file for a name, instead of :WEIGHTS; a WeightsFile without
             a path says what to take of :WEIGHTS.
         device: target device.
@@ -86,6 +89,8 @@ def resolve_model(
 def model_file(model: str | Path) -> Path | None:
     """Return the file of MODEL's weights; None where it names no file.
 
+    What lies in the current folder goes before a shipped generator of the same name.
+
     Raises:
         UserError: a folder without a generator.
     """
@@ -93,13 +98,17 @@ def model_file(model: str | Path) -> Path | None:
     if path.is_dir():
         file = RunFolder(path).generator
         if not file.is_file():
+            hides = str(model) in shipped_names()
+            hidden = ", or rename this folder for the shipped model of its name" if hides else ""
             raise UserError(
                 f"{path} holds no {file.name}; give a finished run folder, or finish this "
-                "run with --resume"
+                f"run with --resume{hidden}"
             )
         return file
     if path.is_file():
         return path
+    if (shipped := shipped_file(str(model))) is not None:
+        return shipped
     inline = split_generator(str(model))[1]
     return Path(inline) if inline else None
 
@@ -130,8 +139,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def _is_saved(text: str) -> bool:
-    """Return whether MODEL is a generator's file or folder itself; refuse any other file."""
+    """Return whether MODEL is a saved generator, or a shipped one; refuse any other file."""
     path = Path(text)
+    if not path.exists() and text in shipped_names():
+        return True
     if path.is_dir() or (path.suffix.lower() == ".safetensors" and path.is_file()):
         return True
     if not path.is_file():
@@ -162,7 +173,9 @@ def split_generator(text: str) -> tuple[str, str | None]:
             return own
         raise UserError(f"no generator is called {head!r}; take one of {', '.join(registered())}")
     reason = "no such file or folder" if drive or re.search(r"[\\/.]", text) else "no such model"
-    raise UserError(f"{reason}: {text}; MODEL is {KINDS}({', '.join(registered())})")
+    near = difflib.get_close_matches(text, shipped_names(), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(f"{reason}: {text}; {hint}MODEL is {KINDS}({', '.join(registered())})")
 
 
 def split_discriminator(text: str) -> tuple[str, str | None]:

@@ -34,7 +34,7 @@ __all__ = ["GENERATOR", "RunFolder", "whole_lines"]
 GENERATOR = "generator.safetensors"
 MARKER = ".gan-slimming-run"
 """File that only this package writes, by which it knows a folder as its own."""
-SAMPLE = re.compile(r"\d{2,}_(input_)?teacher_student\.png")
+SAMPLE = re.compile(r"(\d{2,}_(input_)?teacher_student|step_\d{7,})\.png")
 """Names of the images in samples/."""
 _log = logging.getLogger("gan_slimming")
 

@@ -42,6 +42,7 @@ def evaluate(
     segmenter: str | None = None,
     labels: str | Path | None = None,
     inception: str | Path | None = None,
+    classifier: str | Path | None = None,
     size: int | None = None,
     count: int | None = None,
     seed: int = 0,
@@ -77,6 +78,8 @@ def evaluate(
         segmenter, labels: for mean_iou: package.module:factory[:WEIGHTS], and a folder of label
             maps paired with `data`.
         inception: file of FID's Inception network; None searches for it.
+        classifier: weights of a classifier of CIFAR-10, for classifier_score and
+            frechet_classifier.
         size: side in pixels to which the central square of each input is resized; None keeps it.
         count, seed: number and seed of noise vectors, as for `sample`; the seed is also that of
             intervals.
@@ -103,7 +106,12 @@ def evaluate(
     )
     origin = Origin(device, runtime, threads, weights, factory, arguments)
     tasks = TaskNetworks(
-        target_class, _path(class_labels), segmenter, _path(inception), metrics is not None
+        target_class,
+        _path(class_labels),
+        segmenter,
+        _path(inception),
+        _path(classifier),
+        download=metrics is not None,
     )
     given = Given(
         _path(data),

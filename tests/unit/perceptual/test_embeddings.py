@@ -63,7 +63,9 @@ def test_nothing_at_hand() -> None:
     assert not embedding_at_hand("inception")
     with pytest.raises(UserError, match="no weights for inception on this machine"):
         load_embedding("inception", CPU, download=False)
-    with pytest.raises(UserError, match="must be of inception, squeezenet, got 'resnet'"):
+    with pytest.raises(
+        UserError, match="must be of inception, squeezenet, classifier, got 'resnet'"
+    ):
         load_embedding("resnet", CPU)
 
 

@@ -74,13 +74,35 @@ def test_multiples_and_ranges_are_tried() -> None:
 
 
 def test_what_takes_no_image_is_refused_with_what_it_takes() -> None:
-    two = (port(1, 3, None, None), Port("z", (1, 8), np.dtype("float32")))
-    with pytest.raises(UserError, match=r"takes x \(1x3x\?x\?\), z \(1x8\), not one image"):
-        adapt_foreign(halved, two, "their.onnx")
+    for shape, text in (((1, 3, None, None), r"1x3x\?x\?"), ((1, None), r"1x\?")):
+        two = (port(1, 3, None, None), Port("z", shape, np.dtype("float32")))
+        with pytest.raises(UserError, match=rf"takes x \(1x3x\?x\?\), z \({text}\), not one image"):
+            adapt_foreign(halved, two, "their.onnx")
     with pytest.raises(UserError, match="not an image of 1 or 3 channels"):
         adapt_foreign(halved, [port(1, 19, None, None)], "their.onnx")
     with pytest.raises(UserError, match="does not make an image of an image: it makes 1x3"):
         adapt_foreign(lambda x: x.mean((2, 3)), [port(1, 3, None, None)], "their.onnx")
+
+
+@pytest.mark.parametrize("shape", [(4,), (None, 4), (1, 1, 1, 4)])
+def test_a_further_input_of_fixed_length_gets_its_first_place(
+    shape: tuple[int | None, ...],
+) -> None:
+    """As the weights of styles have it, in front of the image or behind it."""
+    seen: list[np.ndarray] = []
+
+    def run(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
+        seen.append(weights)
+        return image * weights.reshape(-1)[0]
+
+    ports = (Port("style", shape, np.dtype("float32")), port(1, 3, None, None))
+    with pytest.warns(ForeignFileWarning, match="the first place of style"):
+        wrapped, contract = adapt_foreign(run, ports, "their.onnx")
+    image = np.full((1, 3, 8, 8), 0.5, np.float32)
+    assert np.array_equal(wrapped(image), image)
+    assert contract.channels == 3
+    assert seen[-1].shape == tuple(n or 1 for n in shape)
+    assert seen[-1].reshape(-1).tolist() == [1, 0, 0, 0]
 
 
 def test_noise_is_noise() -> None:

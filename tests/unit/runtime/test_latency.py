@@ -40,3 +40,9 @@ def test_each_job_has_its_process_and_its_turns() -> None:
 def test_a_job_that_fails_says_why() -> None:
     with pytest.raises(UserError, match="no such job"):
         measure(["a", "wrong"], load)
+
+
+def test_the_others_go_on_if_they_shall() -> None:
+    found = measure(["a", "wrong", "b"], load, rounds=1, repeat=1, keep_going=True)
+    assert [report.get("problem") for _, report in found] == [None, "no such job", None]
+    assert [latency.runs for latency, _ in found] == [1, 0, 1]

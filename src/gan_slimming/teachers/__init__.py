@@ -1,0 +1,1 @@
+"""Training of dense teachers, each by its paper's own losses."""
