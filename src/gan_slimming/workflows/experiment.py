@@ -31,6 +31,8 @@ from gan_slimming.training.setup import TestTimeWarning
 from gan_slimming.workflows.compress import OnStep
 from gan_slimming.workflows.experiment_row import run_row
 
+FREE = ("rows", "summary", "latency")
+"""Entries of a system that may change between the rows of one table."""
 OnRow = Callable[[int, int, str], None]
 """Called before each row that is run with its number from 1, the number of rows, and what it is."""
 
@@ -131,7 +133,7 @@ def _open(system: System, folder: TableFolder, command: str, on_step: OnStep | N
         check_unseen(data, test)
     images = [*list_set("data", data), *list_set("test", test), *list_set("targets", targets)]
     said = dataclasses.asdict(system)
-    entries = {key: value for key, value in said.items() if key not in ("rows", "summary")}
+    entries = {key: value for key, value in said.items() if key not in FREE}
     identity = {"teacher_sha256": fingerprint(teacher), "images": digest_of(images)}
     folder.open(entries | identity)
     if not noise and (data is None or test is None):
@@ -185,5 +187,7 @@ def _command(
     """Return the command that goes on with the table."""
     words = ["gan-slimming", "experiment", name, "--scale", scale, "--output", str(output)]
     words += ["--rows", ",".join(rows)] if rows else []
-    given = {key: value for key, value in changes.items() if value is not None}
-    return shlex.join([*words, *(word for k, v in given.items() for word in (f"--{k}", str(v)))])
+    for key, value in changes.items():
+        if value is not None:
+            words += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+    return shlex.join(words)
