@@ -10,6 +10,7 @@ from gan_slimming.errors import system_reason
 from gan_slimming.ranks.collectives import from_first
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.training.divergence import BadAnswer, Diverged, is_finite
+from gan_slimming.training.test_time import has_untrained_norms
 from gan_slimming.training.trainer import Trainer
 
 RETURNS = 3
@@ -95,10 +96,19 @@ class Saves:
             raise Diverged(f"stopped at step {at}: {found} ({self.kept()})") from found
         if self.step is None or returns >= RETURNS:
             often = f", also after {returns} returns with lower learning rates" if returns else ""
-            raise Diverged(
-                f"training diverged at step {at}{often}: {found}; {self.kept()} in {self.folder}; "
+            way = (
                 "take a lower --optimisation.recover_lr, --optimisation.lr and "
                 "--optimisation.muon_lr with --overwrite"
+            )
+            if has_untrained_norms(self.trainer.context.teacher.generator):
+                way = (
+                    "the statistics of the teacher's batch norms were never trained, and are far "
+                    "from those of its images: add --teacher-mode train if your own script leaves "
+                    "it in train(), or give trained weights, with --overwrite"
+                )
+            raise Diverged(
+                f"training diverged at step {at}{often}: {found}; {self.kept()} in {self.folder}; "
+                f"{way}"
             ) from found
         self.returns += 1
         # The newest may be what leads there, although all its numbers are finite.

@@ -24,7 +24,12 @@ from gan_slimming.ranks.launch import count as processes
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
-from gan_slimming.training.test_time import describe_test_time, draws_noise
+from gan_slimming.training.test_time import (
+    describe_test_time,
+    describe_vanishing,
+    draws_noise,
+    drops,
+)
 from gan_slimming.training.trials import prefer_channels_last
 
 FLOAT_BYTES = 4
@@ -87,7 +92,13 @@ def set_up(
     torch.manual_seed(run.seed)
     frozen.to(fabric.device)
     side = output_side(frozen, contract, run.size)
+    if run.dropout == "off" and drops(frozen, contract, run.size):
+        contract = dataclasses.replace(contract, dropout="off")
+        attach_spec(frozen, dataclasses.replace(spec, contract=contract))
+        as_declared(frozen, contract)
     noisy = draws_noise(frozen, contract, run.size)
+    if note := describe_vanishing(frozen, contract, run.size):
+        raise UserError(note)
     if note := describe_test_time(frozen, contract, run.size):
         warnings.warn(note, TestTimeWarning, stacklevel=3)
     last = prefer_channels_last(frozen, contract, run.size)

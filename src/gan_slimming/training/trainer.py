@@ -65,6 +65,8 @@ class Trainer:
         """Set everything but the stopwatch to the state before the first step."""
         run, context, s = self.run, self.context, self.settings
         self.student = student.to(self.fabric.device).train()
+        self.begun = False
+        """Whether the ranges are calibrated, so that `begin` is over."""
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
         self.schedule = Schedule(
@@ -96,6 +98,7 @@ class Trainer:
             self.calibration.gates(self.student)
         else:
             self.begin_recovery()
+        self.begun = True
         return {}
 
     def finish_slimming(self) -> None:
@@ -240,9 +243,8 @@ class Trainer:
         """Return the controller that keeps the present stage to a budget."""
         s, stage = self.settings, self.schedule.stage
         length = stage.end - stage.start
-        return BudgetController(
-            self.student, budget, self.run.bits, length, s.floor, s.width_multiple
-        )
+        bits = self.run.stored_bits
+        return BudgetController(self.student, budget, bits, length, s.floor, s.width_multiple)
 
     # -- resume ------------------------------------------------------------------------------------
 
@@ -272,6 +274,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
+        self.begun = True
         self.schedule.load_state_dict(state)
         self.stopwatch.set(state["seconds"])
         if state.get("controller") is not None:

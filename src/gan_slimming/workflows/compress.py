@@ -33,6 +33,7 @@ from gan_slimming.training.search import TargetWarning, check_target
 from gan_slimming.training.setup import Setup, set_up
 from gan_slimming.training.target_trainer import trainer_of
 from gan_slimming.training.train import train
+from gan_slimming.workflows.run_exports import try_exports, write_exports
 
 TRACKED = 16
 """Held-out inputs that are looked at while training; the final figures are on all of them."""
@@ -117,6 +118,8 @@ def compress(
     setup = set_up(teacher, run, student=student, protect=protect)
     training_data = open_training_data(setup.contract, setup.run, setup.side, data, targets)
     check_target(setup.run.target, len(training_data.held))
+    if not resume:
+        try_exports(setup)
     name, distance = distance_of(
         run.objective, setup.teacher.generator, setup.contract, setup.fabric.device
     )
@@ -157,6 +160,8 @@ def compress(
 
         def results() -> dict[str, Any]:
             summary = write_artifacts(folder, setup, final, generator, tracker, trainer, name)
+            exports = write_exports(folder, setup.run.exports, generator)
+            summary = dataclasses.replace(summary, exports=exports)
             folder.write_summary(summary.as_json())
             report(folder.path)
             return summary.as_json()
