@@ -233,9 +233,8 @@ class Trainer:
 
     def _cut(self) -> None:
         alive = self.student.alive()
-        check_same(
-            b"".join(mask.numpy().tobytes() for mask in alive.values()), "other channels to cut"
-        )
+        masks = b"".join(mask.numpy().tobytes() for mask in alive.values())
+        check_same(masks, "other channels to cut")
         cut(self.student, alive, self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
