@@ -4,12 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,7 +43,12 @@ from gan_slimming.export.xnnpack.int8 import Int8Convolution, is_int8
 from gan_slimming.export.xnnpack.replay import Replay, int8_step
 from gan_slimming.graph.nodes import module_path
 from gan_slimming.models.registry import infer_spec
-from gan_slimming.runtime.executorch import load_program, operator_names, start_executorch
+from gan_slimming.runtime.executorch import (
+    load_program,
+    operator_names,
+    quiet,
+    start_executorch,
+)
 from gan_slimming.runtime.flips import nudged, only_flips
 from gan_slimming.runtime.sessions import require
 from gan_slimming.runtime.started import KEY
@@ -117,7 +119,7 @@ def program(
     """
     text = json.dumps(dict(metadata or {})).encode()
     told = {KEY: torch.from_numpy(np.frombuffer(text, np.uint8).copy())} if metadata else None
-    with _quiet():
+    with quiet(), torch.no_grad():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
@@ -137,19 +139,6 @@ def program(
                 "onnx, and please report the generator"
             ) from error
     return content, outside
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what ExecuTorch and torch say about their own insides."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _outside(exported: torch.export.ExportedProgram, module: nn.Module) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,19 @@ class Program(NamedTuple):
     ports: tuple[Port, ...]
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what ExecuTorch and torch say about their own insides."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def start_executorch(
     source: Path | bytes, threads: int, *, precision: str = "f32", profile: bool = False
 ) -> Started:
@@ -49,8 +64,7 @@ def load_program(source: Path | bytes, threads: int) -> Program:
     Raises:
         RuntimeError: it is no program, or needs an operator or backend that the runtime lacks.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its interface calls itself experimental
+    with quiet():
         from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
 
