@@ -65,7 +65,7 @@ def translate(
 
     Args:
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
-            vintage; an exported .onnx or .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            vintage; an exported .onnx, .xml or .pte; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
             package.module:factory; or a NAME alone, with random weights.
         inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
             as photos/ holiday.jpg.
@@ -119,9 +119,9 @@ def sample(
         gan-slimming sample runs/sngan --count 64 --output grid.png
 
     Args:
-        model: A run folder, such as runs/sngan; its generator.safetensors; an exported .onnx or
-            .xml; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory; or a NAME alone,
-            with random weights.
+        model: A run folder, such as runs/sngan; its generator.safetensors; an exported .onnx,
+            .xml or .pte; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory; or a NAME
+            alone, with random weights.
         output: Image file of the grid that shows all images, such as grid.png.
         count: Number of images.
         seed: Seed of the noise. With the same seed, models of one kind get the same noise.
