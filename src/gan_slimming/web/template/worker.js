@@ -91,7 +91,7 @@ async function compare(role, content) {
   let apart = 0;
   for (const [i, value] of made.entries()) apart += Math.abs(value - wanted[i]) / made.length;
   if (!(apart <= MOST_APART * (contract.high - contract.low)))
-    throw new Error("it computes this network wrongly");
+    throw new Error("WebGPU computes this network wrongly");
 }
 
 async function run(role, feeds, finish) {
