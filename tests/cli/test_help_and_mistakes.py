@@ -134,11 +134,11 @@ def test_python_dash_m_is_the_command() -> None:
         ("export cartoongan", "--output missing"),
         (
             "export cartoongan --output g.bin",
-            "names no format; take --format onnx or openvino",
+            "names no format; take --format onnx, openvino or executorch",
         ),
         (
             "export cartoongan --output g.onnx --format tflite",
-            "must be onnx, openvino; got tflite",
+            "must be onnx, openvino, executorch; got tflite",
         ),
         (
             "export cartoongan --output g.xml --quantization integer",
@@ -272,6 +272,18 @@ def test_what_the_disk_refuses_is_one_line(
     assert main(["demo"]) == 2
     told = capsys.readouterr().err
     assert told == "error: No space left on device (out/x.png); make room, or name another place\n"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_system_takes_is_one_line(
+    name: str, tmp_path: Path, capsys: Capture
+) -> None:
+    for place in (str(tmp_path / name), str(tmp_path)):
+        output = tmp_path / "out" if name in place else tmp_path / name
+        assert main(["translate", "cartoongan", place, "--output", str(output)]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert sum(line.startswith("error: ") for line in told) == 1
+        assert "please report" not in told[-1]
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce] can't allocate memory")])

@@ -90,7 +90,8 @@ def write(folder: Path, name: str, teacher: Any, inputs: tuple[Any, ...], form: 
     import torch
 
     from gan_slimming.config import InputContract
-    from gan_slimming.export.onnx import metadata_of, onnx_model
+    from gan_slimming.export.content import metadata_of
+    from gan_slimming.export.onnx import onnx_model
     from gan_slimming.export.trace.graph import trace
     from gan_slimming.models.registry import spec_of
     from gan_slimming.runtime.flips import nudged

@@ -46,9 +46,9 @@ def evaluate(
             --teacher cyclegan:G_A.pth --targets zebras/ --class zebra --output table.md
 
     Args:
-        models: Run folders, saved generators, NAME:WEIGHTS, package.module:factory, exported .onnx
-            or .xml files, or folders of images. Such a folder holds another model's outputs for
-            --data, under the same names.
+        models: Run folders, saved generators, NAME:WEIGHTS, package.module:factory, exported
+            .onnx, .xml or .pte files, or folders of images. Such a folder holds another model's
+            outputs for --data, under the same names.
         data: Folder of input images, or a video. Generators of noise need none.
         teacher: The original model to compare with, as a MODEL or a folder of its images. By
             default, the teacher that a run folder was trained from.

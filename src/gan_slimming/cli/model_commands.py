@@ -16,6 +16,7 @@ def inspect(
     size: int = 256,
     source: Source | None = None,
     protect: list[str] | None = None,
+    export: str | None = None,
 ) -> dict[str, Any]:
     """Show a generator's layers, channel groups, multiply-accumulates, parameters and bytes.
 
@@ -31,11 +32,14 @@ def inspect(
             Without effect where the generator takes noise.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
             Default: none.
+        export: Formats to try, such as onnx,openvino, as compress does before its first step.
+            Default: none.
     """
     from gan_slimming.workflows.inspect import inspect as report_on
     from gan_slimming.workflows.inspect import print_report
 
-    report = report_on(model, size, protect=protect or [], **options(source))
+    formats = export.split(",") if export else []
+    report = report_on(model, size, protect=protect or [], exports=formats, **options(source))
     print_report(report)
     return report
 
@@ -61,7 +65,7 @@ def translate(
 
     Args:
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
-            vintage; an exported .onnx or .xml; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            vintage; an exported .onnx, .xml or .pte; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
             package.module:factory; or a NAME alone, with random weights.
         inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
             as photos/ holiday.jpg.
@@ -115,9 +119,9 @@ def sample(
         gan-slimming sample runs/sngan --count 64 --output grid.png
 
     Args:
-        model: A run folder, such as runs/sngan; its generator.safetensors; an exported .onnx or
-            .xml; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory; or a NAME alone,
-            with random weights.
+        model: A run folder, such as runs/sngan; its generator.safetensors; an exported .onnx,
+            .xml or .pte; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory; or a NAME
+            alone, with random weights.
         output: Image file of the grid that shows all images, such as grid.png.
         count: Number of images.
         seed: Seed of the noise. With the same seed, models of one kind get the same noise.

@@ -16,7 +16,7 @@ from gan_slimming.config import InputContract, WeightsFile
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.data.dummy import dummy_arrays
 from gan_slimming.errors import UserError
-from gan_slimming.export.convert import FLOAT
+from gan_slimming.export.content import FLOAT
 from gan_slimming.export.drawn_images import drawn_images
 from gan_slimming.export.offers import OFFERS, Offer
 from gan_slimming.export.placement import ExportedGenerator, write_for
@@ -108,7 +108,7 @@ def _load_file(job: Job) -> tuple[Callable[[], Any], Report]:
 
     def report() -> dict[str, Any]:
         summary: dict[str, Any] = {}
-        if job.runtime == "openvino" or profile:
+        if job.runtime == "openvino" or (profile and job.runtime != "executorch"):
             layers = layer_times(opened.native) if profile else []
             summary["float_layers"] = float_kernels(opened.native, layers)
             summary |= {"layers": layers} if profile else {}
@@ -175,13 +175,19 @@ def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
 
 
 def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
-    """Return the jobs of an exported file, as it is, in every runtime that suits it."""
+    """Return the jobs of an exported file, as it is, in every runtime that suits it.
+
+    A .pte has a single runtime, which need not be asked for.
+    """
     jobs = []
-    for runtime in plan.runtimes:
+    alone = ("executorch",) if Path(model).suffix.lower() == ".pte" else ()
+    for runtime in alone or plan.runtimes:
         offer = OFFERS[runtime]
         if Path(model).suffix.lower() not in offer.reads:
             continue
         opened = open_runtime(model, runtime, 1)
+        if opened.contract.size:
+            opened.contract.check_side(plan.size)
         form = opened.metadata.get("form", FLOAT)
         if form not in (FLOAT, *offer.forms):
             continue

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -16,8 +15,14 @@ from torch import nn
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
+from gan_slimming.export.content import (
+    FLOAT,
+    ExportedContent,
+    metadata_of,
+    with_macs,
+    with_version,
+)
 from gan_slimming.graph.contexts import WithoutNoise
-from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.sessions import RUNTIMES, require
 
@@ -25,26 +30,6 @@ OPSET = 17
 """ONNX opset: new enough for every operator here, old enough for every runtime in use."""
 TRACED_SIZE = 64
 """Height and width, in pixels, of the image for tracing and for the parity check."""
-FLOAT = "float"
-"""The name of a model without integers, in files of every version."""
-
-
-@dataclass(frozen=True)
-class ExportedContent:
-    """An exported model in memory."""
-
-    content: bytes
-    """The ONNX model."""
-    metadata: dict[str, Any]
-    """Metadata, the same in both formats."""
-    float_layers: list[str]
-    """Layers that training quantised but that this file computes in float."""
-    parity: dict[str, Any]
-    """Runtime -> its greatest difference, and the layer with it."""
-    cpus: dict[str, list[str]]
-    """Kind of CPU -> layers that OpenVINO's int8 kernels get wrong there; `own` is this CPU."""
-    restricted: str = ""
-    """Why the file takes fewer sizes than the generator; '' where it takes all."""
 
 
 def convert(
@@ -71,7 +56,7 @@ def convert(
         UserError: an operator has no counterpart at any size, or parity is missed.
     """
     require("onnx")
-    from gan_slimming.export.onnx import metadata_of, onnx_model
+    from gan_slimming.export.onnx import onnx_model
     from gan_slimming.export.trace.graph import is_quantized, trace
     from gan_slimming.export.trace.widest import widest
 
@@ -87,17 +72,15 @@ def convert(
     module = module.to("cpu", torch.float32)
     module.eval()
     form = FLOAT if chosen == "none" else chosen
-    common = metadata_of(spec.contract, form, str(spec), _with_version(provenance or {}))
+    common = metadata_of(spec.contract, form, str(spec), with_version(provenance or {}))
     fitting = spec.contract.next_side(size)
-    macs = count(module, dummy_inputs(spec.contract, fitting)).macs
+    common = with_macs(common, module, spec.contract, fitting)
 
     def written(contract: InputContract, alone: bool) -> _Written:
         side = contract.next_side(size)
         traced = trace(module, contract, side, quantized=chosen != "none", batch=2 - alone)
         metadata = common | {"contract": dataclasses.asdict(contract)}
         metadata["quantized_layers"] = len(traced.layers)
-        whole = contract.latent_size > 0
-        metadata |= {"macs": macs} if whole else {"macs_per_pixel": macs / fitting**2}
         model, float_layers = onnx_model(traced, chosen, opset, metadata)
         return _Written(traced, contract, side, metadata, model.SerializeToString(), float_layers)
 
@@ -161,10 +144,3 @@ def _parity(
     batches = [dummy_inputs(contract, pair, batch=min(n, most)) for n, pair in enumerate(sides, 1)]
     errors = parity.check_float(module, content, batches, runtimes)
     return {runtime: {"error": error} for runtime, error in errors.items()}
-
-
-def _with_version(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return {"exported_by": f"gan-slimming {version('gan-slimming')}", **provenance}
-    except PackageNotFoundError:
-        return dict(provenance)

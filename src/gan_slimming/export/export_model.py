@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gan_slimming.config import WeightsFile, check_numbers
+from gan_slimming.config import EXPORTS, WeightsFile, check_numbers
 from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
-from gan_slimming.export.convert import FLOAT, OPSET, TRACED_SIZE, ExportedContent, convert
+from gan_slimming.export.content import FLOAT, ExportedContent
+from gan_slimming.export.convert import OPSET, TRACED_SIZE, convert
 from gan_slimming.metrics.complexity import parameters_of
 from gan_slimming.runtime.profiling import executed_layers
 from gan_slimming.runtime.sessions import RUNTIMES, listed, require, start_openvino
@@ -24,8 +25,12 @@ from gan_slimming.serialization.generator_file import read_header
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
-Format = Literal["onnx", "openvino"]
-FORMATS: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
+Format = Literal["onnx", "openvino", "executorch"]
+FORMATS = {**EXPORTS, "executorch": ".pte"}
+"""Format -> the ending of its file."""
+_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "executorch": ("executorch",)}
+"""Format -> the packages that write it."""
+_NAMES = {"openvino": "OpenVINO", "executorch": "ExecuTorch"}
 QUANTIZATIONS = ("qdq", "integer", "none")
 
 
@@ -48,30 +53,35 @@ def export_model(
     cpus: Literal["all", "own"] = "all",
     overwrite: bool = False,
     fixed_size: bool = False,
+    run: str | Path | None = None,
 ) -> dict[str, Any]:
     """Export a generator to a file for a runtime, after checking its parity with torch.
 
     Args:
         model: as for resolve_model, or a generator itself.
-        output: .onnx, or .xml with its weights in a .bin beside it.
-        format: onnx or openvino; None takes it from the file's suffix.
-        quantization: qdq for int8 in OpenVINO; integer for int8 in ONNX Runtime; none for float.
-            None takes qdq for a quantised generator, else none; an .onnx file in qdq by default
-            gives an ExportWarning.
-        opset: ONNX opset.
+        output: .onnx, .pte, or .xml with its weights in a .bin beside it.
+        format: onnx, openvino or executorch; None takes it from the file's suffix.
+        quantization: qdq for int8 in OpenVINO and ExecuTorch; integer for int8 in ONNX Runtime;
+            none for float. None takes qdq for a quantised generator, else none; an .onnx file in
+            qdq by default gives an ExportWarning.
+        opset: ONNX opset; without effect on a .pte.
         size: height and width, in pixels, of the image for the parity check, and of the images of
             a file of a single size; None takes the run's size for the latter, else 64.
         weights, factory, arguments: as for resolve_model.
         cpus: kinds of CPUs to check OpenVINO's int8 kernels on: all that this CPU can imitate, or
             its own alone.
         overwrite: whether to replace the file, and the .bin beside an .xml, if they exist.
-        fixed_size: write a file that takes a single size. Without it, a file takes all sizes of the
-            generator, or those that can be traced, with an ExportWarning.
+        fixed_size: write a file that takes a single size, as a .pte always does. Without it,
+            a file takes all sizes of the generator, or those that can be traced, with an
+            ExportWarning.
+        run: folder of the run that made a generator which is given itself, for size and provenance.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
-        of convolutions in OpenVINO), sizes (of images that the file takes), parity, cpus (kind ->
-        layers in float there, because int8 kernels get them wrong), seconds.
+        of convolutions in OpenVINO), outside (of a .pte: operators that XNNPACK leaves to other
+        kernels, with their layers and the numbers that they write), sizes (of images that the
+        file takes), parity, cpus (kind -> layers in float there, because int8 kernels get them
+        wrong), seconds.
     Raises:
         UserError: format, quantization, opset or model is wrong; an operator has no counterpart;
             parity is missed; or the file exists. Nothing is written then.
@@ -82,30 +92,38 @@ def export_model(
     quantization = "none" if quantization == FLOAT else quantization
     kind = check_format(path, format, quantization)
     refuse_existing(*_files(path, kind), overwrite=overwrite)
-    require("onnx", *(["openvino"] if kind == "openvino" else []))
-    provenance: dict[str, Any] = {}
-    own = size
+    require(*_NEEDED[kind])
+    source = run if isinstance(model, nn.Module) else model
+    own = size or (source and _size_of_run(source)) or None
+    provenance = _provenance(source) if source else {}
     if not isinstance(model, nn.Module):
-        own = size or _size_of_run(model)
-        provenance = _provenance(model)
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
-    runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
-    exported = convert(
-        model, quantization=quantization, opset=opset, size=size or TRACED_SIZE, own_size=own,
-        provenance=provenance, runtimes=runtimes, cpus=cpus, fixed_size=fixed_size,
-    )  # fmt: skip
+    if kind == "executorch":
+        from gan_slimming.export.executorch import convert_executorch
+
+        exported = convert_executorch(
+            model, quantization=quantization, size=own or TRACED_SIZE, provenance=provenance
+        )
+    else:
+        runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
+        exported = convert(
+            model, quantization=quantization, opset=opset, size=size or TRACED_SIZE, own_size=own,
+            provenance=provenance, runtimes=runtimes, cpus=cpus, fixed_size=fixed_size,
+        )  # fmt: skip
     size_bytes = _write(path, kind, exported)
     if kind == "onnx" and quantization is None:
         _warn_of_float(path, exported)
     _warn_of_kernels(exported)
     if exported.restricted:
         warnings.warn(
-            f"{path} takes {_sizes(exported)}: {exported.restricted}", ExportWarning, stacklevel=3
+            f"{path} takes {sizes_in_words(exported)}: {exported.restricted}",
+            ExportWarning,
+            stacklevel=3,
         )
     return {
         "output": str(path),
         "format": kind,
-        "opset": opset,
+        "opset": None if kind == "executorch" else opset,
         "size_bytes": size_bytes,
         "parameters": parameters_of(model),
         **_told(exported),
@@ -123,15 +141,17 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
     kind = format or named
     if kind not in FORMATS:
         what = f"format {format!r}" if format else f"{path} names no format"
-        raise UserError(f"{what}; take --format onnx or openvino, with a file .onnx or .xml")
+        raise UserError(
+            f"{what}; take --format onnx, openvino or executorch, with a file .onnx, .xml or .pte"
+        )
     if path.suffix.lower() != FORMATS[kind]:
         raise UserError(f"{kind} files end in {FORMATS[kind]}, got {path}; rename --output")
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise UserError(f"quantization must be {', '.join(QUANTIZATIONS)}, got {quantization!r}")
-    if kind == "openvino" and quantization == "integer":
+    if kind != "onnx" and quantization == "integer":
         raise UserError(
-            "quantization integer is for ONNX Runtime; take --quantization qdq, which OpenVINO "
-            "runs in int8"
+            "quantization integer is for ONNX Runtime; take --quantization qdq, which "
+            f"{_NAMES[kind]} runs in int8"
         )
     return kind
 
@@ -173,13 +193,14 @@ def _told(exported: ExportedContent) -> dict[str, Any]:
         "quantized_layers": exported.metadata["quantized_layers"],
         "float_layers": exported.float_layers,
         "convolutions": _convolutions(exported),
-        "sizes": _sizes(exported),
+        "outside": exported.outside,
+        "sizes": sizes_in_words(exported),
         "parity": exported.parity,
         "cpus": exported.cpus,
     }
 
 
-def _sizes(exported: ExportedContent) -> str:
+def sizes_in_words(exported: ExportedContent) -> str:
     """Return which images the file takes, in words; '' for noise."""
     contract = exported.metadata["contract"]
     if contract["latent_size"]:
@@ -192,7 +213,8 @@ def _sizes(exported: ExportedContent) -> str:
 
 def _convolutions(exported: ExportedContent) -> dict[str, int]:
     """Return precision -> number of convolutions in OpenVINO; empty without OpenVINO."""
-    if exported.metadata["form"] == "integer" or find_spec("openvino") is None:
+    elsewhere = exported.metadata["form"] == "integer" or exported.outside is not None
+    if elsewhere or find_spec("openvino") is None:
         return {}
     counts: dict[str, int] = {}
     for layer in executed_layers(start_openvino(exported.content, 1)[1]):
@@ -207,7 +229,7 @@ def _write(path: Path, kind: str, exported: ExportedContent) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
             draft = Path(folder) / path.name
-            if kind == "onnx":
+            if kind != "openvino":
                 draft.write_bytes(exported.content)
                 files = [draft]
             else:

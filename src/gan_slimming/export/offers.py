@@ -59,9 +59,9 @@ class Offer:
 
 
 def _export(runtime: str, module: nn.Module, precision: str, folder: Path, side: int) -> Path:
-    """Write an ONNX file for the runtime."""
+    """Write a file for the runtime."""
     quantization = INT8_QUANTIZATION[runtime] if precision.startswith("int8") else "none"
-    return write_for(module, runtime, quantization, folder)
+    return write_for(module, runtime, quantization, folder, side)
 
 
 def _torch_layers(_: str, module: nn.Module) -> tuple[list[str], list[str]]:
@@ -86,6 +86,11 @@ def _onnxruntime_layers(file: str, opened: RuntimeModel) -> tuple[list[str], lis
     return int8_kernels(layers), float_kernels(profiled.native, layers)
 
 
+def _executorch_layers(_: str, opened: RuntimeModel) -> tuple[list[str], list[str]]:
+    """Return the layers as export wrote them into the file."""
+    return opened.metadata.get("int8_layers", []), opened.metadata.get("float_layers", [])
+
+
 OFFERS: dict[str, Offer] = {
     "torch": Offer(("f32",), _torch_layers),
     "torch.compile": Offer(("f32",), _torch_layers),
@@ -103,6 +108,15 @@ OFFERS: dict[str, Offer] = {
         packages=("onnx", "openvino"),
         write=partial(_export, "openvino"),
         reads=(".onnx", ".xml"),
+        forms=("qdq",),
+    ),
+    "executorch": Offer(
+        ("f32", "int8"),
+        _executorch_layers,
+        packages=("executorch",),
+        extra="executorch",
+        write=partial(_export, "executorch"),
+        reads=(".pte",),
         forms=("qdq",),
     ),
 }

@@ -11,14 +11,13 @@ import onnx
 from onnx import TensorProto, helper
 from torch import fx
 
-from gan_slimming.config import InputContract
 from gan_slimming.errors import UserError
 from gan_slimming.export.emitter import Emitter, Quantization, file_widths
 from gan_slimming.export.operators.table import write_node
 from gan_slimming.export.trace.graph import TracedGenerator
 from gan_slimming.export.trace.tracing import sides_of
 from gan_slimming.graph.nodes import value_of
-from gan_slimming.runtime.sessions import KEY
+from gan_slimming.runtime.started import KEY
 
 OPSETS = range(17, 22)
 """ONNX opsets that current ONNX Runtime and OpenVINO accept."""
@@ -84,19 +83,6 @@ def layer_model(
         output = emitter.emit("Slice", [output, zero, end, emitter.integers([1])])
     emitter.names[node] = output
     return _assemble(emitter, node, opset)
-
-
-def metadata_of(
-    contract: InputContract, form: str, generator: str, provenance: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the metadata that make the file sufficient for translate and benchmark."""
-    return {
-        "format": 1,
-        "form": form,
-        "generator": generator,
-        "contract": dataclasses.asdict(contract),
-        "provenance": dict(provenance),
-    }
 
 
 def _assemble(emitter: Emitter, result: fx.Node, opset: int) -> onnx.ModelProto:

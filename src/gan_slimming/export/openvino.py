@@ -9,7 +9,7 @@ from typing import Any
 
 import openvino as ov
 
-from gan_slimming.runtime.sessions import KEY
+from gan_slimming.runtime.started import KEY
 
 
 def save_ir(content: bytes, path: Path, metadata: Mapping[str, Any]) -> list[Path]:

@@ -22,29 +22,25 @@ from torch import Tensor, fx, nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.export.emitter import Quantization
+from gan_slimming.export.expected import (
+    FLOAT_TOLERANCE,
+    LAYER_TOLERANCE,
+    Inputs,
+    expected_of,
+    layer_inputs,
+    off_the_borders,
+    range_of,
+)
 from gan_slimming.export.onnx import layer_model
 from gan_slimming.export.trace.graph import (
-    Codes,
-    OutputCodes,
     TracedGenerator,
     quantized_layers,
     without_quantizers,
 )
 from gan_slimming.graph.nodes import module_path, operator_name
-from gan_slimming.quantization.affine import along
 from gan_slimming.runtime.flips import nudged, only_flips
 from gan_slimming.runtime.sessions import start_onnxruntime, start_openvino
 
-LAYER_TOLERANCE = 1e-5
-"""Greatest allowed difference of a quantised layer, relative to the range of its output."""
-FLOAT_TOLERANCE = 1e-4
-"""Greatest allowed difference of a float model's image, in its own units."""
-TIE = 1e-4
-"""Distance from the border of two codes, in codes, within which float32 cannot decide."""
-TIE_OF_SUMS = 2e-3
-"""The same for sums of products, which torch rounds at every step and integers do not."""
-Inputs = tuple[Tensor, ...]
-"""The inputs of a generator's forward."""
 LAYER_KINDS = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
 START: dict[str, Callable[..., Any]] = {
     "onnxruntime": start_onnxruntime,
@@ -116,9 +112,9 @@ def _check_layer(
     codes, ties = traced.layers[path].inputs, 0.0
     if codes is not None:
         values, ties = off_the_borders(values, codes)
-    expected, sure = _expected(layer, values, traced.layers[path].outputs)
+    expected, sure = expected_of(layer, values, traced.layers[path].outputs)
     content = layer_model(traced, node, quantization, opset).SerializeToString()
-    extent = _range(expected)
+    extent = range_of(expected)
     inputs, unsure = _padded(layer, values).numpy(), 1 - float(sure.mean())
 
     def error_of(result: np.ndarray) -> float:
@@ -134,31 +130,6 @@ def _check_layer(
         if wrong:
             error = error_of(start_openvino(content, 1, kernels="float").run(inputs))
         yield LayerParity(path, runtime, error, ties, unsure, in_float=wrong)
-
-
-@torch.no_grad()
-def _expected(
-    layer: Any, values: Tensor, outputs: OutputCodes | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the output of the student's layer, and where it is certain in every runtime."""
-    if outputs is None:
-        result = layer(values).numpy()
-        return result, np.ones_like(result, bool)
-    sums: list[Tensor] = []
-    hook = layer.output_quantizer.register_forward_pre_hook(lambda _, args: sums.append(args[0]))
-    try:
-        result = layer(values).numpy()
-    finally:
-        hook.remove()
-    scale = along(torch.from_numpy(outputs.scale), 0, layer.weight.dim() - 1)
-    ratio = sums[0] / scale
-    return result, ~_on_a_border(ratio, outputs, TIE_OF_SUMS).numpy()
-
-
-def _range(values: np.ndarray) -> float:
-    """Return greatest minus least, but at least a tenth of the greatest magnitude."""
-    span, most = float(values.max() - values.min()), float(np.abs(values).max())
-    return max(span, 0.1 * most, float(np.finfo(np.float32).tiny))
 
 
 def _padded(layer: Any, values: Tensor) -> Tensor:
@@ -231,38 +202,6 @@ def differences(
         pairs = zip(images, expected, strict=True)
         errors[runtime] = max(float(np.abs(m - e).max()) for m, e in pairs)
     return errors
-
-
-def off_the_borders(values: Tensor, codes: Codes) -> tuple[Tensor, float]:
-    """Return values that torch and every runtime round alike, and the share that was moved."""
-    ratio = values / codes.scale
-    border, moved = _on_a_border(ratio, codes, TIE), ratio.round() * codes.scale
-    return torch.where(border, moved, values), float(border.float().mean())
-
-
-def _on_a_border(ratio: Tensor, codes: Codes | OutputCodes, near: float) -> Tensor:
-    """Return where values over their scale lie within `near` codes of the border of two codes."""
-    border = (ratio - ratio.floor() - 0.5).abs() < near
-    return border & (ratio > codes.low - 1) & (ratio < codes.high + 1)
-
-
-@torch.no_grad()
-def layer_inputs(module: nn.Module, given: Inputs) -> dict[str, Tensor]:
-    """Return quantised layer -> its input in the student, at its first call."""
-    seen: dict[str, Tensor] = {}
-    hooks = []
-    for path, layer in quantized_layers(module).items():
-
-        def keep(_: nn.Module, inputs: tuple[Tensor, ...], path: str = path) -> None:
-            seen.setdefault(path, inputs[0].detach().clone())
-
-        hooks.append(layer.register_forward_pre_hook(keep))
-    try:
-        module(*given)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
 
 
 def summary(rows: Sequence[LayerParity]) -> dict[str, Any]:

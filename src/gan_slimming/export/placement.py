@@ -15,10 +15,16 @@ from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.errors import UserError
 from gan_slimming.export.convert import convert
 from gan_slimming.models.registry import infer_spec, spec_of
-from gan_slimming.runtime.sessions import RUNTIMES, SUFFIXES, RuntimeModel, open_runtime, require
+from gan_slimming.runtime.sessions import (
+    ALL_RUNTIMES,
+    SUFFIXES,
+    RuntimeModel,
+    open_runtime,
+    require,
+)
 from gan_slimming.serialization.resolve import choose_device, resolve_model
 
-INT8_QUANTIZATION = {"onnxruntime": "integer", "openvino": "qdq"}
+INT8_QUANTIZATION = {"onnxruntime": "integer", "openvino": "qdq", "executorch": "qdq"}
 """Runtime -> the quantization that it executes in int8."""
 
 
@@ -48,14 +54,34 @@ def is_exported(model: object) -> bool:
 
 def check_runtime(runtime: str) -> None:
     """Raise UserError for a runtime that does not exist or is not installed."""
-    if runtime not in RUNTIMES:
-        raise UserError(f"runtime must be {', '.join(RUNTIMES)} or torch, got {runtime!r}")
+    if runtime not in ALL_RUNTIMES:
+        raise UserError(f"runtime must be {', '.join(ALL_RUNTIMES)} or torch, got {runtime!r}")
     require(runtime)
 
 
-def write_for(module: nn.Module, runtime: str, quantization: str, folder: Path) -> Path:
-    """Export a generator for immediate use in a runtime, without checking parity."""
+def write_for(
+    module: nn.Module, runtime: str, quantization: str, folder: Path, size: int | None = None
+) -> Path:
+    """Export a generator for immediate use in a runtime, without checking parity.
+
+    Args:
+        size: height and width in pixels of the images, for ExecuTorch.
+    Raises:
+        UserError: the runtime is unknown or not installed; or ExecuTorch lacks the size.
+    """
     check_runtime(runtime)
+    if runtime == "executorch":
+        from gan_slimming.export.executorch import convert_executorch
+
+        if size is None:
+            raise UserError(
+                "a file for ExecuTorch takes images of one size; write it by export --format "
+                "executorch --size N, and give the .pte in place of the generator"
+            )
+        path = folder / f"{runtime}-{quantization}.pte"
+        made = convert_executorch(module, quantization=quantization, size=size, check=False)
+        path.write_bytes(made.content)
+        return path
     path = folder / f"{runtime}-{quantization}.onnx"
     path.write_bytes(convert(module, quantization=quantization, runtimes=()).content)
     return path

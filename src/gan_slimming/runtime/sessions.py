@@ -10,41 +10,39 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from gan_slimming.config import InputContract, check_numbers
 from gan_slimming.errors import UserError, one_line
+from gan_slimming.runtime.executorch import start_executorch
 from gan_slimming.runtime.foreign import Port, adapt_foreign
 from gan_slimming.runtime.openvino_int8 import (
     INT8_KERNELS,
     all_in_float,
     compile_request,
 )
+from gan_slimming.runtime.started import KEY, Run, Started
 
 RUNTIMES = ("onnxruntime", "openvino")
-SUFFIXES = (".onnx", ".xml")
+"""The runtimes of ONNX files."""
+DEFAULTS = {".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch"}
+"""Suffix of a file -> the runtime that opens it, unless another is asked for."""
+ALL_RUNTIMES = (*RUNTIMES, "executorch")
+SUFFIXES = tuple(DEFAULTS)
+_FORMATS = {
+    ".xml": "OpenVINO's format; take --runtime openvino",
+    ".pte": "ExecuTorch's format; leave --runtime",
+}
+_EXTRAS = {"executorch": "executorch"}
+"""Package -> the extra that installs it, where that is not [export]."""
 NAMED = 3
 """Number of layers that a warning names."""
-KEY = "gan_slimming"
-"""Name of the only metadata entry, in ONNX and in IR: JSON with all that a reader needs."""
-Run = Callable[..., np.ndarray]
-"""Inputs, in the generator's order -> images."""
 
 
 class KernelWarning(UserWarning):
     """A warning of layers that run in float, because this CPU's int8 kernels get them wrong."""
-
-
-class Started(NamedTuple):
-    """A file in a runtime: its function, the runtime's own object, metadata, and its inputs."""
-
-    run: Run
-    native: Any
-    metadata: str
-    float_layers: tuple[str, ...] = ()
-    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class RuntimeModel:
     """An exported generator, ready to be called with the generator's inputs.
 
     Attributes:
-        runtime: onnxruntime or openvino.
+        runtime: onnxruntime, openvino or executorch.
         threads: CPU threads that it uses.
         contract: of its inputs and images.
         metadata: as export wrote it; empty for files of other tools.
@@ -90,8 +88,8 @@ def open_runtime(
     """Load an exported file.
 
     Args:
-        path: .onnx for both runtimes, .xml for OpenVINO.
-        runtime: onnxruntime or openvino; None takes ONNX Runtime for .onnx, OpenVINO for .xml.
+        path: .onnx for ONNX Runtime and OpenVINO, .xml for OpenVINO, .pte for ExecuTorch.
+        runtime: onnxruntime, openvino or executorch; None takes the first that opens the file.
         threads: CPU threads; None takes all cores.
         precision: f32 or bf16, of the float layers; only OpenVINO has bf16.
         profile: record the time of each layer.
@@ -105,7 +103,7 @@ def open_runtime(
     threads = threads or available_cpus()
     weights = file.with_suffix(".bin") if file.suffix.lower() == ".xml" else None
     size_bytes = file.stat().st_size + (weights.stat().st_size if weights else 0)
-    start = start_onnxruntime if runtime == "onnxruntime" else start_openvino
+    start = _START[runtime]
     require(runtime)
     try:
         started = start(file, threads, precision=precision, profile=profile)
@@ -159,19 +157,25 @@ def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
         UserError: file, runtime or weights do not exist; or file, runtime and precision do not fit.
     """
     if not file.is_file() or file.suffix.lower() not in SUFFIXES:
-        what = "is no .onnx or .xml" if file.is_file() else "does not exist"
+        what = "is no .onnx, .xml or .pte" if file.is_file() else "does not exist"
         raise UserError(f"{file} {what}; give a file that `export` has written")
-    is_ir = file.suffix.lower() == ".xml"
-    runtime = runtime or ("openvino" if is_ir else "onnxruntime")
-    if runtime not in RUNTIMES:
-        raise UserError(f"runtime must be {' or '.join(RUNTIMES)}, got {runtime}")
-    if runtime == "onnxruntime" and is_ir:
-        raise UserError(f"{file} is OpenVINO's format; take --runtime openvino")
+    suffix = file.suffix.lower()
+    is_ir = suffix == ".xml"
+    runtime = runtime or DEFAULTS[suffix]
+    if runtime not in ALL_RUNTIMES:
+        raise UserError(f"runtime must be one of {', '.join(ALL_RUNTIMES)}, got {runtime}")
+    if runtime not in runtimes_of(suffix):
+        raise UserError(f"{file} is {_FORMATS[suffix]}")
     if precision not in ("f32", "bf16") or (precision == "bf16" and runtime != "openvino"):
         raise UserError(f"{runtime} has no precision {precision}; take f32")
     if is_ir and not (weights := file.with_suffix(".bin")).is_file():
         raise UserError(f"{file} has no weights: {weights.name} is missing beside it; keep both")
     return runtime
+
+
+def runtimes_of(suffix: str) -> tuple[str, ...]:
+    """Return the runtimes that open a file with this suffix."""
+    return RUNTIMES if suffix.lower() == ".onnx" else (DEFAULTS[suffix.lower()],)
 
 
 def available_cpus() -> int:
@@ -188,12 +192,13 @@ def listed(names: Sequence[str]) -> str:
 
 
 def require(*packages: str) -> None:
-    """Raise UserError if one of the packages of [export] is missing."""
+    """Raise UserError if one of the packages of the extras is missing."""
     from importlib.util import find_spec
 
     for package in packages:
         if find_spec(package) is None:
-            raise UserError(f"{package} is not installed; pip install 'gan-slimming[export]'")
+            extra = _EXTRAS.get(package, "export")
+            raise UserError(f"{package} is not installed; pip install 'gan-slimming[{extra}]'")
 
 
 def start_onnxruntime(
@@ -282,3 +287,10 @@ def start_openvino(
         for port in model.inputs
     )
     return Started(run, request, metadata, wrong, ports)
+
+
+_START: dict[str, Callable[..., Started]] = {
+    "onnxruntime": start_onnxruntime,
+    "openvino": start_openvino,
+    "executorch": start_executorch,
+}

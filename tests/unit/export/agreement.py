@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.export import parity
-from gan_slimming.export.onnx import metadata_of, onnx_model
+from gan_slimming.export.content import metadata_of
+from gan_slimming.export.onnx import onnx_model
 from gan_slimming.export.trace.graph import trace
 
 RUNTIMES = ("onnxruntime", "openvino")

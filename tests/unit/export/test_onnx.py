@@ -13,6 +13,7 @@ import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
+from gan_slimming.export.content import metadata_of
 from gan_slimming.export.trace.graph import trace, without_quantizers
 from gan_slimming.models.registry import spec_of
 
@@ -21,7 +22,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 
 from gan_slimming.export import parity  # noqa: E402
 from gan_slimming.export.emitter import Emitter  # noqa: E402
-from gan_slimming.export.onnx import metadata_of, onnx_model  # noqa: E402
+from gan_slimming.export.onnx import onnx_model  # noqa: E402
 from gan_slimming.runtime.sessions import start_onnxruntime  # noqa: E402
 
 CONTRACT = InputContract(multiple_of=4)

@@ -16,12 +16,16 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         file.write_text("no model")
     with pytest.raises(UserError, match=r"absent.onnx does not exist; give a file that `export`"):
         open_runtime(tmp_path / "absent.onnx")
-    with pytest.raises(UserError, match=r"a.txt is no .onnx or .xml"):
+    with pytest.raises(UserError, match=r"a.txt is no .onnx, .xml or .pte"):
         open_runtime(other)
-    with pytest.raises(UserError, match="runtime must be onnxruntime or openvino, got tflite"):
+    with pytest.raises(UserError, match="runtime must be one of onnxruntime, openvino, exec"):
         open_runtime(onnx, "tflite")
     with pytest.raises(UserError, match="is OpenVINO's format; take --runtime openvino"):
         open_runtime(ir, "onnxruntime")
+    program = tmp_path / "a.pte"
+    program.write_text("no model")
+    with pytest.raises(UserError, match=r"a.pte is ExecuTorch's format; leave --runtime"):
+        open_runtime(program, "onnxruntime")
     with pytest.raises(UserError, match="onnxruntime has no precision bf16; take f32"):
         open_runtime(onnx, "onnxruntime", precision="bf16")
 
@@ -31,9 +35,19 @@ def test_a_missing_package_is_named_with_the_remedy() -> None:
         require("json", "no_such_runtime")
 
 
-@pytest.mark.parametrize(("runtime", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml")])
+def test_executorch_has_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"executorch is not .*pip install 'gan-slimming\[exec"):
+        require("executorch")
+    with pytest.raises(UserError, match=r"onnx is not .*pip install 'gan-slimming\[export"):
+        require("onnx")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml"), ("executorch", "pte")]
+)
 def test_a_file_that_is_no_model(runtime: str, suffix: str, tmp_path: Path) -> None:
-    pytest.importorskip(runtime, reason=f"{runtime} is not installed: pip install '.[export]'")
+    pytest.importorskip(runtime, reason=f"{runtime} is not installed")
     file = tmp_path / f"a.{suffix}"
     file.write_text("no model")
     if suffix == "xml":
@@ -46,6 +60,8 @@ def test_a_file_that_is_no_model(runtime: str, suffix: str, tmp_path: Path) -> N
 
 def test_both_runtimes_are_offered() -> None:
     assert runtimes.RUNTIMES == ("onnxruntime", "openvino")
+    assert runtimes.runtimes_of(".onnx") == runtimes.RUNTIMES
+    assert runtimes.runtimes_of(".PTE") == ("executorch",)
 
 
 def test_cpus_are_counted_where_the_system_knows_no_affinity(

@@ -24,6 +24,7 @@ _MAGIC = (
 _SUFFIXES = {
     ".onnx": ("an ONNX model", f"{_RUN_AS_IT_IS} that it was exported from"),
     ".xml": ("an OpenVINO model", f"{_RUN_AS_IT_IS} that it was exported from"),
+    ".pte": ("an ExecuTorch program", f"{_RUN_AS_IT_IS} that it was exported from"),
     ".pb": ("a TensorFlow graph", _OTHER_TOOL.format(tool="TensorFlow")),
     ".index": ("a TensorFlow checkpoint", _OTHER_TOOL.format(tool="TensorFlow")),
     ".meta": ("a TensorFlow checkpoint", _OTHER_TOOL.format(tool="TensorFlow")),

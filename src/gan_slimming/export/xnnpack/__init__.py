@@ -1,0 +1,1 @@
+"""A generator in the operators that XNNPACK takes."""
