@@ -191,12 +191,11 @@ def make_weights(folder: Path) -> None:
 
 def read_weights(file: Path, chance: Random) -> None:
     """Load a generator with these weights, or inspect it."""
-    arguments = {"width": 2, "blocks": 1}
     if chance.random() < 0.04:
         words = ("--generator-args", '{"width": 2, "blocks": 1}', "--size", "32")
         command("inspect", f"cartoongan:{file}", *words)
     else:
-        gs.load_generator("cartoongan", file, **arguments)
+        gs.load_generator("cartoongan", file, width=2, blocks=1)
 
 
 def make_checkpoints(folder: Path) -> None:

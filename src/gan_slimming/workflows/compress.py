@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from gan_slimming.training.train import train
 
 TRACKED = 16
 """Held-out inputs that are looked at while training; the final figures are on all of them."""
+
+_log = logging.getLogger("gan_slimming")
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (step, steps, terms)."""
@@ -155,12 +158,16 @@ def compress(
             generator = extract(final)
             summary = write_artifacts(folder, setup, final, generator, tracker, trainer, name)
             folder.write_summary(summary.as_json())
-            report(folder.path)
         except OSError as error:
             raise UserError(
                 f"the results in {folder} cannot be written ({system_reason(error)}); make room, "
                 f"then go on with {resume_command or f'--resume --output {folder}'}"
             ) from error
+        try:
+            report(folder.path)
+        except OSError as error:  # the run is finished all the same
+            text = "%s is finished, but its report cannot be written (%s); make room, then %s"
+            _log.warning(text, folder, system_reason(error), f"gan-slimming report {folder}")
     if summary.target is not None and not summary.target["met"]:
         warnings.warn(summary.target["text"], TargetWarning, stacklevel=2)
     return Compressed(generator, summary.as_json())
