@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-int8 fuzz fuzz-long kills full-disk check lint docs results format clean
+.PHONY: demo test test-int8 random-nets fuzz fuzz-long kills full-disk check lint docs results format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
@@ -15,6 +15,10 @@ test: .venv/.dev-installed
 test-int8: .venv/.dev-installed
 	.venv/bin/python tests/every_cpu.py -q -n auto tests/unit tests/property -k "export or openvino or int8 or kernel or file or saturat"
 	.venv/bin/python -m tests.property.int8_everywhere --nets 300
+
+# An hour or two: random generators with habits of published code, cut exactly in float64.
+random-nets: .venv/.dev-installed
+	.venv/bin/python -m tests.property.many_random_nets --nets 1000
 
 # Damaged files of every kind, for five minutes; 20,000 of each kind. Those that fail stay in found/.
 fuzz: .venv/.dev-installed

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from tests.property.random_habits import habits
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -34,6 +35,17 @@ class Plain(Block):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         return self.layers(x)
+
+
+class Habit(Block):
+    """A block with a habit of published code."""
+
+    def __init__(self, outputs: int, inner: nn.Module):
+        super().__init__(outputs)
+        self.inner = inner
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return self.inner(x, style)
 
 
 class Residual(Block):
@@ -223,12 +235,14 @@ def draw(rng: random.Random, width: int, depth: int = 0) -> Block:
         lambda: Functional(width, wide, rng.random() < 0.5),
         lambda: ByHand(width, rng.randint(0, 5)),
     ]
+    for outputs, maker in habits(rng, width, STYLE):
+        makers.append(lambda outputs=outputs, maker=maker: Habit(outputs, maker()))
     nested: list[Callable[[], Block]] = [
         lambda: Residual(width, draw(rng, width, depth + 1)),
         lambda: Concatenated(width, draw(rng, width, depth + 1), rng.random() < 0.3),
         lambda: Twice(width, draw(rng, width, depth + 1)),
     ]
-    return rng.choice(makers + (nested * 2 if depth < 2 else []))()
+    return rng.choice(makers + (nested * 3 if depth < 2 else []))()
 
 
 def _conv(rng: random.Random, inputs: int, outputs: int) -> nn.Module:

@@ -240,9 +240,8 @@ def random_teacher(seed: int) -> RandomNet:
     return net
 
 
-@drawn
-@given(random_seeds)
-def test_random_nets_are_slimmed_exactly(seed: int) -> None:
+def check_random_net(seed: int) -> None:
+    """Slim the random net of this number in float64, and assert all that must hold exactly."""
     teacher = random_teacher(seed)
     student = prepare(teacher, random_inputs(16, 0, 1), bits=None)
     check_groups(student.graph, student.module)
@@ -253,6 +252,12 @@ def test_random_nets_are_slimmed_exactly(seed: int) -> None:
     assert difference(small, broken, random_inputs(24, 6, 1)) < EXACT
     again, whole = extract(prepare(small, random_inputs(16, 0, 1), bits=None)), small.state_dict()
     assert all(torch.equal(value, whole[key]) for key, value in again.state_dict().items())
+
+
+@drawn
+@given(random_seeds)
+def test_random_nets_are_slimmed_exactly(seed: int) -> None:
+    check_random_net(seed)
 
 
 def test_half_of_the_channels_of_animegan_v2_are_three_quarters_of_its_work() -> None:

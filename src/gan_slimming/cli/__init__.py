@@ -5,32 +5,36 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import io
 import json
 import logging
 import math
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gan_slimming.cli.commands import compress, demo
 from gan_slimming.cli.evaluate_command import evaluate
 from gan_slimming.cli.experiment_command import experiment
-from gan_slimming.cli.export_commands import benchmark, export
+from gan_slimming.cli.export_commands import benchmark, export, web
 from gan_slimming.cli.hub_commands import models, pull, push
 from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
+from gan_slimming.cli.sweep_command import arranged, sweep
 from gan_slimming.cli.teacher_command import dataset, teacher
 from gan_slimming.errors import NotWritten, UserError, system_reason
+from gan_slimming.ranks.launch import is_first, rank
 
 __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "gan-slimming"
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "compress": compress,
     "inspect": inspect,
     "evaluate": evaluate,
@@ -39,6 +43,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "translate": translate,
     "sample": sample,
     "report": report,
+    "sweep": sweep,
+    "web": web,
     "experiment": experiment,
     "models": models,
     "push": push,
@@ -49,6 +55,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 TRACEBACK = "GAN_SLIMMING_TRACEBACK"
 """The environment variable that, set to 1, prints the traceback of an error."""
+PATIENCE = 15.0
+"""Seconds that a process waits for the first one of its run to say what ended both."""
 OK, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
 SYSTEM = (
@@ -74,6 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         one line on stderr; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return _status(arguments) if is_first() else _follow(arguments)
+
+
+def _follow(arguments: list[str]) -> int:
+    """Run a command in silence, where another process speaks for the run."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as said:
+        status = _status(arguments)
+    if status not in (OK, INTERRUPTED):
+        time.sleep(PATIENCE)  # torchrun ends this process meanwhile, if the first one has spoken
+        print(f"process {rank()}: {said.getvalue().splitlines()[-1]}", file=sys.stderr)
+    return status
+
+
+def _status(arguments: list[str]) -> int:
+    """Run one command, as `main`."""
     if sys.stderr is None:  # closed by the caller
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -81,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return OK
         name = arguments[0]
         with _warnings_in_one_line():
-            values = parse(COMMANDS[name], f"{PROGRAM} {name}", arguments[1:])
+            rest = arranged(arguments[1:]) if name == "sweep" else arguments[1:]
+            values = parse(COMMANDS[name], f"{PROGRAM} {name}", rest)
             if values is None:
                 return OK
             try:
@@ -117,7 +141,7 @@ def _bug(error: Exception) -> int:
     return _fail(f"{text}; please report this; run with {TRACEBACK}=1 for the traceback", BUG)
 
 
-def _print_result(result: dict[str, Any]) -> None:
+def _print_result(result: Any) -> None:
     """Print the result as JSON; raise UserError where stdout is closed or full."""
     text = json.dumps(_plain(result), allow_nan=False)
     if sys.stdout is None:  # closed by the caller, who wants no result

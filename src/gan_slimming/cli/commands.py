@@ -42,6 +42,8 @@ def compress(
     protect: list[str] | None = None,
     teacher_mode: Literal["eval", "train"] = "eval",
     fix_noise: bool = False,
+    dropout: Literal["off", "keep"] = "off",
+    export: str | None = None,
     preset: Literal["default", "paper"] = "default",
     resume: bool = False,
     repeat: Path | None = None,
@@ -74,8 +76,9 @@ def compress(
         student: Small generator of an earlier run to train further: the run folder, such as
             runs/hayao, or its generator.safetensors. Without a budget it keeps its size. Default: a
             copy of the teacher.
-        data: Folder of training images of any size, at any depth, such as photos/. A generator that
-            takes noise needs none.
+        data: Folder of training images of any size, at any depth, such as photos/, or a CSV file
+            that names images and further inputs, such as pairs.csv. A generator that takes noise
+            needs none.
         targets: Folder of real images of the output's kind for the discriminator, such as
             cartoons/. Default: no GAN game; with --adversarial lsgan the teacher's outputs count as
             real.
@@ -110,6 +113,11 @@ def compress(
         teacher_mode: How the teacher's own script runs it. train is for one that never calls
             eval(): its batch norms take the statistics of each image. Default: eval.
         fix_noise: Keep the noise that the generator draws inside, the same for every image.
+        dropout: How dropout runs that the forward calls with training=True, which eval() does not
+            switch off. off leaves it out of teacher, student and files; keep lets each draw at
+            random, and no such file can be exported.
+        export: Files to write at the end, such as onnx,openvino, in int8 for ONNX Runtime and for
+            OpenVINO. Whether they can be written is tried before the first step. Default: none.
         preset: Starting values of the settings that neither a flag nor --config names. paper takes
             the released hyperparameters of Wang et al. 2020.
         resume: Continue the run in --output, with its own settings.
@@ -145,6 +153,8 @@ def compress(
         workers=workers,
         teacher_mode=teacher_mode,
         fix_noise=fix_noise,
+        dropout=dropout,
+        exports=tuple(export.split(",")) if export else (),
     )
     from gan_slimming.cli.progress import step_bar
     from gan_slimming.errors import Interrupted

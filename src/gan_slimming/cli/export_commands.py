@@ -1,4 +1,4 @@
-"""The commands that need a runtime: export and benchmark."""
+"""The commands that need a runtime: export, benchmark and web."""
 
 from __future__ import annotations
 
@@ -129,3 +129,57 @@ def benchmark(
     )
     (print_matrix if matrix else print_table)(report)
     return report
+
+
+def web(
+    model: str,
+    /,
+    *,
+    output: Path,
+    teacher: str | None = None,
+    title: str | None = None,
+    size: int = 512,
+    runtime_files: Path | None = None,
+    serve: bool = False,
+    port: int = 8000,
+    overwrite: bool = False,
+    source: Source | None = None,
+) -> dict[str, Any]:
+    """Write a page that runs a generator in the browser: on photos, the webcam, or noise.
+
+    For example:
+        gan-slimming web runs/hayao --teacher cartoongan:Hayao.pth --output page/ --serve
+
+    Args:
+        model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
+            cartoon-hayao; an exported .onnx; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
+            package.module:factory; or a NAME alone, with random weights.
+        output: Folder to create for the page, such as page/. Any static web server can serve it.
+        teacher: MODEL to compare with, such as cartoongan:Hayao.pth. The browser loads it on
+            demand. Default: none.
+        title: Heading of the page, such as 'Hayao'. Default: the name of the model.
+        size: Longest side in pixels to which the page scales photos at first. The page has a choice
+            of others.
+        runtime_files: Folder with the files of onnxruntime-web, such as
+            node_modules/onnxruntime-web/dist. Default: its package is downloaded from npm, once.
+        serve: Serve the page on this machine alone, until Ctrl-C, to look at it.
+        port: Port of --serve.
+        overwrite: Replace the page in --output. Other files in the folder stay.
+    """
+    from gan_slimming.cli.progress import byte_bar
+    from gan_slimming.workflows.web import web as run
+
+    with byte_bar("onnxruntime-web") as progress:
+        return run(
+            model,
+            output,
+            teacher=teacher,
+            title=title,
+            size=size,
+            runtime=runtime_files,
+            serve=serve,
+            port=port,
+            overwrite=overwrite,
+            progress=progress,
+            **options(source),
+        )

@@ -16,6 +16,7 @@ def inspect(
     size: int = 256,
     source: Source | None = None,
     protect: list[str] | None = None,
+    export: str | None = None,
 ) -> dict[str, Any]:
     """Show a generator's layers, channel groups, multiply-accumulates, parameters and bytes.
 
@@ -31,11 +32,14 @@ def inspect(
             Without effect where the generator takes noise.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
             Default: none.
+        export: Formats to try, such as onnx,openvino, as compress does before its first step.
+            Default: none.
     """
     from gan_slimming.workflows.inspect import inspect as report_on
     from gan_slimming.workflows.inspect import print_report
 
-    report = report_on(model, size, protect=protect or [], **options(source))
+    formats = export.split(",") if export else []
+    report = report_on(model, size, protect=protect or [], exports=formats, **options(source))
     print_report(report)
     return report
 

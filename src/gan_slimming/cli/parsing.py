@@ -83,7 +83,7 @@ def parse(
         UserError: a wrong flag, or a value that a group of settings refuses.
     """
     parser = build_parser(command, program)
-    arguments = _as_declared(arguments, parser)
+    arguments = as_declared(arguments, parser)
     files = _checked_configs(arguments)
     try:
         values = parser.parse_args(arguments)
@@ -129,6 +129,20 @@ def _checked_configs(arguments: Sequence[str]) -> list[Path]:
     for file in files:
         check_yaml(read_text(file), str(file))
     return files
+
+
+def kinds_of_flags(command: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type of each flag's values, by the names that help shows."""
+    kinds: dict[str, Any] = {}
+    short = {field: flag for flag, field in SHORT.items()}
+    groups = _groups(command)
+    for name, hint in typing.get_type_hints(command).items():
+        if name not in groups:
+            kinds["--" + name.replace("_", "-")] = hint
+            continue
+        for field, kind in typing.get_type_hints(groups[name]).items():
+            kinds["--" + short.get(f"{name}.{field}", f"{name}.{field}")] = kind
+    return kinds
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -251,7 +265,7 @@ def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
     return found
 
 
-def _as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
+def as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:
     """Return the arguments with flags spelt as declared: '-' for '_', British for American."""
     declared = {flag.replace("_", "-"): flag for flag in parser._option_string_actions}
     aliases = {field.replace("_", "-"): short for short, field in SHORT.items()} | WHOLE_SPELLINGS

@@ -6,9 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 OnStep = Callable[[int, int, dict[str, float]], None]
+OnBytes = Callable[[int, int | None], None]
 
 
 @contextmanager
@@ -33,3 +41,22 @@ def step_bar(console: Console | None = None) -> Iterator[OnStep]:
             progress.update(task, completed=step, total=steps, terms=shown)
 
         yield on_step
+
+
+@contextmanager
+def byte_bar(name: str) -> Iterator[OnBytes]:
+    """Show the bytes of a download in a bar on stderr, if stderr is a terminal.
+
+    Yields:
+        A function to call with the bytes received, and the bytes of the whole or None.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
+        task = progress.add_task("", total=None, visible=False)
+
+        def on_bytes(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total, visible=done != total)
+
+        yield on_bytes

@@ -81,6 +81,8 @@ class InputContract:
     script that never calls eval()."""
     fixed_noise: bool = False
     """Whether noise that the forward draws is the same for every image."""
+    dropout: str = ""
+    """'off' where dropout that the forward calls with training=True is left out, '' as it is."""
     output: str = ""
     """Index or key of the image, where the forward returns several things; '' where it is alone."""
 
@@ -95,6 +97,8 @@ class InputContract:
                 raise UserError(f"{name} must be a number, got {value}")
         extras = (e if isinstance(e, ExtraInput) else ExtraInput(**e) for e in self.extras)
         object.__setattr__(self, "extras", tuple(extras))  # a file has them as dicts
+        if self.dropout not in ("", "off"):
+            raise UserError(f"dropout must be 'off' or '', got {self.dropout!r}")
         if self.colour_order not in ("RGB", "BGR"):
             raise UserError(f"colour_order must be 'RGB' or 'BGR', got {self.colour_order!r}")
         if not self.low < self.high:

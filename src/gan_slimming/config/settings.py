@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+from gan_slimming.config.bits import bits_of_weights
 from gan_slimming.config.checks import (
     MOST_COUNT,
     MOST_SIDE,
@@ -16,31 +17,17 @@ from gan_slimming.config.checks import (
     check_finite,
     check_numbers,
 )
+from gan_slimming.config.exports import check_exports
 from gan_slimming.config.goals import Budget, Target
 from gan_slimming.config.memory import WHOLE_FOLDERS, Memory
-from gan_slimming.errors import UserError, renamed
+from gan_slimming.config.old_names import RENAMED, taking_old_names
+from gan_slimming.errors import UserError
 
-Settings = TypeVar("Settings")
-
-PORTABLE_WEIGHT_BITS = 7
-"""Most bits per weight with which int8 kernels are exact on every CPU.
-
-CPUs without VNNI, AMX or dot products (AMD before Zen 4, Intel's laptops before 2020) add two
-products in 16 bits, which can saturate: 2 * 255 * 127 exceeds 32,767, and 2 * 255 * 63 does not.
-"""
 STEPS = 3000
 """Training steps of a run that states neither steps nor minutes."""
-RENAMED = {"hidden_weight": "feature_distillation_weight"}
-"""Setting of version 0.1 -> its name now."""
 
 
-def _taking_old_names(settings: type[Settings]) -> type[Settings]:
-    """Let a dataclass of settings take the names of version 0.1."""
-    settings.__init__ = renamed(**RENAMED)(settings.__init__)
-    return settings
-
-
-@_taking_old_names
+@taking_old_names
 @dataclass(frozen=True)
 class Objective:
     """The terms of the objective and their weights."""
@@ -126,7 +113,11 @@ class Optimisation:
     """Share of the steps at half of --size (a quarter of the pixels), with crops where images are
     few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
     batch_size: int | None = None
-    """Number of images per step, such as 4. Default: 2, or 16 where the generator takes noise."""
+    """Number of images per step of all processes, such as 4. Default: 2, or 16 where the generator
+    takes noise."""
+    images_at_once: int | None = None
+    """Most images that a process computes at once, such as 2, for less memory: the gradients of a
+    larger share of a step are added up part by part. Default: all of them."""
     draws_per_answer: int | None = 8
     """Average number of draws of each of the teacher's answers: short runs take few images, long
     ones mirrored images and crops as well. None takes all images, always mirrored."""
@@ -185,7 +176,8 @@ class Optimisation:
         check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
         share = self.half_size_share
         check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
-        check_numbers(batch_size=self.batch_size, draws_per_answer=self.draws_per_answer)
+        check_numbers(batch_size=self.batch_size, images_at_once=self.images_at_once)
+        check_numbers(draws_per_answer=self.draws_per_answer)
         for name in ("lr", "recover_lr", "muon_lr", "gate_lr", "discriminator_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("weight_decay", "range_lr"):
@@ -252,6 +244,10 @@ class Run:
     statistics of each image, and dropout is off."""
     fix_noise: bool = False
     """Whether noise that the generator draws inside is the same for every image."""
+    dropout: Literal["off", "keep"] = "off"
+    """Whether dropout that the forward calls with training=True is left out, or kept random."""
+    exports: tuple[str, ...] = ()
+    """Formats of the files that are written at the end: 'onnx', 'openvino'."""
 
     def __post_init__(self) -> None:
         check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")
@@ -268,6 +264,8 @@ class Run:
         check(0 <= self.workers <= MOST_THREADS, "workers", self.workers, f"0 to {MOST_THREADS}")
         seconds = self.checkpoint_seconds
         check(seconds >= 0, "checkpoint_seconds", seconds, "0 or more")
+        check_exports(self.exports)
+        object.__setattr__(self, "exports", tuple(self.exports))  # a file has a list
         rho = self.objective.rho
         given = {"a budget": self.budget.kind, "a target": self.target.kind, "rho": rho}
         named = [name for name, value in given.items() if value is not None]
@@ -275,6 +273,11 @@ class Run:
             raise UserError(
                 f"name a budget, a target or rho, only one of them; got {' and '.join(named)}"
             )
+
+    @property
+    def stored_bits(self) -> int | None:
+        """Bits per weight in the file; None for float."""
+        return self.bits and bits_of_weights(self.bits, self.weight_bits)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Run:
@@ -295,8 +298,3 @@ class Run:
             memory=Memory(**settings.pop("memory", WHOLE_FOLDERS)),
             **settings,
         )
-
-
-def bits_of_weights(bits: int, weight_bits: int | None) -> int:
-    """Return the bits per weight: `weight_bits`, else as many as are exact on every CPU."""
-    return weight_bits if weight_bits is not None else min(bits, PORTABLE_WEIGHT_BITS)

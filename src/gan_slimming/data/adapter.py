@@ -117,9 +117,7 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
             of 1 or 3 channels, `scale` times as large as its input.
     """
     check_channels(contract)
-    inputs = dummy_inputs(contract, size, like=generator)
-    given = " and ".join(str(tuple(x.shape)) for x in inputs)
-    made = _run(generator, inputs, given)
+    made, given = _run(generator, contract, size)
     if isinstance(made, tuple | list | dict):
         raise UserError(
             f"the generator makes {len(made)} outputs; name a factory whose module returns the "
@@ -141,13 +139,20 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
     return side
 
 
-def _run(generator: nn.Module, inputs: Inputs, given: str) -> Any:
-    """Return the generator's output in evaluation mode, without advancing the random state."""
+def check_taken(generator: nn.Module, contract: InputContract, size: int) -> None:
+    """Raise UserError where the generator refuses inputs of its contract at a size in pixels."""
+    _run(generator, contract, size)
+
+
+def _run(generator: nn.Module, contract: InputContract, size: int) -> tuple[Any, str]:
+    """Return the output in evaluation mode, without advancing the random state, and the shapes."""
+    inputs = dummy_inputs(contract, size, like=generator)
+    given = " and ".join(str(tuple(x.shape)) for x in inputs)
     was_training = generator.training
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             generator.eval()  # a user's own may return nothing
-            return generator(*inputs)
+            return generator(*inputs), given
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(

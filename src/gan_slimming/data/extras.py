@@ -1,7 +1,8 @@
 """Further inputs of a generator beside its image: labels, vectors, masks, reference images.
 
-Where the user has none, they are drawn: each follows from the number of its image alone, so that
-teacher and student get the same ones, and a resumed run as well.
+They come from the columns of a table. Where the user has none, they are drawn: each follows from
+the number of its image alone, so that teacher and student get the same ones, and a resumed run as
+well.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gan_slimming.config import ExtraInput
 from gan_slimming.data.inputs import Inputs, InputSet
+from gan_slimming.data.table import Column
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class WithExtras:
     images: InputSet
     extras: tuple[ExtraInput, ...]
     seed: int = 0
+    columns: tuple[Column, ...] = ()
+    """One for each further input; () draws them."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,6 +54,8 @@ class WithExtras:
     def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Inputs:
         """Return images (batch, 3, height, width) and the further inputs of each."""
         (images,) = self.images.batch(indices, augmentations, downscale)
+        if self.columns:
+            return (images, *(read(indices, augmentations, downscale) for read in self.columns))
         others = []
         for number, extra in enumerate(self.extras):
             if extra.kind == "image":
@@ -64,9 +70,14 @@ class WithExtras:
         return (images, *others)
 
 
-def with_extras(images: InputSet, extras: tuple[ExtraInput, ...], seed: int) -> InputSet:
+def with_extras(
+    images: InputSet,
+    extras: tuple[ExtraInput, ...],
+    seed: int,
+    columns: tuple[Column, ...] = (),
+) -> InputSet:
     """Return the set, with further inputs where the generator takes any."""
-    return WithExtras(images, extras, seed) if extras else images
+    return WithExtras(images, extras, seed, columns) if extras else images
 
 
 def _drawn(extra: ExtraInput, seed: int, sides: torch.Size) -> Tensor:

@@ -5,6 +5,7 @@ Larger folders are streamed (`data.streamed`). The resize rule is that of `data.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ def open_folder(
     workers: int = 2,
     memory_limit: int = 8 * 2**30,
     progress: Callable[[int, int], None] | None = None,
+    files: Sequence[Path] = (),
 ) -> tuple[ImageSet, ImageSet]:
     """Decode all images of a folder once, and split them into a training and a held-out set.
 
@@ -42,6 +44,7 @@ def open_folder(
         workers: number of decoding threads.
         memory_limit: in bytes.
         progress: called with (done, total) after each file.
+        files: the images, where a file in `folder` names them.
 
     Raises:
         UserError: no images, too few usable ones, more than memory_limit, or a wrong holdout.
@@ -51,13 +54,14 @@ def open_folder(
         raise UserError(f"a folder of images was expected, got the file {folder}")
     if holdout is not None:
         _check_holdout(holdout)
-    paths = list_images([folder])
+    paths = list(files) or list_images([folder])
     _check_memory(len(paths), size, memory_limit)
     pixels, digests, skipped = _decode_all(paths, size, workers, progress)
     bad = {path for path, _ in skipped}
+    folder = folder.resolve() if files else folder
     good = [path for path in paths if path not in bad]
     _check_usable(folder, len(good), max(2, min_count), skipped)
-    names = [path.relative_to(folder).as_posix() for path in good]
+    names = [_name(path, folder) if files else path.relative_to(folder).as_posix() for path in good]
     if holdout is None:
         holdout = default_holdout(len(good))
     held = split_holdout(names, digests, holdout)
@@ -127,6 +131,11 @@ def _check_usable(
         )
     if skipped:
         warnings.warn(f"{folder}: {summary}", ImageWarning, stacklevel=3)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """Return the path of an image as seen from a folder that need not hold it."""
+    return Path(os.path.relpath(path.resolve(), folder)).as_posix()
 
 
 def _at(paths: Sequence[Path], rows: Sequence[int]) -> tuple[Path, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gan_slimming.data.image_files import list_images
+from gan_slimming.data.table import read_table
 
 WHOLE_BYTES = 4 << 20
 """Files up to this size are read whole; of larger ones the size and three pieces are taken."""
@@ -24,11 +26,17 @@ def list_set(name: str, folder: str | Path | None) -> list[Row]:
 
     Args:
         name: 'data' or 'targets'.
-        folder: None gives no rows.
+        folder: or a CSV file, which counts with all files that it names; None gives no rows.
     """
     if folder is None:
         return []
     root = Path(folder)
+    if root.suffix.lower() == ".csv":
+        files, root = read_table(root).files(), root.parent.resolve()
+        return [
+            {"set": name, "name": os.path.relpath(file.resolve(), root), **_content(file)}
+            for file in files
+        ]
     return [
         {"set": name, "name": path.relative_to(root).as_posix(), **_content(path)}
         for path in list_images([root])

@@ -14,6 +14,7 @@ from gan_slimming.data.inputs import InputSet
 from gan_slimming.data.latents import HELD, TRAIN, latents_for
 from gan_slimming.data.square_images import ImageSet, SquareImages, bytes_of
 from gan_slimming.data.streamed import open_streamed
+from gan_slimming.data.table import open_columns, read_table
 from gan_slimming.errors import UserError
 
 
@@ -40,7 +41,8 @@ def open_training_data(
 
     Args:
         side: height and width of the generator's output in pixels.
-        data: folder of input images; for a generator of noise, folder of real images.
+        data: folder of input images, or a CSV file that names them; for a generator of noise,
+            folder of real images.
         targets: folder of real images of the output's kind.
     Raises:
         UserError: a folder is missing, named twice, or unusable.
@@ -48,6 +50,9 @@ def open_training_data(
     if not contract.latent_size:
         if data is None:
             raise UserError("name the images to train on: --data FOLDER")
+        if Path(data).suffix.lower() == ".csv":
+            inputs, held = _listed(Path(data), contract, run)
+            return TrainingData(inputs, held, _real(targets, side, run))
         pair = _opened(data, run.size, run.holdout, run)
         inputs, held = (with_extras(images, contract.extras, run.seed) for images in pair)
         return TrainingData(inputs, held, _real(targets, side, run))
@@ -61,6 +66,25 @@ def open_training_data(
         latents_for(contract, run.holdout or HOLDOUT, run.seed, HELD),
         _real(targets if data is None else data, side, run),
     )
+
+
+def _listed(path: Path, contract: InputContract, run: Run) -> tuple[InputSet, InputSet]:
+    """Return the training and held-out images of a CSV file, with their further inputs."""
+    table = read_table(path)
+    pair = open_folder(
+        path.parent, run.size, holdout=run.holdout, memory_limit=run.memory.image_bytes,
+        workers=run.workers, files=table.images,
+    )  # fmt: skip
+    bad = {file for file, _ in pair[0].skipped}
+    places = [place for place, image in enumerate(table.images) if image not in bad]
+    inputs, held = (
+        with_extras(
+            images, contract.extras, run.seed,
+            open_columns(table, contract.extras, run.size, places, images.rows),
+        )
+        for images in pair
+    )  # fmt: skip
+    return inputs, held
 
 
 def _real(folder: str | Path | None, side: int, run: Run) -> SquareImages | None:

@@ -57,7 +57,7 @@ def narrow(setup: Setup, settings: Narrow) -> Student:
     if settings.channels is not None:
         widths = {g.name: max(1, math.ceil(settings.channels * g.channels)) for g in groups}
     else:
-        measure, limit = limit_of(student, setup.run.budget, setup.run.bits)
+        measure, limit = limit_of(student, setup.run.budget, setup.run.stored_bits)
         widths = uniform_widths(student.graph, measure, limit)
     cut(student, {g.name: torch.arange(g.channels) < widths[g.name] for g in groups})
     return student
@@ -95,7 +95,7 @@ def evolved(
 
 def _species(setup: Setup, inputs: InputSet, settings: Evolution, judge: Judge) -> GeneratorSpecies:
     run = setup.run
-    limit = limit_of(setup.student, run.budget, run.bits) if run.budget.kind else None
+    limit = limit_of(setup.student, run.budget, run.stored_bits) if run.budget.kind else None
     drawn = list(_drawn(setup, inputs, settings.images, run.seed + 3))
     return GeneratorSpecies(setup.student, setup.teacher, drawn, judge, limit)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gan_slimming.config import WeightsFile, check_numbers
+from gan_slimming.config import EXPORTS, WeightsFile, check_numbers
 from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.convert import FLOAT, OPSET, TRACED_SIZE, ExportedContent, convert
@@ -25,7 +25,6 @@ from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
 Format = Literal["onnx", "openvino"]
-FORMATS: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
 QUANTIZATIONS = ("qdq", "integer", "none")
 
 
@@ -48,6 +47,7 @@ def export_model(
     cpus: Literal["all", "own"] = "all",
     overwrite: bool = False,
     fixed_size: bool = False,
+    run: str | Path | None = None,
 ) -> dict[str, Any]:
     """Export a generator to a file for a runtime, after checking its parity with torch.
 
@@ -67,6 +67,7 @@ def export_model(
         overwrite: whether to replace the file, and the .bin beside an .xml, if they exist.
         fixed_size: write a file that takes a single size. Without it, a file takes all sizes of the
             generator, or those that can be traced, with an ExportWarning.
+        run: folder of the run that made a generator which is given itself, for size and provenance.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
@@ -83,11 +84,10 @@ def export_model(
     kind = check_format(path, format, quantization)
     refuse_existing(*_files(path, kind), overwrite=overwrite)
     require("onnx", *(["openvino"] if kind == "openvino" else []))
-    provenance: dict[str, Any] = {}
-    own = size
+    source = run if isinstance(model, nn.Module) else model
+    own = size or (source and _size_of_run(source)) or None
+    provenance = _provenance(source) if source else {}
     if not isinstance(model, nn.Module):
-        own = size or _size_of_run(model)
-        provenance = _provenance(model)
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
     runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)
     exported = convert(
@@ -100,7 +100,9 @@ def export_model(
     _warn_of_kernels(exported)
     if exported.restricted:
         warnings.warn(
-            f"{path} takes {_sizes(exported)}: {exported.restricted}", ExportWarning, stacklevel=3
+            f"{path} takes {sizes_in_words(exported)}: {exported.restricted}",
+            ExportWarning,
+            stacklevel=3,
         )
     return {
         "output": str(path),
@@ -119,13 +121,13 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
     Raises:
         UserError: flag and name disagree; format or quantization is unknown; or they do not fit.
     """
-    named = {suffix: name for name, suffix in FORMATS.items()}.get(path.suffix.lower())
+    named = {suffix: name for name, suffix in EXPORTS.items()}.get(path.suffix.lower())
     kind = format or named
-    if kind not in FORMATS:
+    if kind not in EXPORTS:
         what = f"format {format!r}" if format else f"{path} names no format"
         raise UserError(f"{what}; take --format onnx or openvino, with a file .onnx or .xml")
-    if path.suffix.lower() != FORMATS[kind]:
-        raise UserError(f"{kind} files end in {FORMATS[kind]}, got {path}; rename --output")
+    if path.suffix.lower() != EXPORTS[kind]:
+        raise UserError(f"{kind} files end in {EXPORTS[kind]}, got {path}; rename --output")
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise UserError(f"quantization must be {', '.join(QUANTIZATIONS)}, got {quantization!r}")
     if kind == "openvino" and quantization == "integer":
@@ -173,13 +175,13 @@ def _told(exported: ExportedContent) -> dict[str, Any]:
         "quantized_layers": exported.metadata["quantized_layers"],
         "float_layers": exported.float_layers,
         "convolutions": _convolutions(exported),
-        "sizes": _sizes(exported),
+        "sizes": sizes_in_words(exported),
         "parity": exported.parity,
         "cpus": exported.cpus,
     }
 
 
-def _sizes(exported: ExportedContent) -> str:
+def sizes_in_words(exported: ExportedContent) -> str:
     """Return which images the file takes, in words; '' for noise."""
     contract = exported.metadata["contract"]
     if contract["latent_size"]:

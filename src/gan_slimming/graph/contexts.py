@@ -83,11 +83,22 @@ def _adopt(module: fx.GraphModule, inner: fx.GraphModule, node: fx.Node) -> None
 
 
 @contextmanager
-def keeping_features() -> Iterator[None]:
-    """Silence torch.export where a forward leaves features in attributes for a later layer."""
+def keeping_features(module: nn.Module) -> Iterator[None]:
+    """Let a forward leave features in attributes while it is traced, and put back what was there.
+
+    A traced feature has no values, and would break the next copy of the module.
+    """
+    before = [(child, dict(child.__dict__)) for child in module.modules()]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*assigned during export")
-        yield
+        try:
+            yield
+        finally:
+            for child, known in before:
+                own = {k: v for k, v in child.__dict__.items() if not k.startswith("_")}
+                for name in own.keys() - known.keys():
+                    del child.__dict__[name]
+                child.__dict__.update({name: known[name] for name in own.keys() & known.keys()})
 
 
 class TracedWrites(TorchFunctionMode):

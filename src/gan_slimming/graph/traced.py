@@ -113,7 +113,7 @@ class TracedModule:
 
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> torch.export.ExportedProgram:
     try:
-        with TracedWrites(), keeping_features():
+        with TracedWrites(), keeping_features(module):
             return torch.export.export(module, example, strict=False)
     except Exception as error:  # torch.export raises many types; to a user all mean the same
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

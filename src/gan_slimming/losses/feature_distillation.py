@@ -32,6 +32,8 @@ GUIDED = 0.5
 """Share of recovery over which the weight of h would fall to zero, linearly."""
 Seen = dict[str, list[Tensor]]
 """Module -> its outputs, one tensor for each call."""
+SMALLEST_VARIANCE = 1e-6
+"""Least variance that a layer is taken to have: it may give one number everywhere."""
 LAST_AXIS = (nn.Linear, nn.LayerNorm)
 """Modules whose outputs have channels on the last axis; elsewhere it is axis 1."""
 
@@ -195,20 +197,22 @@ def at_positions(values: Tensor, axis: int, seeds: Sequence[int]) -> Tensor:
     return flat.gather(2, positions[:, None].expand(-1, flat.shape[1], -1))
 
 
-def feature_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+def feature_distance(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    variances: Sequence[Tensor] | None = None,
+) -> Tensor:
     """Return h, a scalar in float32; 0 when the student's channels are the teacher's.
 
     Args:
         student, teacher: channels of each layer for the same images, layer by layer in the same
             order; the teacher's without gradient.
+        variances: of the teacher's, where these are a part of the step's batch.
     """
+    if variances is None:
+        variances = [values.float().var(correction=0) for values in teacher]
     terms = [
-        (made.float() - expected.float()).square().mean() / _spread(expected.float())
-        for made, expected in zip(student, teacher, strict=True)
+        (made.float() - expected.float()).square().mean() / variance.clamp_min(SMALLEST_VARIANCE)
+        for made, expected, variance in zip(student, teacher, variances, strict=True)
     ]
     return torch.stack(terms).mean()
-
-
-def _spread(values: Tensor) -> Tensor:
-    """Return the variance, at least 1e-6: a layer may give one number everywhere."""
-    return values.var(correction=0).clamp_min(1e-6)

@@ -1,7 +1,8 @@
-"""A generator that runs as its contract says: one of its outputs, its statistics, its noise."""
+"""A generator that runs as its contract says: an output, statistics, noise, dropout."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import InputContract
+from gan_slimming.models.dropout import WithoutDropout
 
 INSTANCE: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: nn.InstanceNorm1d,
@@ -21,20 +23,24 @@ INSTANCE: dict[type[nn.Module], type[nn.Module]] = {
 def as_declared(module: nn.Module, contract: InputContract) -> None:
     """Let a module run as a contract says, in place; nothing changes where it does so already.
 
-    Its class becomes a subclass of its own, where the contract names an output or fixes the noise.
+    Its class becomes a subclass of its own, where the contract names an output, fixes the noise or
+    switches dropout off.
     """
     if contract.statistics == "image":
         for layer in module.modules():
             if type(layer) in INSTANCE:
                 _of_the_image(layer)
     base: Any = type(module)
-    if "declared" in base.__dict__ or not (contract.output or contract.fixed_noise):
+    declared = output, fixed, dropout = contract.output, contract.fixed_noise, contract.dropout
+    if base.__dict__.get("declared") == declared or not any(declared):
         return
-    output, fixed = contract.output, contract.fixed_noise
+    if "declared" in base.__dict__:  # by another contract
+        (base,) = base.__bases__
 
     @wraps(base.forward)  # torch.export reads its names of inputs
     def forward(layer: nn.Module, *inputs: Any, **named: Any) -> Any:
-        with torch.random.fork_rng(devices=[], enabled=fixed):
+        off = WithoutDropout() if dropout == "off" else nullcontext()
+        with torch.random.fork_rng(devices=[], enabled=fixed), off:
             if fixed:
                 torch.manual_seed(0)
             made = base.forward(layer, *inputs, **named)
@@ -44,7 +50,7 @@ def as_declared(module: nn.Module, contract: InputContract) -> None:
 
     module.__class__ = type(base.__name__, (base,), {
         "__module__": base.__module__, "__qualname__": base.__qualname__, "forward": forward,
-        "declared": True,
+        "declared": declared,
     })  # fmt: skip
 
 

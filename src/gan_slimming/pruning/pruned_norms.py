@@ -13,12 +13,13 @@ is exactly the result of all C0 channels with the others at zero.
 
 from __future__ import annotations
 
-import copy
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gan_slimming.pruning.reparametrised import whole_copy
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -110,7 +111,7 @@ def as_if_whole(module: Module) -> Module:
     plain = {pruned: norm for norm, pruned in PRUNED_NORMS.items()}
     if not any(type(layer) in plain for layer in module.modules()):
         return module
-    module = copy.deepcopy(module)
+    module = whole_copy(module)
     for layer in module.modules():
         layer.__class__ = plain.get(type(layer), type(layer))
     return module

@@ -8,7 +8,6 @@ guesses: those blocked by a number in the forward, and any other.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -28,6 +27,7 @@ from gan_slimming.pruning.groups import (
     owner_of,
     restrict,
 )
+from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.pruning.slicing import output_axis, slice_tensors
 
 NAMED = (
@@ -107,7 +107,7 @@ class _CutCheck:
         for dtype, small, low, as_it_is in product(
             (torch.float64, own), (True, False), (-1.0, 0.0), (False, True)
         ):
-            copied = copy.deepcopy(module).to(dtype)
+            copied = whole_copy(module).to(dtype)
             copied.eval()
             inputs = tuple(_drawn(value, dtype, low, small) for value in example)
             tolerance = EXACT.get(dtype, 1e-3)
@@ -185,7 +185,7 @@ class _CutCheck:
             group.name: _mask(group.channels, number, few, width)
             for number, group in enumerate(groups)
         }
-        masked, small = copy.deepcopy(self.module), copy.deepcopy(self.module)
+        masked, small = whole_copy(self.module), whole_copy(self.module)
         slice_tensors(small, restrict(self.graph, keep))
         renumber(small, self.graph.numbers)
         try:

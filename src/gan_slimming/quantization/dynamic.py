@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
+from gan_slimming.ranks.shared_statistics import largest_of_batch
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -53,7 +54,7 @@ class _InputRounding:
 
     def __call__(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         values: Tensor = inputs[0]
-        largest = values.detach().abs().amax().float()
+        largest = largest_of_batch(values.detach().abs().amax().float())
         scale = (largest / code_range(self.bits, signed=True)[1]).clamp_min(1e-12)
         return (_rounded(values, scale.to(values.dtype), self.bits), *inputs[1:])
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
+from gan_slimming.ranks.shared_statistics import largest_of_batch
 
 SCALE_RATE = 0.1
 """Fraction by which an output's scale moves in a step towards the batch's."""
@@ -238,7 +239,7 @@ class OutputQuantizer(Quantizer):
         axis = values.dim() - self.dims - 1
         others = [dim for dim in range(values.dim()) if dim != axis]
         largest = values.detach().abs().amax(dim=others).to(self.scale.dtype) / self.codes[1]
-        largest = largest.clamp_min(MIN_SCALE)
+        largest = largest_of_batch(largest.clamp_min(MIN_SCALE))
         if self.observing:
             self.scale.copy_(torch.maximum(self.scale, largest) if self._seen else largest)
         else:

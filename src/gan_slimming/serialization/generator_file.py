@@ -26,10 +26,13 @@ from gan_slimming.models.registry import GeneratorSpec, rebuild_generator
 from gan_slimming.pruning.channel_attributes import noted_numbers
 from gan_slimming.pruning.padded_norms import padded_norms
 from gan_slimming.serialization.header import bitmask, channels_of, check_header
+from gan_slimming.serialization.narrow_codes import narrow_codes, weight_bits
 from gan_slimming.serialization.packing import fill, pack, quantizers_by_layer, unpack_vectors
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's layout; a reader refuses a newer one."""
+WHOLE_BYTES = 1
+"""Version of a file without narrow codes, which every reader knows."""
 KEY = "gan_slimming"
 MOST_BYTES = 1 << 32
 """Size of a dense generator beyond which a header is taken for damaged."""
@@ -67,7 +70,7 @@ def save_generator(
     tensors, rows, quantizers = pack(module)
     found = [n for n, m in module.named_modules(remove_duplicate=False) if type(m) is nn.Identity]
     header = {
-        "format": FORMAT,
+        "format": WHOLE_BYTES,
         "generator": spec.name,
         "arguments": spec.arguments,
         "contract": dataclasses.asdict(spec.contract),
@@ -79,6 +82,9 @@ def save_generator(
         "channel_map": {name: bitmask(kept) for name, kept in (channel_map or {}).items()},
         "provenance": dict(provenance or {}),
     }
+    tensors, narrow = narrow_codes(tensors, weight_bits(quantizers_by_layer(header)))
+    if narrow:
+        header |= {"format": FORMAT, "narrow": narrow}
     try:
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:

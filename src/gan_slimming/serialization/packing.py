@@ -1,9 +1,10 @@
 """The contents of generator.safetensors: a finished generator as named tensors, and back.
 
 Weights of quantised layers become integer codes (int8 up to 8 bits). They keep their names and
-shapes, so that any safetensors reader can show them. Vectors (biases, scales and shifts of norms,
-scales of quantisers) are joined in a single float32 tensor, `packed.vectors`. A header entry for
-each would cost more bytes than the vector. Widths are not stored, because shapes imply them.
+shapes, so that any safetensors reader can show them, but for those of few bits (`narrow_codes`).
+Vectors (biases, scales and shifts of norms, scales of quantisers) are joined in a single float32
+tensor, `packed.vectors`. A header entry for each would cost more bytes than the vector. Widths are
+not stored, because shapes imply them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from gan_slimming.quantization.fake_quant import (
     Quantizer,
     WeightQuantizer,
 )
+from gan_slimming.serialization.narrow_codes import weight_bits, widen_codes
 from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_slim
 from gan_slimming.student.student import replace_module
 
@@ -92,6 +94,7 @@ def unpack_vectors(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     """Return all tensors by name, packed vectors included, quantised weights still as codes."""
     plan: list[tuple[str, int | None]] = []
     quantized = quantizers_by_layer(header)
+    tensors = widen_codes(tensors, header.get("narrow", {}), weight_bits(quantized))
     for path, length, fields, *way in header["vectors"]:
         plan += [(_join(path, field), length) for field in fields.split()]
         if way:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from gan_slimming.config import Run
+from gan_slimming.config import EXPORTS, Run
 from gan_slimming.data.files import DRAFT, write_atomically
 from gan_slimming.data.image_list import Row, changes
 from gan_slimming.data.plain_yaml import read_yaml
@@ -61,6 +61,7 @@ class RunFolder:
         self.ranges = self.path / "ranges.json"
         self.layers = self.path / "layers.json"
         self.generator = self.path / GENERATOR
+        self.exports = {k: self.generator.with_suffix(end) for k, end in EXPORTS.items()}
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
         self.benchmark = self.path / "benchmark.json"
@@ -156,7 +157,7 @@ class RunFolder:
         files = [
             self.config, self.images, self.metrics, self.gates, self.held_out, self.ranges,
             self.layers, self.generator, self.summary, self.report, self.checkpoint, self.previous,
-            self.refused,
+            self.refused, *self.exports.values(), self.exports["openvino"].with_suffix(".bin"),
         ]  # fmt: skip
         folders = [self.samples, self.checkpoint.parent]
         for folder in (self.path, *folders):

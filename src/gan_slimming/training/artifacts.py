@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from gan_slimming.config import InputContract, Run, bits_of_weights
+from gan_slimming.config import InputContract, Run
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.tracker import Tracker, means
@@ -53,7 +53,7 @@ def write_artifacts(
         parameters=parameters_left(final.graph, final.alive()),
         teacher_size_bytes=setup.dense.parameters * FLOAT_BYTES,
         bits=run.bits,
-        weight_bits=run.bits and bits_of_weights(run.bits, run.weight_bits),
+        weight_bits=run.stored_bits,
         size=setup.side if setup.contract.latent_size else run.size,
         steps=trainer.step,
         seconds=round(trainer.seconds, 1),

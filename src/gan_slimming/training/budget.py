@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_slimming.config import Budget
+from gan_slimming.config import NARROW_BITS, Budget
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.groups import (
+    ChannelGroup,
     GroupGraph,
     activations_left,
     elements_left,
@@ -31,6 +32,7 @@ from gan_slimming.pruning.proximal import (
     shrink_gates,
     uniform_widths,
 )
+from gan_slimming.serialization.narrow_codes import ENTRY
 from gan_slimming.student.gates import on_cpu
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import allowed
@@ -44,13 +46,21 @@ MARGIN = 0.003
 
 
 def bytes_left(graph: GroupGraph, alive: Mapping[str, Tensor], bits: int | None) -> int:
-    """Bytes of the saved file: one per quantised weight, four per other number, and the header."""
+    """Bytes of the saved file: quantised weights by their bits, four per other number, the header.
+
+    Args:
+        bits: of weights; None for none that are quantised. Up to NARROW_BITS they are stored in so
+            many, else in bytes.
+    """
     layers = graph.quantized_layers if bits else []
     quantized = {f"{path}.weight" if path else "weight" for path in layers}
     elements = elements_left(graph, alive)
-    body = sum(n * (1 if name in quantized else 4) for name, n in elements.items())
+    narrow = bits is not None and bits <= NARROW_BITS
+    each = bits / 8 if bits is not None and narrow else 1.0
+    body = sum(n * (each if name in quantized else 4) for name, n in elements.items())
     tensors = sum(len(shape) > 1 for shape in graph.shapes.values())
-    return body + 4 * len(quantized) + 1000 + 200 * tensors
+    entries = (4 + ENTRY * narrow) * len(quantized)
+    return math.ceil(body) + entries + 1000 + 200 * tensors
 
 
 def measure_of(kind: str, graph: GroupGraph, bits: int | None) -> Measure:
@@ -84,14 +94,27 @@ def can_slim(graph: GroupGraph, factor: float, multiple: int) -> bool:
     return least_cost(graph, measure, multiple) <= factor * (1 - MARGIN) * measure({})
 
 
-def _held(graph: GroupGraph) -> str:
-    """Return how many channels stay, for each reason, most first."""
-    counts: dict[str, int] = {}
+def _held(graph: GroupGraph, measure: Measure, multiple: int) -> str:
+    """Return what stays for each reason, and what that holds of the least cost, most first.
+
+    A reason holds what would go if its channels could go, too.
+    """
+    reasons: dict[str, list[ChannelGroup]] = {}
     for group in graph.groups:
         if group.protected:
-            counts[group.protected] = counts.get(group.protected, 0) + group.channels
-    rows = sorted(counts.items(), key=lambda row: -row[1])[:REASONS]
-    return "; ".join(f"{count} channels because {reason}" for reason, count in rows)
+            reasons.setdefault(group.protected, []).append(group)
+    alone = {g.name: torch.arange(g.channels) < multiple for g in graph.prunable}
+    least = measure(alone)
+    rows = []
+    for reason, groups in reasons.items():
+        freed = {g.name: torch.arange(g.channels) < multiple for g in groups}
+        share = 1 - measure(alone | freed) / max(least, 1)
+        rows.append((share, sum(g.channels for g in groups), reason, groups[0].name))
+    rows.sort(key=lambda row: -row[0])
+    return "; ".join(
+        f"{count} channels ({share:.0%} of that, first {name}) because {reason}"
+        for share, count, reason, name in rows[:REASONS]
+    )
 
 
 class BudgetController:
@@ -130,10 +153,11 @@ class BudgetController:
         self.floors = self._floors(graph, measure, floor)
 
     def _floors(self, graph: GroupGraph, measure: Measure, floor: float) -> dict[str, int]:
+        held = f"{_held(graph, measure, self.multiple)} (gan-slimming inspect shows which)"
         if not graph.prunable and self.start > self.budget:
             raise UserError(
-                f"no channel of this generator can be taken out: {_held(graph)}; gan-slimming "
-                "inspect shows each; leave the budget to quantise alone"
+                f"no channel of this generator can be taken out: {held}; leave the budget to "
+                "quantise alone"
             )
         least = least_cost(graph, measure, self.multiple)
         if least > self.budget * (1 - MARGIN):
@@ -145,7 +169,7 @@ class BudgetController:
             raise UserError(
                 f"budget.{self.kind} of {self.budget:,.0f} cannot be met: with {left} left in "
                 f"each of {len(graph.prunable)} groups the generator costs {least:,.0f}; the rest "
-                f"stays: {_held(graph)} (gan-slimming inspect shows which); {way}"
+                f"stays: {held}; {way}"
             )
         uniform = uniform_widths(graph, measure, self.budget)
         while True:

@@ -8,6 +8,8 @@ from lightning_fabric import Fabric
 
 from gan_slimming.config import Run
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.ranks.collectives import copy_from_first
+from gan_slimming.ranks.shared_statistics import sharing_statistics
 from gan_slimming.student.student import Student, calibrate
 from gan_slimming.training.batch_statistics import has_batch_statistics, recalibrate
 from gan_slimming.training.context import TrainingContext
@@ -32,6 +34,7 @@ class Calibration:
         student.eval()
         with self.fabric.autocast():
             calibrate(student, self._inputs(BATCHES, self.run.seed + 4))
+        copy_from_first([*student.parameters(), *student.buffers()])
         student.train()
 
     def gates(self, student: Student) -> None:
@@ -39,12 +42,16 @@ class Calibration:
         if self.run.optimisation.gate_start == "saliency":
             with self.fabric.autocast():
                 start_gates(student, self._inputs(BATCHES, self.run.seed + 3), self.run.seed)
+            copy_from_first([*student.parameters(), *student.buffers()])
 
     def statistics(self, final: Student) -> None:
         """Set the running statistics of a final student, whose weights are averages."""
         if has_batch_statistics(final):
-            batch_size = self.run.optimisation.batch()
-            recalibrate(final, self._inputs(RECALIBRATION_BATCHES, self.run.seed + 5, batch_size))
+            batch_size, seed = self.run.optimisation.batch(), self.run.seed + 5
+            with sharing_statistics():
+                recalibrate(final, self._inputs(RECALIBRATION_BATCHES, seed, batch_size, own=True))
 
-    def _inputs(self, count: int, seed: int, batch_size: int = 1) -> Iterator[Inputs]:
-        return self.context.batches(count, seed, batch_size, self.fabric.device)
+    def _inputs(
+        self, count: int, seed: int, batch_size: int = 1, *, own: bool = False
+    ) -> Iterator[Inputs]:
+        return self.context.batches(count, seed, batch_size, self.fabric.device, own=own)

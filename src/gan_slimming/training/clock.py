@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
+from gan_slimming.ranks.launch import alone
+
 SLIM_STEP_COST = 2.5
 """Time of a step of slimming over that of one of recovery; the dense first ones cost more."""
 FULL_SIZE_COST = 4.0
@@ -23,7 +25,8 @@ class Stopwatch:
     where the processor may wait without working, the wall counts.
 
     Args:
-        device: 'cpu', or another type of device.
+        device: 'cpu', or another type of device. The wall also counts where processes wait for each
+            other.
         wall, processor: sources of seconds.
     """
 
@@ -33,7 +36,7 @@ class Stopwatch:
         wall: Callable[[], float] = time.monotonic,
         processor: Callable[[], float] = time.process_time,
     ):
-        self._sources = (wall, processor) if device == "cpu" else (wall,)
+        self._sources = (wall, processor) if device == "cpu" and alone() else (wall,)
         self._laps = 0.0
         self._starts: list[float] | None = None
 

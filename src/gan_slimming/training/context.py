@@ -17,6 +17,7 @@ from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import SquareImages
 from gan_slimming.graph.contexts import SharedNoise
 from gan_slimming.losses.objective import Distance
+from gan_slimming.ranks.shares import own_places
 from gan_slimming.training.trials import takes_side
 
 MIN_HALF_SIDE = 64
@@ -95,10 +96,16 @@ class TrainingContext:
         return Sampler(len(self.inputs), batch_size, seed, distinct)
 
     def batches(
-        self, count: int, seed: int, batch_size: int, device: torch.device
+        self, count: int, seed: int, batch_size: int, device: torch.device, *, own: bool = False
     ) -> Iterator[Inputs]:
-        """Yield `count` batches of training inputs as the generator's forward takes them."""
+        """Yield `count` batches of training inputs as the generator's forward takes them.
+
+        Args:
+            own: whether to yield this process's share of each alone.
+        """
         sampler = self.sampler(batch_size, seed)
         for _ in range(count):
-            batch = self.inputs.batch(*sampler.next(self.inputs.augmentations()))
+            indices, chosen = sampler.next(self.inputs.augmentations())
+            places = own_places(indices, len(self.inputs)) if own else torch.arange(batch_size)
+            batch = self.inputs.batch(indices[places], chosen[places])
             yield to_inputs(tuple(x.to(device) for x in batch), self.contract)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_slimming.config import Run
 from gan_slimming.errors import UserError
+from gan_slimming.ranks.launch import alone, count, local_count, local_rank
 from gan_slimming.serialization.resolve import choose_device
 from gan_slimming.training.trials import no_bfloat16
 
@@ -26,9 +27,8 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
     Raises:
         UserError: this machine, or the teacher, does not have what was asked for.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("compress trains in one process so far; start it without torchrun")
     device = choose_device(run.device)
+    processes = _processes(device)
     precision: Any = run.precision
     if precision == "auto":
         precision = "bf16-mixed" if fast_bfloat16(device.type) else "32-true"
@@ -41,15 +41,35 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    devices = 1 if device.index is None else [device.index]
     try:
-        fabric = Fabric(accelerator=device.type, devices=devices, precision=precision)
+        fabric = Fabric(accelerator=device.type, precision=precision, **processes)
     except ValueError as error:
         raise UserError(
             f"precision must be auto, 32-true or bf16-mixed, got {run.precision}"
         ) from error
     fabric.launch()
     return fabric
+
+
+def _processes(device: torch.device) -> dict[str, Any]:
+    """Return Fabric's arguments for the devices of the run's processes, as torchrun started them.
+
+    Raises:
+        UserError: there is no device for each of them.
+    """
+    if alone():
+        return {"devices": 1 if device.index is None else [device.index]}
+    if device.index is not None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"torchrun needs --device cpu or cuda, got {device}")
+    if device.type == "cuda":
+        if local_count() > torch.cuda.device_count():
+            raise UserError(
+                f"{local_count()} processes of this machine have {torch.cuda.device_count()} GPUs; "
+                f"take --nproc-per-node {torch.cuda.device_count()}"
+            )
+        torch.cuda.set_device(local_rank())
+    nodes = count() // local_count()
+    return {"devices": local_count(), "num_nodes": nodes, "strategy": "ddp"}
 
 
 def fast_bfloat16(device: str) -> bool:

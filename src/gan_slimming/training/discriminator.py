@@ -18,6 +18,9 @@ from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.quantization.dynamic import quantize_layers
+from gan_slimming.ranks.collectives import average
+from gan_slimming.ranks.shared_statistics import sharing_statistics
+from gan_slimming.ranks.shares import in_order, own_draws, own_places
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import read_terms
 
@@ -72,29 +75,57 @@ class DiscriminatorTrainer:
         """Return the network as the student's loss sees it: gradients pass, none are kept."""
         return self.network.requires_grad_(False)
 
-    def step(self, teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
+    def step(
+        self,
+        teacher: Tensor,
+        fake: Tensor,
+        downscale: int,
+        augmentations: int,
+        *,
+        places: Tensor | None = None,
+        parts: int = 1,
+    ) -> float:
         """Take one step on real images against the student's, new and replayed; return its loss.
 
         Args:
             teacher, fake: (batch, 3, side, side) RGB in [-1, 1], without gradient.
             downscale: factor by which target images are made smaller.
             augmentations: number of augmentations of each, as for the student's inputs.
+            places: (batch,) int64, of this process's images in the step's batch; None for all.
+            parts: number of parts in which the images are computed.
         """
         real = teacher
         if self.sampler is not None and self.targets is not None:
-            real = self.targets.images(*self.sampler.next(augmentations), downscale).to(fake.device)
-            self.targets.expect(self.sampler.coming)
+            real = self._drawn(self.targets, self.sampler, augmentations, downscale).to(fake.device)
+        if places is None:
+            fake = self.replay.exchange(fake)
+        else:  # one buffer for all processes, so that their number does not matter
+            fake = self.replay.exchange(in_order(fake, places))[places.to(fake.device)]
         self.network.requires_grad_(True)
-        with self.fabric.autocast():
-            loss = discriminator_objective(
-                self.objective, self.network, real, self.replay.exchange(fake)
-            )
-        self.fabric.backward(loss)
+        loss = fake.new_zeros((), dtype=torch.float32)
+        for one, other in zip(real.chunk(parts), fake.chunk(parts), strict=True):
+            with sharing_statistics(), self.fabric.autocast():
+                term = discriminator_objective(self.objective, self.network, one, other) / parts
+            self.fabric.backward(term)
+            loss = loss + term.detach()
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        average([*gradients, loss])
         told, finite = read_terms({"loss": loss}, self.network.parameters())
         if finite:  # a step that is not would end the game for good
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return told["loss"]
+
+    @staticmethod
+    def _drawn(
+        targets: SquareImages, sampler: Sampler, augmentations: int, downscale: int
+    ) -> Tensor:
+        """Return this process's share of the step's real images, and let the next be read."""
+        indices, chosen = sampler.next(augmentations)
+        places = own_places(indices, len(targets))
+        images = targets.images(indices[places], chosen[places], downscale)
+        targets.expect(own_draws(sampler.coming, sampler.batch_size, len(targets)))
+        return images
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on."""

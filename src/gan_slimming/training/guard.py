@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_slimming.config import Run
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.ranks.collectives import first_found
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import (
@@ -61,6 +62,7 @@ class Guard(Watch):
         if self.skip() or not is_finite(student.state_dict()):
             names = [name_of(self._context.inputs, index) for index in indices]
             found = self._cause(student, inputs, names)
+            found = first_found(found)  # it may be another process's image
             raise Diverged(found or f"the student's gradient is not finite for {names[0]}")
         left = {name: value for name, value in told.items() if abs(value) < float("inf")}
         return left | {"skipped": self.skipped}, False

@@ -9,6 +9,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from gan_slimming.ranks.launch import alone
+
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
@@ -20,7 +22,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:
-        if asked:
+        if asked and alone():  # torchrun passes on what its processes have got already
             raise KeyboardInterrupt
         asked.append(number)
 

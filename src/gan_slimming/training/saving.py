@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from gan_slimming.errors import system_reason
+from gan_slimming.ranks.collectives import from_first
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.training.divergence import BadAnswer, Diverged, is_finite
+from gan_slimming.training.test_time import has_untrained_norms
 from gan_slimming.training.trainer import Trainer
 
 RETURNS = 3
@@ -56,10 +59,7 @@ class Saves:
                 raise Diverged(f"the state of the run ({name}) is not finite")
         self._stage = self._stage or self._at_cut()
         self._next = time.monotonic() + self.seconds
-        try:
-            self.folder.save_checkpoint(state)
-        except OSError as error:
-            problem = system_reason(error)
+        if problem := from_first(lambda: self._write(state)):
             if problem != self.problem:
                 _log.warning(
                     "the checkpoint of step %d cannot be saved (%s); the run goes on, %s",
@@ -69,6 +69,14 @@ class Saves:
             return False
         self.step, self.problem = self.trainer.step, None
         return True
+
+    def _write(self, state: dict[str, Any]) -> str | None:
+        """Write a checkpoint; return why the disk refuses it, None where it does not."""
+        try:
+            self.folder.save_checkpoint(state)
+        except OSError as error:
+            return system_reason(error)
+        return None
 
     def kept(self) -> str:
         """Return which step is safe, in words."""
@@ -88,16 +96,25 @@ class Saves:
             raise Diverged(f"stopped at step {at}: {found} ({self.kept()})") from found
         if self.step is None or returns >= RETURNS:
             often = f", also after {returns} returns with lower learning rates" if returns else ""
-            raise Diverged(
-                f"training diverged at step {at}{often}: {found}; {self.kept()} in {self.folder}; "
+            way = (
                 "take a lower --optimisation.recover_lr, --optimisation.lr and "
                 "--optimisation.muon_lr with --overwrite"
+            )
+            if has_untrained_norms(self.trainer.context.teacher.generator):
+                way = (
+                    "the statistics of the teacher's batch norms were never trained, and are far "
+                    "from those of its images: add --teacher-mode train if your own script leaves "
+                    "it in train(), or give trained weights, with --overwrite"
+                )
+            raise Diverged(
+                f"training diverged at step {at}{often}: {found}; {self.kept()} in {self.folder}; "
+                f"{way}"
             ) from found
         self.returns += 1
         # The newest may be what leads there, although all its numbers are finite.
         first = self.returns == 1
         load = self.folder.load_checkpoint if first else self.folder.load_older_checkpoint
-        self.trainer.go_back(load())
+        self.trainer.go_back(from_first(load))
         self.trainer.rate = LOWER_RATE**self.returns
         self.folder.drop_metrics_after(self.trainer.step)
         _log.warning(

@@ -20,10 +20,16 @@ from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
+from gan_slimming.ranks.launch import count as processes
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
-from gan_slimming.training.test_time import describe_test_time, draws_noise
+from gan_slimming.training.test_time import (
+    describe_test_time,
+    describe_vanishing,
+    draws_noise,
+    drops,
+)
 from gan_slimming.training.trials import prefer_channels_last
 
 FLOAT_BYTES = 4
@@ -86,7 +92,13 @@ def set_up(
     torch.manual_seed(run.seed)
     frozen.to(fabric.device)
     side = output_side(frozen, contract, run.size)
+    if run.dropout == "off" and drops(frozen, contract, run.size):
+        contract = dataclasses.replace(contract, dropout="off")
+        attach_spec(frozen, dataclasses.replace(spec, contract=contract))
+        as_declared(frozen, contract)
     noisy = draws_noise(frozen, contract, run.size)
+    if note := describe_vanishing(frozen, contract, run.size):
+        raise UserError(note)
     if note := describe_test_time(frozen, contract, run.size):
         warnings.warn(note, TestTimeWarning, stacklevel=3)
     last = prefer_channels_last(frozen, contract, run.size)
@@ -117,6 +129,12 @@ def _decided(run: Run, contract: InputContract) -> Run:
     if not noise:
         contract.check_side(run.size)
     batch_size = run.optimisation.batch(noise)
+    if batch_size % processes():
+        more = processes() * -(-batch_size // processes())
+        raise UserError(
+            f"the {batch_size} images of a step cannot be shared equally by {processes()} "
+            f"processes; take --batch-size {more}, or another number of processes"
+        )
     optimisation = dataclasses.replace(run.optimisation, batch_size=batch_size)
     threads = run.threads or best_threads()
     return dataclasses.replace(run, optimisation=optimisation, threads=threads)

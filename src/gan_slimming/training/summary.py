@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -43,11 +43,14 @@ class Summary:
     target: dict[str, Any] | None = None
     """The target, what was reached, and the curve of the search; None without a target."""
 
+    exports: list[dict[str, Any]] = field(default_factory=list)
+    """What `export` tells of each file of --export that was written."""
+
     def as_json(self) -> dict[str, Any]:
         """Return the summary with the metrics beside the costs."""
         fields = dict(vars(self))
         last = {name: fields.pop(name) for name in ("verdict", "protocol", "report")}
-        target = fields.pop("target")
-        last = last if target is None else {"target": target, **last}
+        more = {name: fields.pop(name) for name in ("target", "exports")}
+        last = {name: value for name, value in more.items() if value} | last
         quality = fields.pop("quality")
         return {**fields, **quality, **last}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from gan_slimming.config import Optimisation, Run
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.feature_distillation import FeatureDistillation
+from gan_slimming.ranks.shares import own_draws, own_places
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import check_answer, first_bad_layer, name_of
@@ -28,7 +30,7 @@ SECOND_SIZE = 6
 
 @dataclass(frozen=True)
 class TeacherBatch:
-    """Inputs, and the teacher's answers to them, without gradient."""
+    """A process's inputs of a step, and the teacher's answers to them, without gradient."""
 
     inputs: Inputs
     images: Tensor
@@ -39,6 +41,19 @@ class TeacherBatch:
     """One for each input: the positions at which features are compared."""
     indices: list[int]
     """The number of each input in its set."""
+    places: Tensor
+    """(batch,) int64: the place of each in the step's whole batch, which processes share."""
+
+    def parts(self, number: int) -> Iterator[TeacherBatch]:
+        """Yield the batch in so many equal parts."""
+        size = len(self.indices) // number
+        for start in range(0, number * size, size):
+            here = slice(start, start + size)
+            yield TeacherBatch(
+                tuple(x[here] for x in self.inputs), self.images[here],
+                [x[here] for x in self.features], self.seeds[here], self.indices[here],
+                self.places[here],
+            )  # fmt: skip
 
 
 class TeacherBatches:
@@ -81,9 +96,11 @@ class TeacherBatches:
         if self.sampler.seed != self._seed(downscale):
             self.sampler = self._sampler(downscale)
         inputs = self.context.inputs
-        indices, chosen = self.sampler.next(self.augmentations)
+        drawn, augmentations = self.sampler.next(self.augmentations)
+        places = own_places(drawn, len(inputs))
+        indices, chosen = drawn[places], augmentations[places]
         found = inputs.batch(indices, chosen, downscale)
-        inputs.expect(self.sampler.coming)
+        inputs.expect(own_draws(self.sampler.coming, self.sampler.batch_size, len(inputs)))
         batch = tuple(x.to(self.fabric.device) for x in found)
         if self.context.channels_last:
             batch = tuple(channels_last(x) for x in batch)
@@ -95,7 +112,7 @@ class TeacherBatches:
             return self._answer(student if compare else None, alone, seeds[place], keys[place][0])
 
         images, *features = self.cache.answers(keys, answer)
-        return TeacherBatch(batch, images, features, seeds, [index for index, _ in keys])
+        return TeacherBatch(batch, images, features, seeds, indices.tolist(), places)
 
     def check_teacher(self, downscale: int) -> None:
         """Ask the teacher about some inputs before training, without drawing them.

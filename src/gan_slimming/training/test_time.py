@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +10,16 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.models.dropout import WithoutDropout
+from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.training.trials import FAULTS, SMALL, takes_side
 
+DROPOUT = (
+    "dropout with training=True in its forward, which eval() does not switch off (compress leaves "
+    "it out, unless --dropout keep)"
+)
+VANISHED = 1e-9
+"""Largest output of a layer that counts as nearly zero."""
 NEAR = 1e-3
 """Largest difference, relative to the largest value, that counts as rounding."""
 
@@ -30,12 +37,56 @@ def describe_test_time(teacher: nn.Module, contract: InputContract, side: int) -
     alone = tuple(x[:1] for x in pair)
     first = _made(teacher, alone, 0)
     found = []
-    if draws_noise(teacher, contract, side):
+    if contract.dropout == "off" or drops(teacher, contract, side):
+        found.append(DROPOUT)
+    elif draws_noise(teacher, contract, side):
         found.append("noise drawn inside (student and teacher get the same; --fix-noise keeps it)")
     elif not _same(first, _made(teacher, pair, 0)):
         found.append("the other images of the batch (the teacher gets one at a time)")
     found += [why for why, layers in DOUBTFUL.items() if _moves(teacher, layers, alone, first)]
     return f"the teacher's images depend on {'; and on '.join(found)}" if found else ""
+
+
+def describe_vanishing(teacher: nn.Module, contract: InputContract, side: int) -> str:
+    """Return one line on the first layer whose outputs are nearly zero; '' for none.
+
+    Neither can its range be measured, nor does its gradient stay finite. Exact zeros are no such
+    case: branches begin with them. Arguments as above.
+    """
+    found: list[tuple[str, float]] = []
+
+    def hook(path: str) -> Callable[..., None]:
+        def look(layer: nn.Module, inputs: Any, output: Any) -> None:
+            top = float(output.abs().max()) if isinstance(output, Tensor) else 0.0
+            if 0 < top < VANISHED:
+                found.append((path, top))
+
+        return look
+
+    layers = [(path, m) for path, m in teacher.named_modules() if [*m.parameters(recurse=False)]]
+    handles = [layer.register_forward_hook(hook(path)) for path, layer in layers]
+    try:
+        _made(teacher, tuple(x[:1] for x in _pair(teacher, contract, side)), 0)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        return ""
+    way = "give trained weights with --weights"
+    if has_untrained_norms(teacher):
+        way = (
+            "its batch norms were never trained: give trained weights with --weights, or, if your "
+            "own script leaves the teacher in train(), add --teacher-mode train"
+        )
+    path, top = found[0]
+    return f"the teacher's images vanish on their way: layer {path} gives at most {top:.1g}; {way}"
+
+
+def drops(teacher: nn.Module, contract: InputContract, side: int) -> bool:
+    """Return whether the forward calls dropout with training=True; side as above."""
+    with WithoutDropout() as mode:
+        _made(teacher, tuple(x[:1] for x in _pair(teacher, contract, side)), 0)
+    return mode.found
 
 
 def draws_noise(teacher: nn.Module, contract: InputContract, side: int) -> bool:
@@ -50,6 +101,11 @@ def _pair(teacher: nn.Module, contract: InputContract, side: int) -> tuple[Tenso
     if contract.latent_size or not takes_side(teacher, contract, small):
         small = side
     return dummy_inputs(contract, small, batch=2, like=teacher)
+
+
+def has_untrained_norms(teacher: nn.Module) -> bool:
+    """Return whether a batch norm's running statistics were never updated."""
+    return any(_is_untrained(layer) for layer in teacher.modules())
 
 
 def _is_untrained(layer: nn.Module) -> bool:
@@ -85,7 +141,7 @@ def _moves(
     """Return whether the image is another one with the layers concerned in training mode."""
     if not any(concerns(layer) for layer in teacher.modules()):
         return False
-    copied = copy.deepcopy(teacher)
+    copied = whole_copy(teacher)
     for layer in copied.modules():
         layer.training = concerns(layer)
     return not _same(expected, _made(copied, inputs, 0))

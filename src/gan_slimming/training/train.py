@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from gan_slimming.errors import Interrupted, system_reason
+from gan_slimming.ranks.collectives import largest
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
 from gan_slimming.training.divergence import Diverged
@@ -13,6 +14,8 @@ from gan_slimming.training.records import log_gates
 from gan_slimming.training.saving import Saves
 from gan_slimming.training.trainer import Trainer
 
+STOP = 2
+"""What a process asks for at the end of a step; 1 asks for a checkpoint alone."""
 _log = logging.getLogger("gan_slimming")
 
 
@@ -37,7 +40,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
         else:
             saves.step = trainer.step
         while not trainer.schedule.over:
-            at = trainer.step + 1
+            at, asked = trainer.step + 1, 0
             try:
                 with trainer.stopwatch.lap():
                     terms = trainer.advance()
@@ -45,11 +48,12 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
                 _log_step(trainer, folder, terms)
                 trainer.context.on_step(trainer.step, terms)
                 folder.lock.touch()
-                if stopped() or saves.due() or trainer.schedule.over:
+                asked = largest(STOP if stopped() else int(saves.due()))
+                if asked or trainer.schedule.over:
                     saves.save()
             except Diverged as found:
                 saves.go_back(found, at)
-            if stopped():
+            if asked == STOP:
                 raise Interrupted(_goodbye(trainer, folder, saves))
     return trainer.finish()
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from gan_slimming.config import Budget, Run
-from gan_slimming.losses.feature_distillation import FeatureDistillation, feature_distance
-from gan_slimming.losses.objective import student_objective
+from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
+from gan_slimming.ranks.collectives import check_same, copy_from_first, from_first
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import cut, remove_empty_blocks, restore, set_gates
 from gan_slimming.training.budget import BudgetController
@@ -28,6 +27,7 @@ from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.discriminator import discriminator_of
 from gan_slimming.training.ema import update_average
+from gan_slimming.training.gradients import Gradients
 from gan_slimming.training.guard import Guard
 from gan_slimming.training.optimizers import (
     forget_removed,
@@ -35,7 +35,7 @@ from gan_slimming.training.optimizers import (
     stage_optimizers,
 )
 from gan_slimming.training.schedule import Schedule
-from gan_slimming.training.teacher_batches import TeacherBatch, TeacherBatches
+from gan_slimming.training.teacher_batches import TeacherBatches
 
 CUT_AT = 0.9
 """Share of the cost at the last cut at which dead channels are cut out."""
@@ -84,6 +84,7 @@ class Trainer:
         sides = (context.side // self.schedule.downscale, context.side)
         self.discriminator = discriminator_of(self.fabric, run, context, sides) if plays else None
         self.batches = TeacherBatches(self.fabric, context, self.features, run, self.schedule)
+        self.gradients = Gradients(self.fabric, context, run, self.features)
         self.guard = Guard(self.fabric, context, run, weight)
         self.make_optimizers()
 
@@ -140,7 +141,8 @@ class Trainer:
         """Take the next step, and end slimming where it was its last; return the terms."""
         slims_last = self.schedule.slims_last
         terms = self.train_step()
-        if self.schedule.tick(self.stopwatch.seconds):
+        seconds = from_first(lambda: self.seconds) if self.schedule.by_clock else 0.0
+        if self.schedule.tick(seconds):
             self.batches.plan()
         if slims_last:
             self.finish_slimming()
@@ -162,15 +164,11 @@ class Trainer:
         slimming = self.schedule.stage.slimming
         compare = not slimming and self.features.weight > 0
         batch = self.batches.next(self.student, compare=compare)
-        fake, features = self._generate(batch)
         discriminator = self.discriminator.frozen() if self.discriminator else None
-        with self.fabric.autocast():
-            terms = student_objective(
-                self.run.objective, fake, batch.images, self.context.distance, discriminator,
-                features,
-            )  # fmt: skip
-        self.fabric.backward(terms.total)
-        logged, sound = self.guard.read(self.student, terms._asdict(), batch.inputs, batch.indices)
+        left = self.cost_at_cut / max(1, self.whole_cost)
+        weight = self.features.weight_at(self.schedule.recovered, left) if compare else 0.0
+        terms, fake = self.gradients.backward(self.student, batch, discriminator, weight)
+        logged, sound = self.guard.read(self.student, terms, batch.inputs, batch.indices)
         for optimizer in self.optimizers:
             if sound:
                 optimizer.step()
@@ -181,33 +179,19 @@ class Trainer:
             logged |= self._proximal_step()
         if self.discriminator:
             logged["discriminator"] = self.discriminator.step(
-                batch.images, fake.detach(), self.schedule.downscale, self.batches.augmentations
-            )
+                batch.images, fake, self.schedule.downscale, self.batches.augmentations,
+                places=batch.places, parts=self.gradients.parts(batch),
+            )  # fmt: skip
         if self.ema is not None:
             age = self.step - self.schedule.stage.first_step
             update_average(self.ema, self.student, self.settings.ema, age)
         return logged
 
-    def _generate(self, batch: TeacherBatch) -> tuple[Tensor, tuple[float, Tensor] | None]:
-        """Return the student's images, and weight and distance of its features."""
-        adapter = self.context.adapt(self.student)
-
-        def generate() -> Tensor:
-            with self.fabric.autocast(), self.context.noise(batch.seeds):
-                return adapter(*batch.inputs).float()
-
-        if not batch.features:
-            return generate(), None
-        weight = self.features.weight_at(
-            self.schedule.recovered, self.cost_at_cut / max(1, self.whole_cost)
-        )
-        images, features = self.features.of_student(self.student, generate, batch.seeds)
-        return images, (weight, feature_distance(features, batch.features))
-
     def _proximal_step(self) -> dict[str, float]:
         """Shrink the gates with the learning rate that their step has just used; cut if it pays."""
         eta = self.gate_optimizer.param_groups[0]["lr"]
         rho = self.run.objective.rho
+        copy_from_first(list(self.student.gates))
         if self.controller is not None:
             at = self.schedule.after - self.schedule.stage.start
             rho = self.controller.threshold_step(self.student, at) / eta
@@ -248,16 +232,19 @@ class Trainer:
         scale_learning_rates([*self.optimizers, *other], factor * self.rate)
 
     def _cut(self) -> None:
-        cut(self.student, self.student.alive(), self.optimizers)
+        alive = self.student.alive()
+        check_same(
+            b"".join(mask.numpy().tobytes() for mask in alive.values()), "other channels to cut"
+        )
+        cut(self.student, alive, self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
     def make_controller(self, budget: Budget) -> BudgetController:
         """Return the controller that keeps the present stage to a budget."""
         s, stage = self.settings, self.schedule.stage
         length = stage.end - stage.start
-        return BudgetController(
-            self.student, budget, self.run.bits, length, s.floor, s.width_multiple
-        )
+        bits = self.run.stored_bits
+        return BudgetController(self.student, budget, bits, length, s.floor, s.width_multiple)
 
     # -- resume ------------------------------------------------------------------------------------
 

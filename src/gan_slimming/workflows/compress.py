@@ -21,10 +21,12 @@ from gan_slimming.losses.distance import distance_of
 from gan_slimming.losses.objective import Distance
 from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models.registry import infer_spec
+from gan_slimming.ranks.collectives import from_first
+from gan_slimming.ranks.launch import is_first
 from gan_slimming.reports.run import report
 from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
+from gan_slimming.serialization.follower_folder import run_folder
 from gan_slimming.serialization.provenance import environment, fingerprint
-from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.surgery import extract
 from gan_slimming.training.artifacts import write_artifacts
 from gan_slimming.training.context import TrainingContext
@@ -32,6 +34,7 @@ from gan_slimming.training.search import TargetWarning, check_target
 from gan_slimming.training.setup import Setup, set_up
 from gan_slimming.training.target_trainer import trainer_of
 from gan_slimming.training.train import train
+from gan_slimming.workflows.run_exports import try_exports, write_exports
 
 TRACKED = 16
 """Held-out inputs that are looked at while training; the final figures are on all of them."""
@@ -110,7 +113,7 @@ def compress(
         UserError: anything that the user can mend, in one line.
         Interrupted: Ctrl-C; the run is saved and can be resumed.
     """
-    folder = RunFolder(output)
+    folder = run_folder(output)
     file = WeightsFile.of(weights)
     inputs = _inputs(data, targets, file.path, student_source, discriminator_source, *keep)
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
@@ -118,6 +121,8 @@ def compress(
     setup = set_up(teacher, run, student=student, protect=protect)
     training_data = open_training_data(setup.contract, setup.run, setup.side, data, targets)
     check_target(setup.run.target, len(training_data.held))
+    if not resume:
+        try_exports(setup)
     name, distance = distance_of(
         run.objective, setup.teacher.generator, setup.contract, setup.fabric.device
     )
@@ -133,7 +138,7 @@ def compress(
         context.on_step = lambda step, terms: on_step(step, trainer.schedule.total, terms)
     if not resume:
         trainer.batches.check_teacher(trainer.schedule.downscale)
-    images = [*list_set("data", data), *list_set("targets", targets)]
+    images = [*list_set("data", data), *list_set("targets", targets)] if is_first() else []
     folder.identity = RunIdentity(
         dataclasses.asdict(setup.run), fingerprint(teacher), fingerprint(setup.start),
         digest_of(images),
@@ -142,7 +147,7 @@ def compress(
         folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
         if resume:
             folder.check_images(images)
-            trainer.load_state_dict(folder.load_checkpoint())
+            trainer.load_state_dict(from_first(folder.load_checkpoint))
             folder.drop_metrics_after(trainer.step)
         else:
             folder.make(overwrite=overwrite, inputs=inputs)
@@ -154,23 +159,35 @@ def compress(
             folder.write_images(images)
             folder.write_config(record | {"discriminator": discriminator_source})
         final = train(trainer, folder)
-        try:
-            generator = extract(final)
+        generator = extract(final)
+
+        def results() -> dict[str, Any]:
             summary = write_artifacts(folder, setup, final, generator, tracker, trainer, name)
+            exports = write_exports(folder, setup.run.exports, generator)
+            summary = dataclasses.replace(summary, exports=exports)
             folder.write_summary(summary.as_json())
+            _write_page(folder)
+            return summary.as_json()
+
+        try:
+            summary = from_first(results)
         except OSError as error:
             raise UserError(
                 f"the results in {folder} cannot be written ({system_reason(error)}); make room, "
                 f"then go on with {resume_command or f'--resume --output {folder}'}"
             ) from error
-        try:
-            report(folder.path)
-        except OSError as error:  # the run is finished all the same
-            text = "%s is finished, but its report cannot be written (%s); make room, then %s"
-            _log.warning(text, folder, system_reason(error), f"gan-slimming report {folder}")
-    if summary.target is not None and not summary.target["met"]:
-        warnings.warn(summary.target["text"], TargetWarning, stacklevel=2)
-    return Compressed(generator, summary.as_json())
+    if (target := summary.get("target")) is not None and not target["met"]:
+        warnings.warn(target["text"], TargetWarning, stacklevel=2)
+    return Compressed(generator, summary)
+
+
+def _write_page(folder: RunFolder) -> None:
+    """Write the report; without room for it the run is finished all the same."""
+    try:
+        report(folder.path)
+    except OSError as error:
+        text = "%s is finished, but its report cannot be written (%s); make room, then %s"
+        _log.warning(text, folder, system_reason(error), f"gan-slimming report {folder}")
 
 
 def _inputs(*given: str | Path | None) -> list[Path]:
@@ -189,8 +206,9 @@ def _context(
         inputs=data.inputs,
         targets=data.targets,
         distance=distance,
-        track=lambda generate: tracker(generate, most=TRACKED),
-        judge=lambda generate: tracker.judge(generate, setup.run.target.kind),
+        # Measured once, where processes share a run, so that all of them decide alike.
+        track=lambda generate: from_first(lambda: tracker(generate, most=TRACKED)),
+        judge=lambda generate: from_first(lambda: tracker.judge(generate, setup.run.target.kind)),
         side=setup.side,
         noisy=setup.noisy,
         channels_last=setup.channels_last,

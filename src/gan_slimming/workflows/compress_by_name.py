@@ -14,6 +14,7 @@ from torch import nn
 from gan_slimming.config import Run, WeightsFile
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
+from gan_slimming.serialization.follower_folder import run_folder
 from gan_slimming.serialization.generator_file import load_generator_file
 from gan_slimming.serialization.provenance import fingerprint
 from gan_slimming.serialization.resolve import model_file, split_discriminator, split_generator
@@ -59,7 +60,7 @@ def compress_by_name(
         repeat: folder of a finished run, whose steps are taken once more.
         keep: files of the user's that `overwrite` must not touch.
     """
-    folder = RunFolder(output)
+    folder = run_folder(output)
     known, positions = folder if resume else None, list[float]()
     if repeat is not None:
         known, positions = _repeated(repeat, output, resume=resume)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from gan_slimming.config import WeightsFile, check_numbers
-from gan_slimming.data.adapter import dummy_inputs, output_side
+from gan_slimming.config import InputContract, WeightsFile, check_exports, check_numbers
+from gan_slimming.data.adapter import check_taken, dummy_inputs, output_side
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.architecture import group_rows, layer_rows
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import infer_spec, spec_of
+from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.serialization.resolve import model_file, resolve_model
+from gan_slimming.student.student import prepare
+from gan_slimming.training.test_time import describe_test_time, describe_vanishing
 
 TABLE_WIDTH = 110
 """Width of the tables in characters, if stderr is no terminal."""
@@ -37,6 +41,7 @@ def inspect(
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     protect: Iterable[str] = (),
+    exports: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the layers, channel groups and totals of a generator.
 
@@ -46,16 +51,20 @@ def inspect(
             generators of noise.
         weights, factory, arguments: as for resolve_model.
         protect: shell patterns of modules that keep all their channels.
+        exports: formats to try.
 
     Returns:
         model, size (of the input image, or of the output of noise), macs (true
         multiply-accumulates), paper_convention_macs (transposed convolutions at output resolution:
         the '56.8 G' of CycleGAN's papers), parameters, size_bytes (of the file; None without one),
-        layers and groups, a list of dicts each.
+        layers, test_time (one line on what images depend on besides their input, '' for nothing),
+        groups and exports (format, quantization, sizes, problem, restricted, of each that
+        was tried), a list of dicts each.
     Raises:
         UserError: there is no such model, or the size does not fit it.
     """
     check_numbers(size=size)
+    check_exports(exports)
     file = None if isinstance(model, nn.Module) else model_file(model)
     if isinstance(model, nn.Module):
         generator = model
@@ -69,6 +78,7 @@ def inspect(
     else:
         size = contract.size or size
         contract.check_side(size)
+        check_taken(generator, contract, size)
     example = dummy_inputs(contract, size, like=generator)
     complexity = count(generator, example)
     return {
@@ -79,8 +89,35 @@ def inspect(
         "parameters": complexity.parameters,
         "size_bytes": file.stat().st_size if file is not None else None,
         "layers": layer_rows(generator, complexity),
+        "test_time": _test_time(generator, contract, size),
         "groups": _group_rows_or_warning(generator, example, list(protect)),
+        "exports": _tried(generator, example, list(protect), exports, size),
     }
+
+
+def _test_time(generator: nn.Module, contract: InputContract, size: int) -> str:
+    """Return what the images depend on besides their input, as compress says it."""
+    still = whole_copy(generator).requires_grad_(False)
+    still.eval()  # a user's own may return nothing
+    told = (describe_vanishing, describe_test_time)
+    return "; ".join(filter(None, (describe(still, contract, size) for describe in told)))
+
+
+def _tried(
+    generator: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    protect: list[str],
+    formats: Sequence[str],
+    size: int,
+) -> list[dict[str, Any]]:
+    """Return what a trial export of the generator's int8 student shows, as compress makes it."""
+    if not formats:
+        return []
+    from gan_slimming.export.rehearsal import rehearse, require_runtimes
+
+    require_runtimes(formats)
+    student = prepare(generator, example, protect=protect)
+    return [dataclasses.asdict(result) for result in rehearse(student, formats, size)]
 
 
 def _group_rows_or_warning(
@@ -125,3 +162,9 @@ def print_report(report: Mapping[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if report["test_time"]:
+        console.print(report["test_time"], highlight=False, soft_wrap=True)
+    for row in report["exports"]:
+        from gan_slimming.export.rehearsal import Rehearsal
+
+        console.print(str(Rehearsal(**row)), highlight=False, soft_wrap=True)

@@ -176,3 +176,40 @@ def test_without_noise_there_are_zeros() -> None:
     with WithoutNoise():
         assert all(not draw().any() for draw in DRAWS.values())
     assert all(draw().any() for draw in DRAWS.values())
+
+
+class Keeping(nn.Module):
+    """A hook, or the forward itself, leaves a feature in an attribute for a later layer."""
+
+    def __init__(self, hooked: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 1)
+        self.last, self.hooked, self.own = nn.Conv2d(12, 3, 1), hooked, "before"
+        if hooked:
+            self.first.register_forward_hook(keep_output)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.own = y = self.first(x)
+        kept = self.first.kept if self.hooked else self.own
+        return self.last(torch.cat([torch.relu(self.second(torch.relu(y))), kept], 1))  # pyright: ignore
+
+
+def keep_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    layer.kept = output  # pyright: ignore
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_trace_leaves_no_features_behind(hooked: bool) -> None:
+    net = Keeping(hooked).double().eval()
+    TracedModule(net, EXAMPLE, ())
+    assert net.own == "before"
+    assert not hasattr(net.first, "kept")
+    net(torch.rand(1, 3, 8, 8).double())  # features with a gradient are left behind
+    student = prepare(net, EXAMPLE, bits=None)
+    with torch.no_grad():
+        for gate in student.gates:
+            gate[::2] = 0.0
+    image = torch.rand(2, 3, 8, 8).double()
+    small = extract(student)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in net.parameters())
+    torch.testing.assert_close(small(image), student(image), rtol=0, atol=1e-12)

@@ -443,9 +443,9 @@ def test_refuses_what_is_no_generator_file(saved: tuple[nn.Module, Path], tmp_pa
 
 
 def test_refuses_a_newer_format(saved: tuple[nn.Module, Path]) -> None:
-    rewrite(saved[1], format=2)
+    rewrite(saved[1], format=3)
     for reader in (load_generator_file, read_header):
-        with pytest.raises(UserError, match=r"has format 2.*up to 1; upgrade gan-slimming"):
+        with pytest.raises(UserError, match=r"has format 3.*up to 2; upgrade gan-slimming"):
             reader(saved[1])
 
 

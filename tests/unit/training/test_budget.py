@@ -140,13 +140,32 @@ def test_cut_groups_keep_multiples_and_the_budget_holds(teacher: nn.Module, mult
 def test_a_budget_below_one_multiple_each_is_refused(teacher: nn.Module) -> None:
     with pytest.raises(
         UserError,
-        match=r"with 16 channels left in each of 11 groups .*; the rest stays: 3 channels because",
+        match=r"with 16 channels left in each of 11 groups .*; the rest stays: 3 channels [(]0%",
     ):
         BudgetController(fresh(teacher), Budget(macs=0.03), 8, STEPS, 0.5, 16)
 
 
+@pytest.mark.filterwarnings("ignore:channels cannot be followed")
+def test_what_holds_the_most_of_the_cost_comes_first_with_its_operator() -> None:
+    class Held(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in ((3, 8), (8, 16), (16, 3)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.layers[0](x))
+            return self.layers[2](torch.special.i0(self.layers[1](x)))
+
+    student = prepare(Held(), EXAMPLE, bits=8)
+    # 3 + 16 + 48 products a pixel with one channel of the first layer left; 3 + 1 + 3 without i0.
+    with pytest.raises(UserError, match=r"stays: 32 channels [(]90% of that, .*'special_i0'"):
+        BudgetController(student, Budget(macs=0.1), 8, STEPS, floor=0.5)
+
+
 def test_a_generator_without_a_prunable_channel_is_told_why() -> None:
     student = prepare(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)), EXAMPLE, bits=8)
-    with pytest.raises(UserError, match=r"no channel .*: 3 channels because it is the .*put; 3"):
+    with pytest.raises(
+        UserError, match=r"no channel .*: 3 channels [(].* because it is the .*put; 3"
+    ):
         BudgetController(student, Budget(macs=0.5), 8, STEPS, floor=0.5)
     BudgetController(student, Budget(bytes=1.0), 8, STEPS, floor=0.5)

@@ -122,6 +122,14 @@ def test_after_the_third_return_one_line_names_the_cause(folder: RunFolder) -> N
     assert all(v.isfinite().all() for v in state["student"].values() if torch.is_tensor(v))
 
 
+def test_norms_that_were_never_trained_are_named_as_the_cause(folder: RunFolder) -> None:
+    trainer = build()
+    trainer.context.teacher.generator.add_module("norm", nn.BatchNorm2d(3))
+    poison(trainer, lambda step: step >= 2)
+    with pytest.raises(Diverged, match=r"norms were never trained.*add --teacher-mode train"):
+        train(trainer, folder)
+
+
 def test_weights_that_explode_are_never_saved(folder: RunFolder) -> None:
     optimisation = replace(RUN.optimisation, recover_lr=1e30, muon_lr=1e30)
     trainer = build(replace(RUN, optimisation=optimisation))

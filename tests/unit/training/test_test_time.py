@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run
+from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
+from gan_slimming.student.surgery import extract
 from gan_slimming.training.setup import TestTimeWarning, set_up
-from gan_slimming.training.test_time import describe_test_time, draws_noise
+from gan_slimming.training.test_time import describe_test_time, describe_vanishing, draws_noise
 
 CONTRACT = InputContract()
 
@@ -119,3 +122,61 @@ def test_the_advice_for_noise_ends_the_doubt() -> None:
     first, second = setup.teacher(image), setup.teacher(image)
     assert torch.equal(first, second)
     torch.testing.assert_close(setup.student(image), setup.teacher.generator(image))
+
+
+class Dropping(nn.Module):
+    """Dropout as a function, whose default is training=True."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.last, self.how = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1), how
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = torch.relu(self.first(images))
+        if self.how == "default":
+            return self.last(F.dropout(x, 0.5))
+        if self.how == "whole channels":
+            return self.last(F.dropout2d(x, p=0.5, training=True))
+        return self.last(F.dropout(x, 0.5, self.training))
+
+
+@pytest.mark.parametrize("how", ["default", "whole channels"])
+def test_dropout_in_the_forward_is_named_and_left_out(how: str) -> None:
+    teacher = Dropping(how).eval()
+    assert "--dropout keep" in described(teacher)
+    with pytest.warns(TestTimeWarning, match="dropout with training=True in its forward"):
+        setup = set_up(teacher, RUN)
+    assert setup.contract.dropout == "off"
+    assert not setup.noisy
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    whole = teacher.last(torch.relu(teacher.first(image)))
+    torch.testing.assert_close(setup.teacher.generator(image), whole)
+    torch.testing.assert_close(setup.student(image), whole)
+    small = extract(setup.student)
+    assert torch.equal(small(image), small(image))
+    with pytest.warns(TestTimeWarning, match="dropout with training=True in its forward"):
+        kept = set_up(teacher, replace(RUN, dropout="keep"))
+    assert kept.noisy
+    assert kept.contract.dropout == ""
+
+
+def test_dropout_that_follows_the_mode_is_not_mentioned() -> None:
+    assert described(Dropping("mode").eval()) == ""
+
+
+def test_a_teacher_whose_values_vanish_is_refused_with_the_cause() -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Conv2d(3, 4, 3, padding=1)]
+    for _ in range(12):
+        layers += [nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()]
+    teacher = nn.Sequential(*layers, nn.Conv2d(4, 3, 1)).eval()
+    for name, weight in teacher.named_parameters():
+        if name.endswith("weight") and weight.dim() == 4:
+            nn.init.normal_(weight, 0.0, 0.02)
+    with pytest.raises(UserError, match=r"layer \d+ gives at most .*e-.*--teacher-mode train"):
+        set_up(teacher, RUN)
+    set_up(teacher, replace(RUN, teacher_mode="train"))  # the advice
+    zero = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1)).eval()
+    for parameter in zero[1].parameters():
+        nn.init.zeros_(parameter)
+    assert describe_vanishing(zero, CONTRACT, 16) == ""

@@ -244,12 +244,14 @@ def test_neither_player_gets_a_gradient_in_the_others_step(
     )
     original = discriminator.step
 
-    def step(teacher: Tensor, fake: Tensor, downscale: int, augmentations: int) -> float:
+    def step(
+        teacher: Tensor, fake: Tensor, downscale: int, augmentations: int, **shares: Any
+    ) -> float:
         assert all(p.grad is None for p in discriminator.network.parameters())
         assert same(discriminator_before, state_of(discriminator.network))
         assert not same(student_before, state_of(trainer.student))
         now = state_of(trainer.student)
-        loss = original(teacher, fake, downscale, augmentations)
+        loss = original(teacher, fake, downscale, augmentations, **shares)
         assert not fake.requires_grad
         assert same(now, state_of(trainer.student))
         assert all(p.grad is None for p in trainer.student.parameters())

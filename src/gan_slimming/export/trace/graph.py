@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from gan_slimming.errors import UserError
 from gan_slimming.export.trace.memory import refusal, writes
 from gan_slimming.export.trace.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.graph.nodes import operator_name
+from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.affine import along, quantize
 from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_plain
 from gan_slimming.student.student import replace_module
@@ -134,7 +134,7 @@ def without_quantizers(module: nn.Module) -> nn.Module:
 
     The float export computes this copy.
     """
-    plain = copy.deepcopy(module)
+    plain = whole_copy(module)
     plain.eval()
     for name, layer in list(plain.named_modules(remove_duplicate=False)):
         if not isinstance(layer, tuple(SLIM.values())):

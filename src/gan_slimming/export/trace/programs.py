@@ -36,7 +36,7 @@ def export(
     try:
         with torch.no_grad(), _quiet(), _Countable():
             dims = _as_passed(module, free) if symbols else None
-            with TracedWrites(), keeping_features():
+            with TracedWrites(), keeping_features(module):
                 program = torch.export.export(module, inputs, dynamic_shapes=dims, strict=False)
             inline_contexts(program.graph_module)
             return program
