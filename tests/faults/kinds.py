@@ -16,22 +16,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
-from tests.faults import mutations
-from tests.faults.tiny_run import prepare
-from tests.run_folders import finished_run
+from tests.faults import mutations, real_files
 
 import gan_slimming as gs
 from gan_slimming.cli import main
 from gan_slimming.errors import UserError
-from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.serialization.checkpoint_file import digest_of, read_checkpoint
 from gan_slimming.serialization.generator_file import (
     load_generator_file,
     read_header,
-    save_generator,
 )
 
 Damage = Callable[[bytes, bytes, Random], bytes]
@@ -79,80 +73,20 @@ def command(*words: str | Path) -> None:
 # -- images ----------------------------------------------------------------------------------------
 
 
-def make_images(folder: Path) -> None:
-    """Write images of every format, with and without transparency, profile and orientation."""
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (20, 28, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(folder / "turned.jpg", exif=exif)
-    image.save(folder / "progressive.jpeg", progressive=True, quality=60)
-    image.convert("CMYK").save(folder / "cmyk.jpg")
-    image.save(folder / "plain.png")
-    image.convert("RGBA").save(folder / "alpha.png")
-    image.quantize(16).save(folder / "palette.png", transparency=3)
-    deep = random.integers(0, 65536, (20, 28), dtype=np.uint16)
-    Image.fromarray(deep).save(folder / "deep.png")
-    Image.fromarray(deep).save(folder / "deep.tif")
-    image.save(folder / "lzw.tiff", compression="tiff_lzw")
-    image.save(folder / "packed.tif", compression="tiff_deflate")
-    image.save(folder / "lossy.webp")
-    image.convert("RGBA").save(folder / "whole.webp", lossless=True)
-    image.save(folder / "plain.bmp")
-    image.save(folder / "plain.ppm")
-    frames = [Image.fromarray(np.roll(pixels, i, 0)) for i in range(3)]
-    for name in ("moving.gif", "moving.png", "moving.webp"):
-        frames[0].save(folder / name, save_all=True, append_images=frames[1:], duration=40)
-    from PIL import ImageCms
-
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    image.save(folder / "profile.jpg", icc_profile=profile)
-
-
 def read_images(file: Path, chance: Random) -> None:
     """Read one, or translate it; and as one of a folder of training images."""
     from gan_slimming.data.image_files import decode_image, read_image
 
     if chance.random() < 0.03:
-        command("translate", tiny_model(file.parents[1]), file, "--output", file.parent / "made",
-                "--overwrite")  # fmt: skip
+        model, made = real_files.tiny_model(file.parents[1]), file.parent / "made"
+        command("translate", model, file, "--output", made, "--overwrite")
     elif chance.random() < 0.5:
         decode_image(file, file.read_bytes())
     else:
         read_image(file)
 
 
-def tiny_model(place: Path) -> Path:
-    """Return the file of a generator, which is written if it is missing."""
-    path = place / "tiny.safetensors"
-    if not path.is_file():
-        small = build_generator("cartoongan", width=2, blocks=1).eval()
-        save_generator(small, path, spec_of(small))
-    return path
-
-
 # -- generators ------------------------------------------------------------------------------------
-
-
-def make_generators(folder: Path) -> None:
-    """Write a dense and a quantised generator, and one that takes noise."""
-    small = build_generator("cyclegan", width=2, blocks=1).eval()
-    save_generator(small, folder / "dense.safetensors", spec_of(small))
-    save_generator(_quantised(), folder / "quantised.safetensors", _SPEC, channel_map={"a": [0, 2]})
-    noise = build_generator("sngan", width=4).eval()
-    save_generator(noise, folder / "noise.safetensors", spec_of(noise))
-
-
-_SPEC = spec_of(build_generator("cartoongan", width=4, blocks=1))
-
-
-def _quantised() -> torch.nn.Module:
-    torch.manual_seed(0)
-    teacher = build_generator("cartoongan", width=4, blocks=1).eval()
-    prepared = gs.prepare(teacher, (torch.zeros(1, 3, 32, 32),))
-    gs.calibrate(prepared, [(torch.rand(1, 3, 32, 32) * 2 - 1,)])
-    return gs.extract(prepared)
 
 
 def read_generators(file: Path, chance: Random) -> None:
@@ -176,37 +110,13 @@ def read_generators(file: Path, chance: Random) -> None:
 # -- weights and checkpoints -----------------------------------------------------------------------
 
 
-def make_weights(folder: Path) -> None:
-    """Write weights as people publish them."""
-    torch.manual_seed(0)
-    state = build_generator("cartoongan", width=2, blocks=1).state_dict()
-    torch.save(state, folder / "plain.pth")
-    torch.save(state, folder / "old.pth", _use_new_zipfile_serialization=False)
-    torch.save({"params_ema": state, "step": 5, "args": ["x"]}, folder / "nested.pth")
-    torch.save({f"module.{k}": v.half() for k, v in state.items()}, folder / "half.pth")
-    from safetensors.torch import save_file
-
-    save_file({k: v.contiguous() for k, v in state.items()}, folder / "plain.safetensors")
-
-
 def read_weights(file: Path, chance: Random) -> None:
     """Load a generator with these weights, or inspect it."""
-    arguments = {"width": 2, "blocks": 1}
     if chance.random() < 0.04:
         words = ("--generator-args", '{"width": 2, "blocks": 1}', "--size", "32")
         command("inspect", f"cartoongan:{file}", *words)
     else:
-        gs.load_generator("cartoongan", file, **arguments)
-
-
-def make_checkpoints(folder: Path) -> None:
-    """Write checkpoints of a tiny run: the first, and the last."""
-    place = folder.parent / "run"
-    words = prepare(place)
-    words[words.index("--steps") + 1] = "2"
-    command(*words, "--output", place / "run")
-    for name in ("last.pt", "previous.pt"):
-        shutil.copy(place / "run" / "checkpoints" / name, folder / name)
+        gs.load_generator("cartoongan", file, width=2, blocks=1)
 
 
 def read_checkpoints(file: Path, chance: Random) -> None:
@@ -229,14 +139,6 @@ def reals(file: Path) -> list[Path]:
 # -- settings and run folders ----------------------------------------------------------------------
 
 
-def make_settings(folder: Path) -> None:
-    """Write settings for compress, those that are shipped and all of a run."""
-    for path in Path(__file__).parents[2].joinpath("configs").glob("*.yaml"):
-        shutil.copy(path, folder / path.name)
-    finished_run(folder.parent / "settings-of")
-    shutil.copy(folder.parent / "settings-of" / "config.yaml", folder / "run.yaml")
-
-
 def read_settings(file: Path, chance: Random) -> None:
     """Read one as the settings of a run, and as those for a command."""
     from gan_slimming.serialization.run_folder import RunFolder
@@ -250,11 +152,6 @@ def read_settings(file: Path, chance: Random) -> None:
     # No such weights: what is right ends there.
     command("compress", "--config", file, "--weights", "no.pth", "--data", file.parent / "none",
             "--output", file.parent / "unmade")  # fmt: skip
-
-
-def make_runs(folder: Path) -> None:
-    """Write run folders."""
-    finished_run(folder / "run", side=16, held_out=3)
 
 
 def damage_run(source: Path, target: Path, chance: Random) -> None:
@@ -287,21 +184,6 @@ def read_runs(folder: Path, chance: Random) -> None:
 # -- exported files --------------------------------------------------------------------------------
 
 
-def make_onnx(folder: Path) -> None:
-    """Export a generator in every quantisation."""
-    gs.export(_quantised(), folder / "qdq.onnx", quantization="qdq")
-    gs.export(_quantised(), folder / "integer.onnx", quantization="integer")
-    dense = build_generator("cyclegan", width=2, blocks=1).eval()
-    gs.export(dense, folder / "float.onnx", quantization="none")
-
-
-def make_ir(folder: Path) -> None:
-    """Export a generator for OpenVINO, in two files each."""
-    for name, quantization in (("qdq", "qdq"), ("float", "none")):
-        (folder / name).mkdir()
-        gs.export(_quantised(), folder / name / "g.xml", quantization=quantization)
-
-
 def damage_ir(source: Path, target: Path, chance: Random) -> None:
     """Copy both files of an export and damage one."""
     shutil.copytree(source, target)
@@ -327,18 +209,22 @@ def read_exported(path: Path, chance: Random) -> None:
 
 
 KINDS = {
-    "images": Kind(make_images, read_images),
+    "images": Kind(real_files.make_images, read_images),
     "generators": Kind(
-        make_generators, read_generators, (mutations.damaged, mutations.of_safetensors)
+        real_files.make_generators, read_generators, (mutations.damaged, mutations.of_safetensors)
     ),
     "checkpoints": Kind(
-        make_checkpoints, read_checkpoints, (mutations.damaged, mutations.of_archive)
+        real_files.make_checkpoints, read_checkpoints, (mutations.damaged, mutations.of_archive)
     ),
-    "weights": Kind(make_weights, read_weights, (mutations.damaged, mutations.of_archive)),
-    "settings": Kind(make_settings, read_settings, (mutations.damaged, mutations.of_yaml)),
-    "runs": Kind(make_runs, read_runs),
-    "onnx": Kind(make_onnx, read_exported, (mutations.damaged, mutations.of_onnx)),
-    "openvino": Kind(make_ir, read_exported),
+    "weights": Kind(
+        real_files.make_weights, read_weights, (mutations.damaged, mutations.of_archive)
+    ),
+    "settings": Kind(
+        real_files.make_settings, read_settings, (mutations.damaged, mutations.of_yaml)
+    ),
+    "runs": Kind(real_files.make_runs, read_runs),
+    "onnx": Kind(real_files.make_onnx, read_exported, (mutations.damaged, mutations.of_onnx)),
+    "openvino": Kind(real_files.make_ir, read_exported),
 }
 """Name -> kind."""
 
