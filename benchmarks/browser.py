@@ -34,12 +34,12 @@ from gan_slimming.data.padding import run_padded
 from gan_slimming.export.convert import convert
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.perceptual.lpips import load_lpips
+from gan_slimming.reports.web.float_codes import float_codes
+from gan_slimming.reports.web.page_folder import template_files
+from gan_slimming.reports.web.runtime_files import FILES, VERSION
+from gan_slimming.reports.web.server import page_server
 from gan_slimming.serialization.provenance import environment
 from gan_slimming.serialization.resolve import resolve_model
-from gan_slimming.web.float_codes import float_codes
-from gan_slimming.web.page_folder import template_files
-from gan_slimming.web.runtime_files import FILES, VERSION
-from gan_slimming.web.server import page_server
 
 CONTRACT = ("channels", "low", "high", "colour_order", "multiple_of", "min_size", "size", "scale")
 FORMS = ("integer", "qdq", "float codes", "none")

@@ -23,10 +23,10 @@ from torch.nn import functional as F
 
 from gan_slimming.data.cifar10 import LabelledImages, read_cifar10
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.experiments.teachers.game import Random
 from gan_slimming.models import read_state_dict
 from gan_slimming.perceptual.cifar_classifier import CifarClassifier, cifar_classifier
 from gan_slimming.serialization.provenance import environment
-from gan_slimming.teachers.game import Random
 
 PAD = 4
 BATCH = 128

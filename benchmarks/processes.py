@@ -35,13 +35,13 @@ from torch import nn
 from gan_slimming.config import Objective, Optimisation, Run
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.folder import ImageSet
+from gan_slimming.data.ranks.collectives import average
+from gan_slimming.data.ranks.launch import is_first
 from gan_slimming.data.square_images import read_square
 from gan_slimming.losses.perceptual import multiscale_l1
 from gan_slimming.models import CartoonGenerator, spec_of
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.proximal import uniform_widths
-from gan_slimming.ranks.collectives import average
-from gan_slimming.ranks.launch import is_first
 from gan_slimming.serialization.provenance import environment
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.student.surgery import cut

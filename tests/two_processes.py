@@ -20,9 +20,9 @@ from torch import nn
 from gan_slimming.config import Budget, InputContract, Objective, Optimisation, Run
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.folder import ImageSet
+from gan_slimming.data.ranks import collectives
+from gan_slimming.data.ranks.launch import is_first, rank
 from gan_slimming.losses.perceptual import multiscale_l1
-from gan_slimming.ranks import collectives
-from gan_slimming.ranks.launch import is_first, rank
 from gan_slimming.student.student import prepare
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.device import make_fabric

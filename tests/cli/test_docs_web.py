@@ -10,7 +10,7 @@ import pytest
 
 from gan_slimming.cli import COMMANDS
 from gan_slimming.cli.parsing import parse
-from gan_slimming.web.runtime_files import VERSION
+from gan_slimming.reports.web.runtime_files import VERSION
 
 PAGE = (Path(__file__).parents[2] / "docs" / "web.md").read_text(encoding="utf-8")
 

@@ -28,8 +28,8 @@ from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.cli.sweep_command import arranged, sweep
 from gan_slimming.cli.teacher_command import dataset, teacher
+from gan_slimming.data.ranks.launch import is_first, rank
 from gan_slimming.errors import NotWritten, UserError, system_reason
-from gan_slimming.ranks.launch import is_first, rank
 
 __all__ = ["COMMANDS", "main"]
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from gan_slimming.data.download import Progress, download, file_sha256
 from gan_slimming.data.files import cache_folder
+from gan_slimming.data.torch_files import load_tensors
 from gan_slimming.errors import UserError
-from gan_slimming.torch_files import load_tensors
 
 
 @dataclass(frozen=True)

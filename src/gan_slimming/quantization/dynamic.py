@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gan_slimming.data.ranks.shared_statistics import largest_of_batch
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
-from gan_slimming.ranks.shared_statistics import largest_of_batch
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 

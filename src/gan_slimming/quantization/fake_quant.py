@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.data.ranks.shared_statistics import largest_of_batch
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
-from gan_slimming.ranks.shared_statistics import largest_of_batch
 
 SCALE_RATE = 0.1
 """Fraction by which an output's scale moves in a step towards the batch's."""

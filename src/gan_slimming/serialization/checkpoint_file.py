@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from gan_slimming.data.files import draft_of, flush
+from gan_slimming.data.torch_files import load_tensors
 from gan_slimming.errors import UserError, one_line
-from gan_slimming.torch_files import load_tensors
 
 SEAL = "seal"
 FORMAT = 1

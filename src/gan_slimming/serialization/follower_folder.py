@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gan_slimming.ranks.launch import is_first
+from gan_slimming.data.ranks.launch import is_first
 from gan_slimming.serialization.run_folder import RunFolder
 
 

@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 
 from gan_slimming.config import Run
 from gan_slimming.data.inputs import Inputs
-from gan_slimming.ranks.collectives import copy_from_first
-from gan_slimming.ranks.shared_statistics import sharing_statistics
+from gan_slimming.data.ranks.collectives import copy_from_first
+from gan_slimming.data.ranks.shared_statistics import sharing_statistics
 from gan_slimming.student.student import Student, calibrate
 from gan_slimming.training.batch_statistics import has_batch_statistics, recalibrate
 from gan_slimming.training.context import TrainingContext

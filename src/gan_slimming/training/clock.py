@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
-from gan_slimming.ranks.launch import alone
+from gan_slimming.data.ranks.launch import alone
 
 SLIM_STEP_COST = 2.5
 """Time of a step of slimming over that of one of recovery; the dense first ones cost more."""

@@ -13,11 +13,11 @@ from torch import nn
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import GeneratorAdapter, to_inputs
 from gan_slimming.data.inputs import Generate, Inputs, InputSet
+from gan_slimming.data.ranks.shares import own_places
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import SquareImages
 from gan_slimming.graph.contexts import SharedNoise
 from gan_slimming.losses.objective import Distance
-from gan_slimming.ranks.shares import own_places
 from gan_slimming.training.trials import takes_side
 
 MIN_HALF_SIDE = 64

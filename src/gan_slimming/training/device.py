@@ -12,8 +12,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config import Run
+from gan_slimming.data.ranks.launch import alone, count, local_count, local_rank
 from gan_slimming.errors import UserError
-from gan_slimming.ranks.launch import alone, count, local_count, local_rank
 from gan_slimming.serialization.resolve import choose_device
 from gan_slimming.training.trials import no_bfloat16
 

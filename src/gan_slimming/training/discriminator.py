@@ -11,6 +11,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config import Run
+from gan_slimming.data.ranks.collectives import average
+from gan_slimming.data.ranks.shared_statistics import sharing_statistics
+from gan_slimming.data.ranks.shares import in_order, own_draws, own_places
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import SquareImages
 from gan_slimming.errors import UserError
@@ -18,9 +21,6 @@ from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.quantization.dynamic import quantize_layers
-from gan_slimming.ranks.collectives import average
-from gan_slimming.ranks.shared_statistics import sharing_statistics
-from gan_slimming.ranks.shares import in_order, own_draws, own_places
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import read_terms
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.data.inputs import Inputs, InputSet
+from gan_slimming.data.torch_files import tensors_in
 from gan_slimming.errors import UserError
-from gan_slimming.torch_files import tensors_in
 
 SKIPS = 3
 """Most steps in a row that are left out because they are not finite."""

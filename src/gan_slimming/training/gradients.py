@@ -9,11 +9,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config import Run
+from gan_slimming.data.ranks.collectives import average
+from gan_slimming.data.ranks.launch import count
+from gan_slimming.data.ranks.shared_statistics import sharing_statistics, variances_of_batch
 from gan_slimming.losses.feature_distillation import FeatureDistillation, feature_distance
 from gan_slimming.losses.objective import GeneratorTerms, student_objective
-from gan_slimming.ranks.collectives import average
-from gan_slimming.ranks.launch import count
-from gan_slimming.ranks.shared_statistics import sharing_statistics, variances_of_batch
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.teacher_batches import TeacherBatch

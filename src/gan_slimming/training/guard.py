@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_slimming.config import Run
 from gan_slimming.data.inputs import Inputs
-from gan_slimming.ranks.collectives import first_found
+from gan_slimming.data.ranks.collectives import first_found
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import (

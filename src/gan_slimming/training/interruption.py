@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gan_slimming.ranks.launch import alone
+from gan_slimming.data.ranks.launch import alone
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import logging
 import time
 from typing import Any
 
+from gan_slimming.data.ranks.collectives import from_first
 from gan_slimming.errors import system_reason
-from gan_slimming.ranks.collectives import from_first
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.training.divergence import BadAnswer, Diverged, is_finite
 from gan_slimming.training.test_time import has_untrained_norms

@@ -14,13 +14,13 @@ from torch import nn
 from gan_slimming.config import Budget, InputContract, Run
 from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs, output_side
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.ranks.launch import count as processes
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.pruning.reparametrised import whole_copy
-from gan_slimming.ranks.launch import count as processes
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gan_slimming.config import Optimisation, Run
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.ranks.shares import own_draws, own_places
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.feature_distillation import FeatureDistillation
-from gan_slimming.ranks.shares import own_draws, own_places
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import check_answer, first_bad_layer, name_of

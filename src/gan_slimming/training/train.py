@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from gan_slimming.data.ranks.collectives import largest
 from gan_slimming.errors import Interrupted, system_reason
-from gan_slimming.ranks.collectives import largest
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
 from gan_slimming.training.divergence import Diverged

@@ -15,10 +15,10 @@ import torch
 from lightning_fabric import Fabric
 
 from gan_slimming.config import Budget, Run
+from gan_slimming.data.ranks.collectives import check_same, copy_from_first, from_first
 from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
-from gan_slimming.ranks.collectives import check_same, copy_from_first, from_first
 from gan_slimming.student.student import Student
 from gan_slimming.student.surgery import cut, remove_empty_blocks, restore, set_gates
 from gan_slimming.training.budget import BudgetController

@@ -15,18 +15,19 @@ from torch import nn
 
 from gan_slimming.config import Run, WeightsFile
 from gan_slimming.data.image_list import list_set
+from gan_slimming.data.ranks.collectives import from_first
+from gan_slimming.data.ranks.launch import is_first
 from gan_slimming.data.training_data import TrainingData, open_training_data
 from gan_slimming.errors import UserError, system_reason
 from gan_slimming.losses.distance import distance_of
 from gan_slimming.losses.objective import Distance
 from gan_slimming.metrics.tracker import Tracker
 from gan_slimming.models.registry import infer_spec
-from gan_slimming.ranks.collectives import from_first
-from gan_slimming.ranks.launch import is_first
 from gan_slimming.reports.run import report
 from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
 from gan_slimming.serialization.follower_folder import run_folder
 from gan_slimming.serialization.provenance import environment, fingerprint
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.surgery import extract
 from gan_slimming.training.artifacts import write_artifacts
 from gan_slimming.training.context import TrainingContext

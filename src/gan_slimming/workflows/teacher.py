@@ -18,17 +18,17 @@ from gan_slimming.config.teacher import TeacherSettings, teacher_settings
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.data.cifar10 import read_cifar10
 from gan_slimming.errors import UserError, system_reason
+from gan_slimming.experiments.teachers.cyclegan import CycleganGame, build_cyclegan
+from gan_slimming.experiments.teachers.folder import TeacherFolder
+from gan_slimming.experiments.teachers.game import Game
+from gan_slimming.experiments.teachers.random_crops import RandomCrops, open_crops
+from gan_slimming.experiments.teachers.sngan import SnganGame, build_sngan
+from gan_slimming.experiments.teachers.style import StyleGame, build_style
+from gan_slimming.experiments.teachers.train import OnStep, Progress, train
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import spec_of
 from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
 from gan_slimming.serialization.provenance import environment, fingerprint
-from gan_slimming.teachers.cyclegan import CycleganGame, build_cyclegan
-from gan_slimming.teachers.folder import TeacherFolder
-from gan_slimming.teachers.game import Game
-from gan_slimming.teachers.random_crops import RandomCrops, open_crops
-from gan_slimming.teachers.sngan import SnganGame, build_sngan
-from gan_slimming.teachers.style import StyleGame, build_style
-from gan_slimming.teachers.train import OnStep, Progress, train
 from gan_slimming.training.device import best_threads, make_fabric
 
 Build = Callable[[TeacherSettings], nn.Module]

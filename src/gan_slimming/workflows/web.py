@@ -18,24 +18,24 @@ from gan_slimming.data.download import Progress
 from gan_slimming.errors import UserError
 from gan_slimming.export.export_model import ExportWarning
 from gan_slimming.export.placement import is_exported
-from gan_slimming.runtime.sessions import require
-from gan_slimming.serialization.resolve import model_file, resolve_model
-from gan_slimming.web.page_folder import (
+from gan_slimming.reports.web.page_folder import (
     CONFIG,
     RUNTIME,
     check_folder,
     template_files,
     write_folder,
 )
-from gan_slimming.web.page_models import (
+from gan_slimming.reports.web.page_models import (
     PageModel,
     as_json,
     check_pair,
     exported_model,
     page_model,
 )
-from gan_slimming.web.runtime_files import LICENSE, VERSION, runtime_files
-from gan_slimming.web.server import page_server
+from gan_slimming.reports.web.runtime_files import LICENSE, VERSION, runtime_files
+from gan_slimming.reports.web.server import page_server
+from gan_slimming.runtime.sessions import require
+from gan_slimming.serialization.resolve import model_file, resolve_model
 
 PORT = 8000
 

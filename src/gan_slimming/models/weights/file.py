@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from gan_slimming.data.torch_files import FileDamage, load_tensors
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.models.weights.file_kinds import other_kind
 from gan_slimming.models.weights.stand_ins import CodeFoundError, stand_in_for
-from gan_slimming.torch_files import FileDamage, load_tensors
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 _OBJECTS = 64

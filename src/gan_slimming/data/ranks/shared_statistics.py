@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from gan_slimming.ranks.collectives import all_reduced
-from gan_slimming.ranks.launch import alone, count
+from gan_slimming.data.ranks.collectives import all_reduced
+from gan_slimming.data.ranks.launch import alone, count
 
 _shared = [False]
 """Whether `sharing_statistics` is under way."""

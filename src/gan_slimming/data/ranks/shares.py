@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_slimming.ranks.collectives import gathered
-from gan_slimming.ranks.launch import alone, count, rank
+from gan_slimming.data.ranks.collectives import gathered
+from gan_slimming.data.ranks.launch import alone, count, rank
 
 
 def own_places(indices: Tensor, total: int) -> Tensor:

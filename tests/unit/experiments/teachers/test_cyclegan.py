@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config.teacher import teacher_settings
-from gan_slimming.teachers.cyclegan import CycleganGame
-from gan_slimming.teachers.random_crops import open_crops
+from gan_slimming.experiments.teachers.cyclegan import CycleganGame
+from gan_slimming.experiments.teachers.random_crops import open_crops
 
 
 class Shift(nn.Module):

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from gan_slimming.export.convert import convert
+from gan_slimming.reports.web.float_codes import float_codes
 from gan_slimming.runtime.sessions import start_onnxruntime
-from gan_slimming.web.float_codes import float_codes
 
 
 def model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> bytes:

@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config.teacher import TeacherSettings, teacher_settings
-from gan_slimming.teachers import sngan
-from gan_slimming.teachers.sngan import SnganGame, build_sngan
+from gan_slimming.experiments.teachers import sngan
+from gan_slimming.experiments.teachers.sngan import SnganGame, build_sngan
 
 PIXELS = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)
 

@@ -13,8 +13,8 @@ from tests.local_server import Server
 
 from gan_slimming.data.files import cache_folder
 from gan_slimming.errors import UserError
-from gan_slimming.web import runtime_files as module
-from gan_slimming.web.runtime_files import FILES, VERSION, runtime_files
+from gan_slimming.reports.web import runtime_files as module
+from gan_slimming.reports.web.runtime_files import FILES, VERSION, runtime_files
 
 
 def test_a_folder_gives_the_files_of_its_backends_alone(fake_runtime: Path) -> None:

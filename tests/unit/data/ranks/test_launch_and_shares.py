@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan_slimming.data.ranks import launch
+from gan_slimming.data.ranks.shares import in_order, own_draws, own_places
 from gan_slimming.data.sampler import Sampler
-from gan_slimming.ranks import launch
-from gan_slimming.ranks.shares import in_order, own_draws, own_places
 from gan_slimming.serialization.follower_folder import FollowerFolder, run_folder
 
 Patch = pytest.MonkeyPatch

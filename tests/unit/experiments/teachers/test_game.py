@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from gan_slimming.teachers.game import Player, Random, linear_decay
+from gan_slimming.experiments.teachers.game import Player, Random, linear_decay
 from gan_slimming.training.divergence import Diverged
 
 

@@ -9,8 +9,8 @@ import torch
 from lightning_fabric import Fabric
 
 from gan_slimming.config.teacher import teacher_settings
-from gan_slimming.teachers.random_crops import open_crops
-from gan_slimming.teachers.style import (
+from gan_slimming.experiments.teachers.random_crops import open_crops
+from gan_slimming.experiments.teachers.style import (
     WIN_RATE,
     Balance,
     StyleGame,
@@ -19,7 +19,7 @@ from gan_slimming.teachers.style import (
     style_aware_content,
     transformed_image,
 )
-from gan_slimming.teachers.style_discriminator import StyleDiscriminator, share_right
+from gan_slimming.experiments.teachers.style_discriminator import StyleDiscriminator, share_right
 
 
 def game_of(fabric: Fabric, pair: tuple[Path, Path]) -> StyleGame:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gan_slimming.teachers.random_crops import open_crops
+from gan_slimming.experiments.teachers.random_crops import open_crops
 
 
 def test_crops_go_on_from_their_state(pair: tuple[Path, Path]) -> None:

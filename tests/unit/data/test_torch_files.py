@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from gan_slimming.data.torch_files import FileDamage, load_tensors, tensors_in
 from gan_slimming.errors import UserError
 from gan_slimming.models.checkpoints import read_state_dict
-from gan_slimming.torch_files import FileDamage, load_tensors, tensors_in
 
 STATE = {"a.weight": torch.arange(64.0).reshape(8, 8), "a.bias": torch.ones(8)}
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from gan_slimming.config.teacher import TeacherSettings
 from gan_slimming.data.sampler import Sampler
+from gan_slimming.experiments.teachers.game import Game, Player, Random
 from gan_slimming.losses.adversarial import discriminator_loss, generator_loss
 from gan_slimming.models import build_discriminator, build_generator, spec_of
-from gan_slimming.teachers.game import Game, Player, Random
 from gan_slimming.training.batch_statistics import recalibrate
 from gan_slimming.training.ema import update_average
 

@@ -18,8 +18,8 @@ from gan_slimming.errors import UserError, one_line
 from gan_slimming.export.convert import FLOAT, ExportedContent, convert
 from gan_slimming.export.parity import check_image
 from gan_slimming.metrics.complexity import parameters_of
+from gan_slimming.reports.web.float_codes import float_codes
 from gan_slimming.runtime.sessions import KEY, read_metadata, require
-from gan_slimming.web.float_codes import float_codes
 
 LIMIT_BYTES = 1 << 30
 """Size above which a file is refused: a tab of a browser has 4 GiB at most, and holds it twice."""

@@ -25,8 +25,8 @@ from gan_slimming.data.padding import run_padded
 from gan_slimming.export.export_model import export_model
 from gan_slimming.models.registry import build_generator, spec_of
 from gan_slimming.perceptual.lpips import lpips_at_hand
-from gan_slimming.web.runtime_files import FILES, VERSION
-from gan_slimming.web.server import page_server
+from gan_slimming.reports.web.runtime_files import FILES, VERSION
+from gan_slimming.reports.web.server import page_server
 from gan_slimming.workflows.web import web
 
 VARIABLE = "GAN_SLIMMING_ONNXRUNTIME_WEB"

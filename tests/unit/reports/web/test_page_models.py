@@ -11,8 +11,8 @@ from gan_slimming.config import ExtraInput, InputContract
 from gan_slimming.errors import UserError
 from gan_slimming.export.export_model import export_model
 from gan_slimming.models.registry import build_generator
-from gan_slimming.web import page_models as module
-from gan_slimming.web.page_models import check_pair, exported_model, page_model
+from gan_slimming.reports.web import page_models as module
+from gan_slimming.reports.web.page_models import check_pair, exported_model, page_model
 
 
 def test_a_quantised_student_has_a_form_for_each_backend(student: nn.Module) -> None:

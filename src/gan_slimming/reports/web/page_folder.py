@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gan_slimming.errors import UserError, system_reason
+from gan_slimming.reports.web.runtime_files import FILES
 from gan_slimming.serialization.ownership import holds
-from gan_slimming.web.runtime_files import FILES
 
 MARKER = ".gan-slimming-page"
 """File by which a page's folder is known."""

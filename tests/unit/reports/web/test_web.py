@@ -11,8 +11,8 @@ from torch import nn
 from gan_slimming.cli import main
 from gan_slimming.errors import UserError
 from gan_slimming.models.registry import build_generator, spec_of
+from gan_slimming.reports.web.page_folder import MARKER
 from gan_slimming.serialization.generator_file import save_generator
-from gan_slimming.web.page_folder import MARKER
 from gan_slimming.workflows.web import web
 
 

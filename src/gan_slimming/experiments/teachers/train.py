@@ -11,8 +11,8 @@ from gan_slimming.config.teacher import TeacherSettings
 from gan_slimming.data.grid import as_grid
 from gan_slimming.data.image_files import write_image
 from gan_slimming.errors import Interrupted, system_reason
-from gan_slimming.teachers.folder import TeacherFolder
-from gan_slimming.teachers.game import Game, linear_decay
+from gan_slimming.experiments.teachers.folder import TeacherFolder
+from gan_slimming.experiments.teachers.game import Game, linear_decay
 from gan_slimming.training.clock import Stopwatch
 from gan_slimming.training.divergence import Diverged, is_finite
 from gan_slimming.training.interruption import interruptible

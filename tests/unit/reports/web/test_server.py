@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gan_slimming.errors import UserError
-from gan_slimming.web.server import page_server
+from gan_slimming.reports.web.server import page_server
 
 
 def test_files_have_their_types_and_the_headers_for_threads(

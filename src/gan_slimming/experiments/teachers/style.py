@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan_slimming.config.teacher import TeacherSettings
+from gan_slimming.experiments.teachers.game import Game, Player
+from gan_slimming.experiments.teachers.random_crops import RandomCrops
+from gan_slimming.experiments.teachers.style_discriminator import StyleDiscriminator, share_right
 from gan_slimming.losses.adversarial import generator_loss
 from gan_slimming.models import build_generator
-from gan_slimming.teachers.game import Game, Player
-from gan_slimming.teachers.random_crops import RandomCrops
-from gan_slimming.teachers.style_discriminator import StyleDiscriminator, share_right
 
 BETAS = (0.9, 0.999)
 CONTENT_WEIGHT = 100.0

@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gan_slimming.config.teacher import TeacherSettings
+from gan_slimming.experiments.teachers.game import Game, Player
+from gan_slimming.experiments.teachers.random_crops import RandomCrops
 from gan_slimming.losses.adversarial import ReplayBuffer, discriminator_loss, generator_loss
 from gan_slimming.models import build_generator
-from gan_slimming.teachers.game import Game, Player
-from gan_slimming.teachers.random_crops import RandomCrops
 from gan_slimming.training.discriminator import patchgan
 
 BETAS = (0.5, 0.999)

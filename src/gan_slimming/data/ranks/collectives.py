@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gan_slimming.data.ranks.launch import alone, count, is_first, rank
 from gan_slimming.errors import UserError, one_line
-from gan_slimming.ranks.launch import alone, count, is_first, rank
 
 Value = TypeVar("Value")
 

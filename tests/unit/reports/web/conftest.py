@@ -11,7 +11,7 @@ from torch import nn
 
 import gan_slimming as gs
 from gan_slimming.models.registry import build_generator
-from gan_slimming.web import runtime_files
+from gan_slimming.reports.web import runtime_files
 
 
 @pytest.fixture(scope="session")

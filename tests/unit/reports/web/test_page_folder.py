@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gan_slimming.errors import UserError
-from gan_slimming.web.page_folder import MARKER, check_folder, template_files, write_folder
+from gan_slimming.reports.web.page_folder import MARKER, check_folder, template_files, write_folder
 
 
 def names(folder: Path) -> set[str]:

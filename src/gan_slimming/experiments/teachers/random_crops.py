@@ -12,7 +12,7 @@ from torch import Tensor
 from gan_slimming.data.folder import open_folder
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import ImageSet
-from gan_slimming.teachers.game import Random
+from gan_slimming.experiments.teachers.game import Random
 
 MARGIN = 286 / 256
 """Side of an image over that of its crops (Zhu et al. 2017, as released)."""
