@@ -124,7 +124,7 @@ def test_after_the_third_return_one_line_names_the_cause(folder: RunFolder) -> N
 
 def test_norms_that_were_never_trained_are_named_as_the_cause(folder: RunFolder) -> None:
     trainer = build()
-    trainer.context.teacher.generator.add_module("norm", nn.BatchNorm2d(3))
+    trainer.context.teacher.generator.add_module("unused", nn.BatchNorm2d(3).eval())
     poison(trainer, lambda step: step >= 2)
     with pytest.raises(Diverged, match=r"norms were never trained.*add --teacher-mode train"):
         train(trainer, folder)
