@@ -43,7 +43,9 @@ def entries(value: Any) -> list[str]:
 
 def test_every_page_is_in_the_navigation() -> None:
     settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert sorted(entries(settings["nav"])) == [page.name for page in PAGES]
+    tutorials = [f"tutorials/{page.name}" for page in (ROOT / "docs" / "tutorials").glob("*.md")]
+    pages = [page.name for page in PAGES]
+    assert sorted(entries(settings["nav"])) == sorted([*pages, *tutorials])
 
 
 def test_the_reference_of_commands_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
