@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-int8 random-nets check lint docs results format clean
+.PHONY: demo test test-int8 random-nets fuzz fuzz-long kills full-disk check lint docs results format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
@@ -19,6 +19,20 @@ test-int8: .venv/.dev-installed
 # An hour or two: random generators with habits of published code, cut exactly in float64.
 random-nets: .venv/.dev-installed
 	.venv/bin/python -m tests.property.many_random_nets --nets 1000
+
+# Damaged files of every kind, for five minutes; 20,000 of each kind. Those that fail stay in found/.
+fuzz: .venv/.dev-installed
+	.venv/bin/python -m tests.faults.fuzz --seconds 300 --keep found
+
+fuzz-long: .venv/.dev-installed
+	.venv/bin/python -m tests.faults.fuzz --count 20000 --keep found
+
+# Runs that are killed 300 times and resumed; runs on disks that are too small (as root).
+kills: .venv/.dev-installed
+	.venv/bin/python -m tests.faults.kills --kills 300
+
+full-disk: .venv/.dev-installed
+	.venv/bin/python -m tests.faults.full_disk --sizes 200
 
 # All that a change has to pass.
 check: lint docs test

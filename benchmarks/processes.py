@@ -61,6 +61,7 @@ def main() -> None:
     )
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--width", type=int, default=32, help="channels of the first layer")
+    parser.add_argument("--threads", type=int, default=2, help="of the lone process")
     parser.add_argument("--steps", type=int, default=2, help="of a block")
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--output", type=Path)
@@ -73,7 +74,8 @@ def main() -> None:
     rows["slim"] = compared(fabric, student, arguments)
     record = {
         "command": " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv),
-        "size": arguments.size, "width": arguments.width, "images_per_step": BATCH, "rows": rows,
+        "size": arguments.size, "width": arguments.width, "threads": arguments.threads,
+        "images_per_step": BATCH, "rows": rows,
         "decode_seconds": decoding(arguments.size) if is_first() else None,
         "load": os.getloadavg(), "environment": environment(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -98,7 +100,7 @@ def compared(fabric: Fabric, student: Student, arguments: argparse.Namespace) ->
     for block in range(arguments.blocks):
         torch.set_num_threads(1)
         taken = [timed(both.advance) for _ in range(arguments.steps)]
-        with by_itself():
+        with by_itself(arguments.threads):
             if is_first():
                 alone = [timed(one.advance) for _ in range(arguments.steps)]
         if is_first() and block:  # the first warms up
@@ -152,12 +154,12 @@ def narrow(student: Student) -> None:
 
 
 @contextmanager
-def by_itself() -> Iterator[None]:
-    """Let the first process compute as if alone, with two threads, while the other waits."""
+def by_itself(threads: int) -> Iterator[None]:
+    """Let the first process compute as if alone, with so many threads, while the other waits."""
     dist.barrier()
     told = os.environ["WORLD_SIZE"]
     os.environ["WORLD_SIZE"] = "1"
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:

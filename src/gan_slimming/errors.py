@@ -10,8 +10,29 @@ from typing import Any, TypeVar, cast
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+MOST_TEXT = 1500
+"""Characters of an error; what came may be longer than anyone reads."""
+
+
 class UserError(Exception):
-    """A mistake that the user can mend, in one line: what is wrong, what came, what to do."""
+    """A mistake that the user can mend, in one line: what is wrong, what came, what to do.
+
+    Args:
+        text: what came may have line breaks, and be long; neither is kept.
+    """
+
+    def __init__(self, text: str = ""):
+        line = " ".join(text.splitlines())
+        half = MOST_TEXT // 2
+        super().__init__(line if len(line) <= MOST_TEXT else f"{line[:half]} ... {line[-half:]}")
+
+
+class NotWritten(UserError):
+    """A whole result whose file the disk refuses; `result` is what the command returns."""
+
+    def __init__(self, text: str, result: dict[str, Any]):
+        super().__init__(text)
+        self.result = result
 
 
 class Interrupted(Exception):

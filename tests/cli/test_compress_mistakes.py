@@ -215,3 +215,21 @@ def test_images_of_every_kind_are_taken(world: Path, capsys: Capture) -> None:
     summary, told = run("--data empty", capsys)
     assert told == []
     assert summary["steps"] == 2
+
+
+def test_a_report_that_the_disk_refuses_costs_only_the_page(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gan_slimming.workflows.compress.report", full)
+        assert main(arguments("")) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["steps"] == 2
+    assert (
+        "warning: run is finished, but its report cannot be written (No space left on device); "
+        "make room, then gan-slimming report run\n" in err
+    )
+    assert main(["report", "run"]) == 0

@@ -59,6 +59,25 @@ def test_one_object_and_one_table(run: Path, photos: Path, tmp_path: Path, capsy
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_full_disk_does_not_cost_the_result(
+    run: Path, photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gan_slimming.evaluation.results.write_atomically", full)
+    table = tmp_path / "table.json"
+    line = ["evaluate", str(run), "--data", str(photos), "--teacher", str(run), "--device", "cpu"]
+    assert main([*line, "--metrics", "l1", "--output", str(table)]) == 2
+    result, err = last_line(capsys)
+    assert result["results"][0]["value"] == 0
+    assert result["output"] is None
+    told = [text for text in err.splitlines() if text.startswith("error: ")]
+    assert told == [f"error: cannot write {table} (No space left on device); name another --output;"
+                    " the result is on stdout alone"]  # fmt: skip
+    assert not table.exists()
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_exported_files_in_their_runtime(

@@ -274,6 +274,18 @@ def test_what_the_disk_refuses_is_one_line(
     assert told == "error: No space left on device (out/x.png); make room, or name another place\n"
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_system_takes_is_one_line(
+    name: str, tmp_path: Path, capsys: Capture
+) -> None:
+    for place in (str(tmp_path / name), str(tmp_path)):
+        output = tmp_path / "out" if name in place else tmp_path / name
+        assert main(["translate", "cartoongan", place, "--output", str(output)]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert sum(line.startswith("error: ") for line in told) == 1
+        assert "please report" not in told[-1]
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce] can't allocate memory")])
 def test_too_little_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: Exception

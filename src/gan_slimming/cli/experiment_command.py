@@ -23,6 +23,7 @@ def experiment(
     minutes: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
+    latency: bool = False,
     list: bool = False,
 ) -> dict[str, Any]:
     """Compare methods of compression on one system, in a table.
@@ -57,6 +58,8 @@ def experiment(
         minutes: Minutes of training of each row, in place of the scale's.
         steps: Training steps of each row, in place of the scale's.
         seed: Seed of all random numbers, 0 to 2^62. Default: 0.
+        latency: Add the time of one image in OpenVINO, in int8 where the row is quantised; needs
+            the extra [export], and a machine with nothing else to do.
         list: List the systems and the methods.
     """
     if list:
@@ -76,6 +79,7 @@ def experiment(
         "minutes": minutes,
         "steps": steps,
         "seed": seed,
+        "latency": latency or None,
     }
     folder = output or Path(f"experiment-{Path(name).stem}-{scale}")
     chosen = [row.strip() for row in (rows or "").split(",") if row.strip()]

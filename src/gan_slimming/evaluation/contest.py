@@ -31,6 +31,7 @@ from gan_slimming.evaluation.tools import Tools, load_tools
 from gan_slimming.metrics.catalogue import Metric
 from gan_slimming.metrics.embedded_set import EmbeddedSet
 from gan_slimming.metrics.verdict import verdict
+from gan_slimming.serialization.provenance import fingerprint
 from gan_slimming.serialization.resolve import choose_device
 
 Advance = Callable[[int], None]
@@ -209,7 +210,7 @@ def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list
     """
     if given.teacher is not None:
         return [given.teacher for _ in subjects]
-    known: dict[str, Subject] = {}
+    known: dict[str | None, Subject] = {}
     lost: list[Subject] = []
     found: list[Subject | None] = []
     for subject in subjects:
@@ -219,11 +220,16 @@ def _teachers(subjects: Sequence[Subject], given: Given, origin: Origin) -> list
             warnings.warn(str(error), EvaluationWarning, stacklevel=3)
             teacher = None
             lost.append(subject)
-        found.append(None if teacher is None else known.setdefault(teacher.name, teacher))
+        if teacher is not None:  # by its weights: two of one name may differ
+            weights = None if teacher.module is None else fingerprint(teacher.module)
+            teacher = known.setdefault(weights, teacher)
+        found.append(teacher)
     if len(known) == 1:
         only = next(iter(known.values()))
         return [None if subject in lost else only for subject in subjects]
-    return found
+    told = _distinct_names(list(known.values()))
+    names = {id(one): other for one, other in zip(known.values(), told, strict=True)}
+    return [None if teacher is None else names[id(teacher)] for teacher in found]
 
 
 def _scores(

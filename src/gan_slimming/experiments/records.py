@@ -58,11 +58,13 @@ def table_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list
     metrics = list(dict.fromkeys(r["metric"] for record in records for r in record["results"]))
     head = ["method", "MACs", "parameters", "bytes"]
     head += [f"{name} {ARROWS[METRICS[name].direction]}" for name in metrics]
-    head += ["steps", "seconds"]
+    timed = any(record.get("latency") for record in records)
+    head += ["steps", "seconds", *(["ms in OpenVINO"] if timed else [])]
     dense = records[0]["teacher"]
     costs = [f"{dense[key]:,}" for key in ("macs", "parameters", "size_bytes")]
-    rows = [["teacher, fp32", *costs, *["–"] * (len(metrics) + 2)]]
-    return head, [*rows, *(_row(record, metrics) for record in records)]
+    rows = [["teacher, fp32", *costs]]
+    rows += [_row(record, metrics) + ([_time(record)] if timed else []) for record in records]
+    return head, [row + ["–"] * (len(head) - len(row)) for row in rows]
 
 
 def _row(record: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
@@ -73,6 +75,11 @@ def _row(record: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     found = {result["metric"]: result for result in record["results"]}
     cells += [_figure(found[name]) if name in found else "–" for name in metrics]
     return [*cells, f"{record['steps']:,}", f"{record['seconds']:,.0f}"]
+
+
+def _time(record: Mapping[str, Any]) -> str:
+    told = record.get("latency")
+    return f"{told['latency_ms']:.3g} ({told['precision']})" if told else "–"
 
 
 def _figure(result: Mapping[str, Any]) -> str:

@@ -76,6 +76,8 @@ class System:
     minutes: float | None = None
     """Minutes of training of each row, in place of steps."""
     seed: int = 0
+    latency: bool = False
+    """Whether to time one image of each row in OpenVINO, in integers where it is quantised."""
     evolve: Mapping[str, Any] = field(default_factory=dict)
     """Settings of co-evolution at this scale."""
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -23,6 +23,13 @@ from gan_slimming.models.weights.choice import Fit, Fitted, choose
 from gan_slimming.models.weights.matching import match
 from gan_slimming.models.weights.names import canonical
 
+DEPTHS = ("blocks", "downs", "layers")
+"""Arguments that count layers."""
+MOST_LAYERS = 1000
+"""Of such an argument; more would be built until memory is full."""
+MOST_NUMBER = 1 << 16
+"""Largest number among a generator's arguments, such as a width."""
+
 
 def text_of(name: str, arguments: Mapping[str, Any]) -> str:
     """Return a network as text: name(width=64, blocks=9)."""
@@ -150,6 +157,10 @@ def _resolve(name: str, entry: Entry, arguments: dict[str, Any]) -> dict[str, An
     for key, value in entry.fixed.items():
         if arguments.get(key, value) != value:
             raise UserError(f"{name} has {key}={value}, got {key}={arguments[key]}; leave it out")
+    for key, value in arguments.items():
+        most = MOST_LAYERS if key in DEPTHS else MOST_NUMBER
+        if isinstance(value, int | float) and not -most <= value <= most:
+            raise UserError(f"{name} takes {key} up to {most:,}, got {value}")
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     return defaults | entry.fixed | arguments
 

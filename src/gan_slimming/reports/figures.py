@@ -43,10 +43,10 @@ def quality_charts(data: RunData) -> list[Chart]:
 def search_charts(data: RunData) -> list[Chart]:
     """Return the chart of the cost against the quality of a run with a target."""
     target, kind = data.run.target, data.run.target.kind
-    looks = [row for row in data.metrics if "met" in row and kind in row]
+    looks = [row for row in data.metrics if {"met", "macs", kind} <= row.keys()]
     if kind is None or not looks:
         return []
-    whole = data.summary.get("teacher_macs") or max(row["macs"] for row in looks)
+    whole = data.summary.get("teacher_macs") or max(row["macs"] for row in looks) or 1
     best: dict[int, float] = {}
     for row in sorted(looks, key=lambda row: -target.distance(row[kind])):
         best[row["macs"]] = row[kind]  # the nearest at each cost comes last

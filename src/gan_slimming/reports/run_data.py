@@ -7,18 +7,18 @@ and its last line may be incomplete.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gan_slimming.config import Run
 from gan_slimming.errors import UserError
+from gan_slimming.reports import record_shapes as shapes
+from gan_slimming.reports.record_shapes import Shape, fits, is_histogram, without_nothing
 from gan_slimming.serialization.generator_file import read_header
-from gan_slimming.serialization.run_folder import RunFolder, whole_lines
-from gan_slimming.student.ranges import LayerRange
-
-GATE_KEYS = {"step": int, "kept": dict, "decades": list, "counts": list}
+from gan_slimming.serialization.logs import parsed, whole_lines
+from gan_slimming.serialization.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -95,81 +95,50 @@ def read_run_data(folder: Path) -> RunData:
     """
     files = RunFolder(folder)
     run, record = files.read_config()
+    channels = (record.get("channels") or {}) if fits(record, shapes.CONFIG) else {"": 0}
+    if any(count < 1 for count in channels.values()):
+        raise UserError(f"{files.config} is damaged: it names no generator, or no channels by name")
     warnings: list[str] = []
     return RunData(
         folder=folder,
         run=run,
         record=record,
-        metrics=_lines(files.metrics, {"step": int}, warnings),
-        gates=_lines(files.gates, GATE_KEYS, warnings),
-        held_out=_lines(files.held_out, {"name": str}, warnings),
-        ranges=_json(files.ranges, warnings, list, _is_ranges),
-        layers=_json(files.layers, warnings, dict, _is_layers),
-        summary=_json(files.summary, warnings),
+        metrics=_lines(files.metrics, shapes.METRICS, warnings),
+        gates=[row for row in _lines(files.gates, shapes.GATES, warnings) if is_histogram(row)],
+        held_out=_lines(files.held_out, shapes.HELD_OUT, warnings),
+        ranges=_json(files.ranges, shapes.RANGES, warnings) or [],
+        layers=_json(files.layers, shapes.LAYERS, warnings) or {},
+        summary=without_nothing(_json(files.summary, shapes.SUMMARY, warnings) or {}),
         kept=_channel_map(files.generator, warnings),
-        benchmark=_json(files.benchmark, warnings),
+        benchmark=_json(files.benchmark, shapes.BENCHMARK, warnings) or {},
         warnings=warnings,
     )
 
 
-def _lines(file: Path, keys: Mapping[str, type], warnings: list[str]) -> list[dict[str, Any]]:
-    """Return the objects with these keys, one per line, without an incomplete last line."""
+def _lines(file: Path, shape: Shape, warnings: list[str]) -> list[dict[str, Any]]:
+    """Return the objects of this shape, one per line, without an incomplete last line."""
     if not file.is_file():
         return []
-    found, damaged = [], 0
-    for line in whole_lines(file):
-        try:
-            content = json.loads(line)
-        except ValueError:
-            content = None
-        if _has(content, keys):
-            found.append(content)
-        else:
-            damaged += 1
-    if damaged:
+    rows = [parsed(line) for line in whole_lines(file)]
+    found = [without_nothing(row) for row in rows if row is not None and fits(row, shape)]
+    if damaged := len(rows) - len(found):
         lines = "1 line is" if damaged == 1 else f"{damaged} lines are"
         warnings.append(f"{lines} damaged in {file.name} and left out.")
     return found
 
 
-def _json(
-    file: Path,
-    warnings: list[str],
-    kind: type = dict,
-    fits: Callable[[Any], bool] = lambda content: True,
-) -> Any:
+def _json(file: Path, shape: Shape, warnings: list[str]) -> Any:
+    """Return the content of a file; None, with a warning, where it has another shape."""
     if not file.is_file():
-        return kind()
+        return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
-    if isinstance(content, kind) and fits(content):
+    if fits(content, shape):
         return content
     warnings.append(f"{file.name} is damaged and left out.")
-    return kind()
-
-
-def _has(content: Any, keys: Mapping[str, type]) -> bool:
-    """Return whether `content` has these keys and types; int stands for any number."""
-    if not isinstance(content, dict):
-        return False
-    kinds = {key: (int, float) if kind is int else kind for key, kind in keys.items()}
-    return all(isinstance(content.get(key), kind) for key, kind in kinds.items())
-
-
-def _is_ranges(content: list[Any]) -> bool:
-    """Return whether `content` has the rows of ranges.json."""
-    names = {field.name for field in fields(LayerRange)}
-    keys = dict.fromkeys(names - {"weight_bits"}, int) | {"layer": str}
-    return all(_has(row, keys) and names <= row.keys() for row in content)
-
-
-def _is_layers(content: dict[str, Any]) -> bool:
-    """Return whether `content` has the layer costs of layers.json."""
-    keys = {"name": str, "kind": str, "macs": int, "parameters": int}
-    sides = (content.get("teacher"), content.get("student"))
-    return all(isinstance(side, list) and all(_has(row, keys) for row in side) for side in sides)
+    return None
 
 
 def _channel_map(file: Path, warnings: list[str]) -> Mapping[str, Sequence[int]] | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from gan_slimming.models.catalogue import DEPTHS, MOST_NUMBER
+
 KINDS: dict[str, type] = {
     "format": int,
     "generator": str,
@@ -23,8 +25,6 @@ KINDS: dict[str, type] = {
 MOST_BITS = 16
 MOST_MASK = 1 << 15
 """Characters of a channel mask: some 200,000 channels."""
-MOST_NUMBER = 1 << 16
-"""Largest whole number among a generator's arguments, such as a width."""
 
 
 def check_header(header: Any, tensors: Mapping[str, Tensor]) -> None:
@@ -80,7 +80,7 @@ def _check_argument(name: str, value: Any, layers: int) -> None:
     """Check an argument of the factory; a depth is bounded by the layers that the file holds."""
     if type(value) is int and not -MOST_NUMBER <= value <= MOST_NUMBER:
         raise ValueError(f"{name} is {str(value)[:20]}, more than {MOST_NUMBER}")
-    if name in ("blocks", "downs") and (type(value) is not int or value > layers):
+    if name in DEPTHS and (type(value) is not int or value > layers):
         raise ValueError(f"{name} is {str(value)[:20]}, the file holds {layers} layers")
 
 

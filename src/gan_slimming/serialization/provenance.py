@@ -18,11 +18,16 @@ VERSIONS = ("gan-slimming", "torch", "lightning-fabric", "safetensors")
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, commit (None outside this package's checkout), processor, threads, gpu."""
+    """Return versions, commit, code, processor, threads and gpu.
+
+    `commit` is None outside this package's checkout; there only `code`, the SHA-256 of the source,
+    says which version it is.
+    """
     return {
         "versions": {name: version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
         "commit": commit_of(PACKAGE),
+        "code": code_of(PACKAGE),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -40,6 +45,15 @@ def commit_of(package: Path) -> str | None:
     return _git(package, "HEAD")
 
 
+def code_of(package: Path) -> str:
+    """Return the SHA-256 of a package's Python files, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
 def fingerprint(module: nn.Module) -> str:
     """Return the SHA-256 of a module's tensors, in the order of their names."""
     digest = hashlib.sha256()
@@ -53,7 +67,8 @@ def fingerprint(module: nn.Module) -> str:
 def _git(folder: Path, what: str) -> str | None:
     try:
         found = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", what],
+            # Git refuses the checkout of another user, but this one's code is running already.
+            ["git", "-c", "safe.directory=*", "-C", str(folder), "rev-parse", what],
             capture_output=True,
             text=True,
             check=False,

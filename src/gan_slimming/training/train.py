@@ -31,7 +31,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
     """
     saves = Saves(folder, trainer, trainer.run.checkpoint_seconds)
     with interruptible() as stopped:
-        if trainer.step == 0:
+        if not trainer.begun:
             with trainer.stopwatch.lap():
                 found = trainer.begin()
             if found:

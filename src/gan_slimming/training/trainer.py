@@ -65,6 +65,8 @@ class Trainer:
         """Set everything but the stopwatch to the state before the first step."""
         run, context, s = self.run, self.context, self.settings
         self.student = student.to(self.fabric.device).train()
+        self.begun = False
+        """Whether the ranges are calibrated, so that `begin` is over."""
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
         self.schedule = Schedule(
@@ -96,6 +98,7 @@ class Trainer:
             self.calibration.gates(self.student)
         else:
             self.begin_recovery()
+        self.begun = True
         return {}
 
     def finish_slimming(self) -> None:
@@ -230,9 +233,8 @@ class Trainer:
 
     def _cut(self) -> None:
         alive = self.student.alive()
-        check_same(
-            b"".join(mask.numpy().tobytes() for mask in alive.values()), "other channels to cut"
-        )
+        masks = b"".join(mask.numpy().tobytes() for mask in alive.values())
+        check_same(masks, "other channels to cut")
         cut(self.student, alive, self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
@@ -271,6 +273,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`, bit for bit. The student is as prepared from the same teacher."""
+        self.begun = True
         self.schedule.load_state_dict(state)
         self.stopwatch.set(state["seconds"])
         if state.get("controller") is not None:

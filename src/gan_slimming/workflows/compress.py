@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,8 @@ from gan_slimming.workflows.run_exports import try_exports, write_exports
 
 TRACKED = 16
 """Held-out inputs that are looked at while training; the final figures are on all of them."""
+
+_log = logging.getLogger("gan_slimming")
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (step, steps, terms)."""
@@ -163,7 +166,7 @@ def compress(
             exports = write_exports(folder, setup.run.exports, generator)
             summary = dataclasses.replace(summary, exports=exports)
             folder.write_summary(summary.as_json())
-            report(folder.path)
+            _write_page(folder)
             return summary.as_json()
 
         try:
@@ -176,6 +179,15 @@ def compress(
     if (target := summary.get("target")) is not None and not target["met"]:
         warnings.warn(target["text"], TargetWarning, stacklevel=2)
     return Compressed(generator, summary)
+
+
+def _write_page(folder: RunFolder) -> None:
+    """Write the report; without room for it the run is finished all the same."""
+    try:
+        report(folder.path)
+    except OSError as error:
+        text = "%s is finished, but its report cannot be written (%s); make room, then %s"
+        _log.warning(text, folder, system_reason(error), f"gan-slimming report {folder}")
 
 
 def _inputs(*given: str | Path | None) -> list[Path]:

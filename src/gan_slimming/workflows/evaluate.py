@@ -14,7 +14,7 @@ from rich.text import Text
 from torch import nn
 
 from gan_slimming.config import WeightsFile, check_numbers
-from gan_slimming.errors import UserError
+from gan_slimming.errors import NotWritten, UserError
 from gan_slimming.evaluation.choice import Given
 from gan_slimming.evaluation.contest import Work, open_contest
 from gan_slimming.evaluation.costs import latencies
@@ -96,6 +96,7 @@ def evaluate(
         spread), models (model, teacher, verdict and costs), images, skipped, protocol,
         environment, seconds, output.
     Raises:
+        NotWritten: the output cannot be written; the error holds what would have been returned.
         UserError: a mistake that the user can correct, in one line.
     """
     started = time.monotonic()
@@ -145,7 +146,10 @@ def evaluate(
         "output": str(file) if file else None,
     }
     if file is not None:
-        write_results(file, report)
+        try:
+            write_results(file, report)
+        except UserError as error:  # what took long to measure is not lost with it
+            raise NotWritten(str(error), report | {"output": None}) from error
     return report
 
 

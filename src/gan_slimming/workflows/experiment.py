@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gan_slimming.config import WeightsFile
 from gan_slimming.data.files import write_atomically
@@ -30,6 +31,8 @@ from gan_slimming.training.setup import TestTimeWarning
 from gan_slimming.workflows.compress import OnStep
 from gan_slimming.workflows.experiment_row import run_row
 
+FREE = ("rows", "summary", "latency")
+"""Entries of a system that may change between the rows of one table."""
 OnRow = Callable[[int, int, str], None]
 """Called before each row that is run with its number from 1, the number of rows, and what it is."""
 
@@ -111,6 +114,7 @@ def _run(table: Table, method: Method, failed: dict[str, str]) -> None:
 
 def _open(system: System, folder: TableFolder, command: str, on_step: OnStep | None) -> Table:
     """Find the teacher and the images, and open the table's folder."""
+    teacher, file = _teacher(system)
     data, test, targets, test_targets, partner = (
         None if path is None else found(path, what)
         for path, what in (
@@ -121,16 +125,7 @@ def _open(system: System, folder: TableFolder, command: str, on_step: OnStep | N
             (system.partner, "the opposite direction"),
         )
     )
-    system = dataclasses.replace(system, discriminator=_found_weights(system.discriminator))
-    file = WeightsFile(None)
-    if system.weights is not None:
-        path = found(system.weights, "the teacher's weights, --weights", system.origin)
-        file = WeightsFile(path, system.weights_key, system.rename)
-        teacher = load_generator(system.generator, file, **system.arguments)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(system.seed)
-            teacher = build_generator(system.generator, **system.arguments).float().eval()
+    system = dataclasses.replace(system, discriminator=_found_weights(system))
     noise = spec_of(teacher).contract.latent_size > 0
     if not noise and system.scale != "smoke" and (data is None or test is None):
         raise UserError("name the images to train on with --data, and others to judge on, --test")
@@ -138,7 +133,7 @@ def _open(system: System, folder: TableFolder, command: str, on_step: OnStep | N
         check_unseen(data, test)
     images = [*list_set("data", data), *list_set("test", test), *list_set("targets", targets)]
     said = dataclasses.asdict(system)
-    entries = {key: value for key, value in said.items() if key not in ("rows", "summary")}
+    entries = {key: value for key, value in said.items() if key not in FREE}
     identity = {"teacher_sha256": fingerprint(teacher), "images": digest_of(images)}
     folder.open(entries | identity)
     if not noise and (data is None or test is None):
@@ -148,12 +143,24 @@ def _open(system: System, folder: TableFolder, command: str, on_step: OnStep | N
     )
 
 
-def _found_weights(discriminator: str | None) -> str | None:
-    """Return NAME:WEIGHTS with the weights where they are, as those of the teacher."""
-    name, colon, weights = (discriminator or "").rpartition(":")
-    if not colon or not weights or Path(weights).suffix == "":
-        return discriminator  # a name alone, or package.module:factory
-    return f"{name}:{found(weights, 'the discriminator, --discriminator')}"
+def _teacher(system: System) -> tuple[nn.Module, WeightsFile]:
+    """Return the teacher, with the weights of its file or, for smoke, random ones."""
+    if system.weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(system.seed)
+            generator = build_generator(system.generator, **system.arguments)
+        return generator.float().eval(), WeightsFile(None)
+    path = found(system.weights, "the teacher's weights, --weights", system.origin)
+    file = WeightsFile(path, system.weights_key, system.rename)
+    return load_generator(system.generator, file, **system.arguments), file
+
+
+def _found_weights(system: System) -> str | None:
+    """Return the discriminator as NAME:WEIGHTS, with the weights where they are."""
+    name, colon, weights = (system.discriminator or "").rpartition(":")
+    if not colon or not Path(weights).suffix:
+        return system.discriminator  # a name alone, or package.module:factory
+    return f"{name}:{found(weights, 'the discriminator, --discriminator', system.origin)}"
 
 
 def _write_table(table: Table, failed: Mapping[str, str]) -> None:
@@ -180,5 +187,7 @@ def _command(
     """Return the command that goes on with the table."""
     words = ["gan-slimming", "experiment", name, "--scale", scale, "--output", str(output)]
     words += ["--rows", ",".join(rows)] if rows else []
-    given = {key: value for key, value in changes.items() if value is not None}
-    return shlex.join([*words, *(word for k, v in given.items() for word in (f"--{k}", str(v)))])
+    for key, value in changes.items():
+        if value is not None:
+            words += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+    return shlex.join(words)

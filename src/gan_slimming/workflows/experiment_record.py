@@ -11,6 +11,7 @@ from gan_slimming.experiments.methods import Method
 from gan_slimming.experiments.records import FORMAT
 from gan_slimming.experiments.table import Made, Table
 from gan_slimming.serialization.provenance import fingerprint
+from gan_slimming.workflows.benchmark import benchmark
 from gan_slimming.workflows.evaluate import evaluate
 
 COSTS = ("macs", "parameters", "size_bytes", "peak_activation_bytes")
@@ -20,6 +21,7 @@ def record_of(table: Table, method: Method, made: Sequence[Made]) -> dict[str, A
     """Judge what the last stage made, and return the row's record."""
     report, system = _judged(table, made[-1]), table.system
     told = report["models"][0]
+    threads = [m.settings["threads"] for m in made if "threads" in m.settings]
     length = f"{system.minutes:g} minutes" if system.minutes else f"{system.steps:,} steps"
     return {
         "format": FORMAT,
@@ -33,6 +35,7 @@ def record_of(table: Table, method: Method, made: Sequence[Made]) -> dict[str, A
         "teacher": _teacher(table),
         "cost": {key: told[key] for key in COSTS},
         "results": [_result(row, method.name) for row in report["results"]],
+        "latency": _latency(table, made[-1]) if system.latency else None,
         "verdict": told["verdict"],
         "images": report["images"],
         "skipped": len(report["skipped"]),
@@ -41,7 +44,7 @@ def record_of(table: Table, method: Method, made: Sequence[Made]) -> dict[str, A
         "steps": sum(m.steps for m in made),
         "seconds": round(sum(m.seconds for m in made), 1),
         "seed": system.seed,
-        "threads": next((m.settings["threads"] for m in made if "threads" in m.settings), None),
+        "threads": next(iter(threads), report["environment"]["threads"]),
         "environment": report["environment"],
         "date": date.today().isoformat(),
         "note": "",
@@ -57,6 +60,18 @@ def _judged(table: Table, made: Made) -> dict[str, Any]:
         metrics=list(system.metrics), size=size, count=count, seed=system.seed,
         factory=table.factory, device=str(system.settings.get("device", "auto")),
     )  # fmt: skip
+
+
+def _latency(table: Table, made: Made) -> dict[str, Any]:
+    """Return the time of one image in OpenVINO."""
+    precision = "int8" if made.settings.get("bits") else "f32"
+    report = benchmark(
+        [str(made.generator)], size=table.size, runtimes=("openvino",), precisions=(precision,),
+        factory=table.factory,
+    )  # fmt: skip
+    row = report["measurements"][0]
+    keys = ("runtime", "precision", "latency_ms", "best_ms", "cpu_ms", "spread")
+    return {key: row[key] for key in keys} | {"threads": report["threads"]}
 
 
 def _teacher(table: Table) -> dict[str, Any]:

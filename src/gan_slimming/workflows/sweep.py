@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class SweepWarning(UserWarning):
 
 
 def sweep(
-    flags: dict[str, Sequence[str]],
+    flags: Mapping[str, Sequence[str]],
     output: Path,
     *,
     workers: int = 1,
@@ -206,7 +207,7 @@ def _on_ray(
 ) -> dict[str, str]:
     """Run trials on a Ray cluster, whose machines see the same folders; as `_side_by_side`."""
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise UserError("--ray needs a package; pip install 'gan-slimming[sweep]'") from error
     trials = [trial.resolved() for trial in trials]

@@ -38,6 +38,16 @@ def test_the_table_shows_costs_ratios_figures_and_intervals() -> None:
     assert "A CPU, 1 thread(s); commit abcdef0; 2026-11-30" in text
 
 
+def test_rows_that_were_timed_have_a_column() -> None:
+    told = {"latency_ms": 12.345, "precision": "int8"}
+    lines = as_markdown([record("a", 1, 0.5, latency=told), record("b", 1, 0.5)]).splitlines()
+    assert lines[0].endswith("| seconds | ms in OpenVINO |")
+    assert lines[3].endswith("| 12.3 (int8) |")
+    assert lines[2].endswith("| – |")
+    assert lines[4].endswith("| – |")
+    assert len({line.count("|") for line in lines[:5]}) == 1
+
+
 def test_without_a_finished_row_the_table_says_so() -> None:
     assert as_markdown([]) == "No row is finished.\n"
 

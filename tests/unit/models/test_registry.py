@@ -210,6 +210,9 @@ def test_weights_of_another_generator_are_refused(tmp_path: Path) -> None:
 def test_mistaken_names_and_arguments() -> None:
     assert "take one of adaptive-style, cartoongan, cyclegan, " in refusal("cartongan")
     assert "cyclegan has no argument depth; it takes width, blocks" in refusal("cyclegan", depth=3)
+    assert "cyclegan takes blocks up to 1,000, got 1000000000" in refusal("cyclegan", blocks=10**9)
+    assert "cyclegan takes width up to 65,536, got 100000" in refusal("cyclegan", width=10**5)
+    assert "cyclegan takes width up to 65,536, got nan" in refusal("cyclegan", width=float("nan"))
     assert "cyclegan-6 has blocks=6, got blocks=9" in refusal("cyclegan-6", blocks=9)
     assert "at least 1, got 0 and 8" in refusal("cartoongan", width=0)
     assert "unet-128 has downs=7, got downs=8; leave it out" in refusal("unet-128", downs=8)

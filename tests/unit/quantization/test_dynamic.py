@@ -4,18 +4,25 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_slimming.models.patchgan import PatchDiscriminator
 from gan_slimming.quantization.dynamic import quantize_layers
 
 
+def weight_of(layer: nn.Module) -> Tensor:
+    """Return a copy of a layer's weight, as its forward takes it."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach().clone()
+
+
 def test_weights_lie_on_a_grid_of_each_channel_and_stay_trainable_in_full() -> None:
     layer = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
-    whole = layer[0].weight.detach().clone()
+    whole = weight_of(layer[0])
     quantize_layers(layer, 4)
-    weight = layer[0].weight
+    weight = weight_of(layer[0])
     steps = whole.abs().amax(dim=(1, 2, 3)) / 7
     codes = weight / steps.view(-1, 1, 1, 1)
     assert torch.allclose(codes, codes.round(), atol=1e-4)
@@ -47,9 +54,9 @@ def test_gradients_reach_the_weights_and_the_image(layer: nn.Module) -> None:
 
 def test_spectral_norm_comes_first() -> None:
     layer = spectral_norm(nn.Linear(6, 5)).eval()
-    expected = layer.weight.detach().clone()
+    expected = weight_of(layer)
     quantize_layers(layer, 8)
-    error = (layer.weight - expected).detach().abs().amax(dim=1)
+    error = (weight_of(layer) - expected).abs().amax(dim=1)
     assert (error <= expected.abs().amax(dim=1) / 127 / 2 + 1e-6).all()
 
 

@@ -69,7 +69,7 @@ def test_they_agree_with_one(kind: str, made: list[dict[str, Any]], alone: dict[
         {name: x for name, x in state.items() if isinstance(x, torch.Tensor)}
         for state in (found["student"], expected["student"])
     ]
-    same(*floats, 1e-5)
+    same(floats[0], floats[1], 1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

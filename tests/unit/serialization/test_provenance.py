@@ -8,7 +8,13 @@ from pathlib import Path
 import torch
 
 from gan_slimming.models.registry import build_generator
-from gan_slimming.serialization.provenance import commit_of, environment, fingerprint
+from gan_slimming.serialization.provenance import (
+    PACKAGE,
+    code_of,
+    commit_of,
+    environment,
+    fingerprint,
+)
 
 
 def test_the_fingerprint_follows_every_weight() -> None:
@@ -25,6 +31,7 @@ def test_the_environment_says_where_and_with_what() -> None:
     assert found["versions"]["torch"] == torch.__version__
     assert set(found["versions"]) >= {"gan-slimming", "python", "safetensors"}
     assert found["processor"]
+    assert found["code"] == code_of(PACKAGE)
     assert found["threads"] == torch.get_num_threads()
 
 
@@ -46,3 +53,13 @@ def test_the_commit_is_this_packages_and_not_that_of_the_users_own_repository(
         package.mkdir(parents=True)
     assert commit_of(installed) is None
     assert commit_of(source) == git("rev-parse", "HEAD")
+
+
+def test_the_code_is_known_without_its_history(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.py").write_text("x = 1")
+    before = code_of(tmp_path)
+    (tmp_path / "inner" / "notes.txt").write_text("no code")
+    assert code_of(tmp_path) == before
+    (tmp_path / "inner" / "a.py").rename(tmp_path / "inner" / "b.py")
+    assert code_of(tmp_path) != before

@@ -277,3 +277,19 @@ def test_a_run_goes_back_to_before_a_cut(folder: RunFolder) -> None:
     fresh = build(replace(RUN, checkpoint_seconds=1e6))
     fresh.begin()
     assert fresh.train_step() == first
+
+
+def test_a_run_killed_before_its_first_step_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    run = replace(RUN, bits=8, optimisation=replace(RUN.optimisation, gate_start="saliency"))
+    folders = [RunFolder(tmp_path / name) for name in ("whole", "parts")]
+    for folder in folders:
+        folder.make(overwrite=False)
+    whole = train(build(run), folders[0])
+    killed = build(run)
+    killed.begin()
+    folders[1].save_checkpoint(killed.state_dict())
+    resumed = build(run)
+    resumed.load_state_dict(folders[1].load_checkpoint())
+    parts = train(resumed, folders[1])
+    assert all(map(torch.equal, weights(whole), weights(parts)))
+    assert rows(folders[0])[0]["total"] == rows(folders[1])[0]["total"]

@@ -257,6 +257,23 @@ def test_a_run_without_its_teacher_is_not_compared_with_anothers(
     assert list(found(report, 1)) == ["psnr"]
 
 
+def test_two_teachers_of_one_name_are_not_confused(photos: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.pth"
+    runs = [tmp_path / "a", tmp_path / "b"]
+    teachers = [make_run(run, photos, tmp_path / "one.pth") for run in runs]
+    torch.save({r.name: t.state_dict() for r, t in zip(runs, teachers, strict=True)}, both)
+    for run in runs:
+        record = RunFolder(run).read_config()[1]
+        record["generator"] |= {"weights": str(both), "weights_key": run.name}
+        RunFolder(run).write_config(record)
+    report = evaluate(runs, photos, split="held", metrics=["psnr"])
+    for place, run in enumerate(runs):
+        alone = evaluate(run, photos, split="held", metrics=["psnr"])
+        assert found(report, place)["psnr"]["value"] == found(alone)["psnr"]["value"]
+    names = [model["teacher"] for model in report["models"]]
+    assert names == [f"cartoongan:{both}", f"cartoongan:{both} (2)"]
+
+
 def test_a_run_that_is_being_written(photos: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
     (tmp_path / "run" / "summary.json").unlink()

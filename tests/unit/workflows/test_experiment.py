@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
+from torch import Tensor
 
 from gan_slimming.errors import Interrupted, UserError
+from gan_slimming.experiments.cec_species import GeneratorSpecies
+from gan_slimming.experiments.folder import TableFolder
 from gan_slimming.experiments.systems import system_names
+from gan_slimming.models import PatchDiscriminator, build_generator
 from gan_slimming.workflows import experiment_row
 from gan_slimming.workflows.experiment import experiment
 
@@ -100,6 +105,39 @@ def test_an_interrupted_row_goes_on_where_it_was(
     row = smoke(tmp_path / "table", ["cp-then-d"])["rows"][0]
     assert first.stat().st_mtime_ns == written
     assert {**row, "seconds": 0} == {**whole, "seconds": 0}
+
+
+def test_both_directions_evolve_against_the_discriminator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = {
+        "there": build_generator("cyclegan", width=4, blocks=2),
+        "back": build_generator("cyclegan", width=4, blocks=2),
+        "judge": PatchDiscriminator(4, 2),
+    }
+    for name, network in networks.items():
+        save_file(network.state_dict(), tmp_path / f"{name}.safetensors")
+    data, test = TableFolder(tmp_path / "a").smoke_images(0)
+    targets, _ = TableFolder(tmp_path / "b").smoke_images(1)
+    given = {
+        "weights": tmp_path / "there.safetensors", "partner": tmp_path / "back.safetensors",
+        "discriminator": f"patchgan:{tmp_path / 'judge.safetensors'}",
+        "data": data, "test": test, "targets": targets,
+    }  # fmt: skip
+    changes = {key: str(value) for key, value in given.items()}
+    cycles: list[float] = []
+    cycle = GeneratorSpecies.cycle
+
+    def noted(species: GeneratorSpecies, mask: Tensor, partner: Tensor) -> float:
+        cycles.append(cycle(species, mask, partner))
+        return cycles[-1]
+
+    monkeypatch.setattr(GeneratorSpecies, "cycle", noted)
+    (row,) = smoke(tmp_path / "table", ["cec"], "cyclegan-maps", changes=changes)["rows"]
+    record = json.loads((tmp_path / "table/records/cec.json").read_text())
+    assert len(cycles) == 2 * 2  # two individuals of each direction, one generation
+    assert min(cycles) > 0
+    assert row["macs"] <= 0.4 * record["teacher"]["macs"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
 import { Network, webgpuFault } from "./network.js";
+import { count, milliseconds, size } from "./numbers.js";
+import { keepOffline } from "./offline.js";
 import { scaledSize } from "./pixels.js";
 
 const NAMES = { webgpu: "WebGPU", wasm: "WebAssembly" };
@@ -11,34 +13,10 @@ let config, network, fault = "", photo = null, seed = 0, stream = null, current 
 
 // -- start -----------------------------------------------------------------------------------------
 
-/** Let the service worker keep the page; load once more where it brings the headers for threads. */
-async function keepOffline() {
-  if (!("serviceWorker" in navigator))
-    return "This browser keeps no pages for offline use here (it needs https or localhost).";
-  const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-  const known = navigator.serviceWorker.controller;
-  const changed = new Promise((done) =>
-    navigator.serviceWorker.addEventListener("controllerchange", done, { once: true }));
-  try {
-    await navigator.serviceWorker.register("sw.js");
-    if (!known) await Promise.race([changed, wait(5000)]);
-  } catch (error) {
-    return `This page cannot be kept for offline use (${error.message}).`;
-  }
-  if (known) changed.then(() => photo === null && location.reload()); // a newer page is there
-  const reloaded = sessionStorage.getItem("reloaded");
-  if (!self.crossOriginIsolated && navigator.serviceWorker.controller && !reloaded) {
-    sessionStorage.setItem("reloaded", "yes");
-    location.reload();
-    await new Promise(() => {});
-  }
-  return "";
-}
-
 async function begin() {
   document.querySelector("main").hidden = false;
   say("Loading …");
-  const offlineFault = await keepOffline();
+  const offlineFault = await keepOffline(() => photo === null);
   config = await (await fetch("config.json")).json();
   network = new Network(config, ({ role, received, expected }) =>
     say(`Loading the ${role}: ${size(received)} of ${size(expected)}`));
@@ -303,21 +281,6 @@ function showTimes() {
     $("ratio").textContent = `${ratio.toPrecision(ratio < 10 ? 2 : 3)} ×`;
     $("ratio-detail").textContent = "teacher’s time over the student’s";
   }
-}
-
-const milliseconds = (value) =>
-  value < 1000 ? `${value.toPrecision(3)} ms` : `${(value / 1000).toPrecision(3)} s`;
-
-function size(bytes) {
-  const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : [bytes / 1e6, "MB"];
-  return `${value < 100 ? value.toPrecision(2) : Math.round(value)} ${unit}`;
-}
-
-function count(value) {
-  for (const [unit, least] of [["G", 1e9], ["M", 1e6], ["k", 1e3]])
-    if (value >= least)
-      return `${value / least < 100 ? (value / least).toPrecision(2) : Math.round(value / least)} ${unit}`;
-  return String(Math.round(value));
 }
 
 function say(text) {

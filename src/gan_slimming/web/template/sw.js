@@ -2,8 +2,8 @@
 // threads need where the server does not send them.
 const PREFIX = `gan-slimming ${self.registration.scope} `;
 const CACHE = `${PREFIX}BUILD`;
-const PAGE = ["./", "style.css", "page.js", "network.js", "pixels.js", "worker.js", "config.json",
-  "icon.svg", "page.webmanifest"];
+const PAGE = ["./", "style.css", "page.js", "network.js", "numbers.js", "offline.js",
+  "pixels.js", "worker.js", "config.json", "icon.svg", "page.webmanifest"];
 
 self.addEventListener("install", (event) => {
   self.skipWaiting();

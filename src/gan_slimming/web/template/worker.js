@@ -1,5 +1,7 @@
 // The network: runtime and models live here, so that the page stays responsive.
-import { noise, toRgba, toTensor } from "./pixels.js";
+import { noise, paddedSide, toRgba, toTensor } from "./pixels.js";
+
+const MOST_APART = 0.02; // mean difference, as a share of the range; flips of codes make 0.005
 
 let ort, models, backend;
 const sessions = {};
@@ -48,6 +50,7 @@ const actions = {
       executionProviders: [backend],
       logSeverityLevel: 3,
     });
+    if (backend === "webgpu") await compare(role, content);
   },
 
   async drawPhoto({ role, pixels, width, height }) {
@@ -69,6 +72,27 @@ const actions = {
     });
   },
 };
+
+/** Throw where WebGPU makes another image than WebAssembly of the same small input. */
+async function compare(role, content) {
+  const { contract, inputs } = models[role];
+  const feeds = {};
+  for (const [name, shape] of Object.entries(inputs)) {
+    const side = paddedSide(48, contract);
+    const dims = name === "input" ? [1, contract.channels, side, side] : shape;
+    const length = dims.reduce((product, n) => product * n, 1);
+    feeds[name] = name === "y" ? new ort.Tensor("int64", BigInt64Array.of(0n), dims)
+      : new ort.Tensor("float32", noise(length, 1), dims);
+  }
+  const exact = await ort.InferenceSession.create(content, { executionProviders: ["wasm"] });
+  const wanted = (await exact.run(feeds)).output.data;
+  await exact.release();
+  const made = (await sessions[role].run(feeds)).output.data;
+  let apart = 0;
+  for (const [i, value] of made.entries()) apart += Math.abs(value - wanted[i]) / made.length;
+  if (!(apart <= MOST_APART * (contract.high - contract.low)))
+    throw new Error("WebGPU computes this network wrongly");
+}
 
 async function run(role, feeds, finish) {
   const started = performance.now();
