@@ -27,6 +27,7 @@ from gan_slimming.reports.run import report
 from gan_slimming.serialization.checkpoint_file import RunIdentity, digest_of
 from gan_slimming.serialization.follower_folder import run_folder
 from gan_slimming.serialization.provenance import environment, fingerprint
+from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.surgery import extract
 from gan_slimming.training.artifacts import write_artifacts
 from gan_slimming.training.context import TrainingContext
