@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.teachers.conftest import cifar, pair
+from tests.unit.experiments.teachers.conftest import cifar, pair
 
 from gan_slimming.errors import Interrupted, UserError
 from gan_slimming.models import load_discriminator, load_generator
