@@ -58,14 +58,33 @@ def table(description: Mapping[str, Any], records: Path) -> str:
     lines = [head, ["---"] * len(head)]
     for *labels, name in description["rows"]:
         record = json.loads((records / f"{name}.json").read_text("utf-8"))
-        lines.append([*labels, *(format(value(record, p), form) for _, p, form in columns)])
+        lines.append([*labels, *(cell(value(record, path), form) for _, path, form in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def cell(found: Any, form: str) -> str:
+    """Return a figure's text: a number, or the value and interval of a metric.
+
+    Args:
+        form: as for `format`; G in front divides by 10^9.
+    """
+    if isinstance(found, Mapping):
+        value, low, high = (cell(found[key], form) for key in ("value", "low", "high"))
+        return f"{value} [{low}, {high}]"
+    return format(found / 1e9, form[1:]) if form.startswith("G") else format(found, form)
+
+
 def value(record: Any, path: str) -> Any:
-    """Return what stands at a dotted path of keys and numbers of places, such as curve.-1.lpips."""
+    """Return what stands at a dotted path, such as curve.-1.lpips or results.metric=lpips.value.
+
+    A part is a key; in a list a place, or the first entry with such a value.
+    """
     for part in path.split("."):
-        record = record[int(part)] if isinstance(record, Sequence) else record[part]
+        key, equals, wanted = part.partition("=")
+        if equals:
+            record = next(entry for entry in record if str(entry[key]) == wanted)
+        else:
+            record = record[int(part)] if isinstance(record, Sequence) else record[part]
     return record
 
 

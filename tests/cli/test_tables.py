@@ -36,19 +36,23 @@ def test_each_table_stands_on_a_page(tables: Any) -> None:
 
 
 def test_a_new_record_changes_the_table(tables: Any, tmp_path: Path) -> None:
-    description = {
-        "one": {
-            "heading": ["run"],
-            "columns": [["LPIPS", "curve.-1.lpips", ".3f"], ["file, bytes", "bytes", ",d"]],
-            "rows": [["`a`", "a"]],
-        }
-    }
-    record = {"bytes": 1234567, "curve": [{"lpips": 0.9}, {"lpips": 0.12345}]}
+    columns = [
+        ["LPIPS", "curve.-1.lpips", ".3f"],
+        ["FLIP", "results.metric=flip", ".2f"],
+        ["GMACs", "macs", "G.2f"],
+    ]
+    description = {"one": {"heading": ["run"], "columns": columns, "rows": [["`a`", "a"]]}}
+    results = [{"metric": "lpips"}, {"metric": "flip", "value": 0.25, "low": 0.2, "high": 0.3}]
+    curve = [{"lpips": 0.9}, {"lpips": 0.12345}]
+    record = {"macs": 1234567890, "curve": curve, "results": results}
     (tmp_path / "a.json").write_text(json.dumps(record))
     page = "text\n<!-- table: one -->\nold\n<!-- end of table -->\nmore\n"
-    assert tables.filled(page, description, tmp_path) == (
-        "text\n<!-- table: one -->\n| run | LPIPS | file, bytes |\n| --- | --- | --- |\n"
-        "| `a` | 0.123 | 1,234,567 |\n<!-- end of table -->\nmore\n"
-    )
+    made = tables.filled(page, description, tmp_path).splitlines()
+    assert made[2:5] == [
+        "| run | LPIPS | FLIP | GMACs |",
+        "| --- | --- | --- | --- |",
+        "| `a` | 0.123 | 0.25 [0.20, 0.30] | 1.23 |",
+    ]
+    assert [*made[:2], *made[5:]] == ["text", page.splitlines()[1], *page.splitlines()[3:]]
     with pytest.raises(KeyError):
         tables.filled(page.replace("one", "unknown"), description, tmp_path)

@@ -129,8 +129,8 @@ def evaluated(folder: Path, photos: Path) -> dict[str, Any]:
 def forgotten(folder: Path, photos: Path) -> str:
     """Return the error of a run whose calibration leaves its images on the CPU."""
     batches = TrainingContext.batches
-    careless: Callable[..., Any] = lambda self, count, seed, batch_size, device: batches(  # noqa: E731
-        self, count, seed, batch_size, torch.device("cpu")
+    careless: Callable[..., Any] = lambda self, count, seed, batch_size, device, **more: batches(  # noqa: E731
+        self, count, seed, batch_size, torch.device("cpu"), **more
     )
     TrainingContext.batches = careless
     try:

@@ -173,7 +173,10 @@ def test_a_file_of_another_tool_with_weights_of_styles(photos: Path, tmp_path: P
     graph = helper.make_graph(nodes, "g", [image, style], [made], [first])
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(proto, tmp_path / "peer.onnx")
-    with pytest.warns(UserWarning, match="the first place of style"):
+    with (
+        pytest.warns(module.QualityWarning, match="for exported files --reference"),
+        pytest.warns(UserWarning, match="the first place of style"),
+    ):
         told = matrix([str(tmp_path / "peer.onnx")], data=photos, count=1)
     assert [row["runtime"] for row in told["measurements"]] == ["onnxruntime", "openvino"]
     assert all(row["latency_ms"] == 1.0 for row in told["measurements"])

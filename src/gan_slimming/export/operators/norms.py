@@ -53,13 +53,13 @@ def _batch_norm(emitter: Emitter, node: fx.Node) -> str:
 def _scale_and_shift(emitter: Emitter, node: fx.Node, values: dict[str, Any]) -> tuple[str, str]:
     """Return the names of a norm's scale and shift; 1 and 0 if it has none."""
     side, names = sides_of(node)[1], []
-    if not side.fixed:
-        raise unknown(node)
     for name, plain in (("weight", 1), ("bias", 0)):
         argument = values[name]
         if argument is not None and argument not in emitter.traced.tensors:
             names.append(emitter.value(argument))
             continue
+        if not side.fixed:
+            raise unknown(node)
         vector = emitter.array(argument)
         vector = np.full(side.first, plain, np.float32) if vector is None else vector
         vector = pad_axis(vector, 0, emitter.widths.get(node))
