@@ -185,6 +185,14 @@ def test_the_teacher_is_loaded_on_demand_and_timed(page: Page, photo: Path) -> N
     assert page.errors() == []
 
 
+def test_a_teacher_that_is_loaded_first_draws_the_next_photo(page: Page, photo: Path) -> None:
+    page.open()
+    page.script("document.getElementById('teacher').click()")
+    page.wait("document.getElementById('teacher-detail').textContent.startsWith('loaded')")
+    page.draw(photo)
+    assert page.said()["ratio"].endswith("×")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_phone_and_desktop(page: Page, photo: Path, width: int, scheme: str) -> None:

@@ -10,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 const times = { student: [], teacher: [] };
 const shown = { photo: null, student: null, teacher: null }; // ImageData of equal place
 let config, network, fault = "", photo = null, seed = 0, stream = null, current = 0;
+let teacherIsLoaded = false;
 
 // -- start -----------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ function describeBackend(backend) {
   $("runtime-detail").textContent =
     `onnxruntime-web ${config.runtime.version}, ${NAMES[backend]}${threads}${why}`;
   if (teacher) $("teacher-detail").textContent = `${size(file("teacher").bytes)} to load`;
-  $("teacher").hidden = false;
+  teacherIsLoaded = $("teacher").hidden = false;
   showTimes();
 }
 
@@ -143,7 +144,7 @@ async function draw() {
     if (number !== current) return;
     show();
     if (times.student.length === 1 && times.student[0] < 1500) await made("student"); // warmed up
-    if (times.teacher.length) await drawTeacher();
+    if (teacherIsLoaded) await drawTeacher();
   } catch (error) {
     await recover(error);
   } finally {
@@ -347,6 +348,7 @@ async function loadTeacher() {
   $("teacher").hidden = true;
   try {
     await network.open("teacher");
+    teacherIsLoaded = true;
     say("");
     $("teacher-detail").textContent = "loaded: it draws the next image";
     $("compare-field").hidden = fromNoise();
