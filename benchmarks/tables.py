@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).parent.parent
+UNITS = {"G": 1e9, "M": 1e6}
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -66,12 +67,14 @@ def cell(found: Any, form: str) -> str:
     """Return a figure's text: a number, or the value and interval of a metric.
 
     Args:
-        form: as for `format`; G in front divides by 10^9.
+        form: as for `format`; G in front divides by 10^9, M by 10^6.
     """
     if isinstance(found, Mapping):
         value, low, high = (cell(found[key], form) for key in ("value", "low", "high"))
         return f"{value} [{low}, {high}]"
-    return format(found / 1e9, form[1:]) if form.startswith("G") else format(found, form)
+    if form[0] in UNITS:
+        return format(found / UNITS[form[0]], form[1:])
+    return format(found, form)
 
 
 def value(record: Any, path: str) -> Any:
