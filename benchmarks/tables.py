@@ -57,8 +57,11 @@ def table(description: Mapping[str, Any], records: Path) -> str:
     columns = description["columns"]
     head = [*description["heading"], *(heading for heading, _, _ in columns)]
     lines = [head, ["---"] * len(head)]
-    for *labels, name in description["rows"]:
+    width = len(description["heading"])
+    for row in description["rows"]:
+        labels, (name, *part) = row[:width], row[width:]
         record = json.loads((records / f"{name}.json").read_text("utf-8"))
+        record = value(record, part[0]) if part else record
         lines.append([*labels, *(cell(value(record, path), form) for _, path, form in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -65,7 +65,7 @@ def test_a_full_disk_does_not_cost_the_result(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gan_slimming.evaluation.results.write_atomically", full)
+    monkeypatch.setattr("gan_slimming.data.report_files.write_atomically", full)
     table = tmp_path / "table.json"
     line = ["evaluate", str(run), "--data", str(photos), "--teacher", str(run), "--device", "cpu"]
     assert main([*line, "--metrics", "l1", "--output", str(table)]) == 2

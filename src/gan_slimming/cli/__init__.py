@@ -8,7 +8,6 @@ import errno
 import io
 import json
 import logging
-import math
 import os
 import sys
 import time
@@ -29,6 +28,7 @@ from gan_slimming.cli.parsing import parse, summary_of
 from gan_slimming.cli.sweep_command import arranged, sweep
 from gan_slimming.cli.teacher_command import dataset, teacher
 from gan_slimming.data.ranks.launch import is_first, rank
+from gan_slimming.data.report_files import plain
 from gan_slimming.errors import NotWritten, UserError, system_reason
 
 __all__ = ["COMMANDS", "main"]
@@ -143,7 +143,7 @@ def _bug(error: Exception) -> int:
 
 def _print_result(result: Any) -> None:
     """Print the result as JSON; raise UserError where stdout is closed or full."""
-    text = json.dumps(_plain(result), allow_nan=False)
+    text = json.dumps(plain(result), allow_nan=False)
     if sys.stdout is None:  # closed by the caller, who wants no result
         return
     try:
@@ -223,14 +223,3 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return " ".join(super().format(record).split())
-
-
-def _plain(value: Any) -> Any:
-    """Return the value in JSON's types; infinities and NaN become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | None) else str(value)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gan_slimming.data.files import refuse_existing, write_atomically
-from gan_slimming.errors import UserError
+from gan_slimming.data.report_files import (
+    as_json,
+    check_report_file,
+    markdown_table,
+    write_report,
+)
 from gan_slimming.metrics.catalogue import METRICS
 
 SUFFIXES = (".json", ".md", ".csv")
@@ -49,46 +51,17 @@ def row_of(
 
 
 def check_output(output: str | Path | None, overwrite: bool) -> Path | None:
-    """Return the output file. Raises UserError for an unknown suffix or an existing file."""
-    if output is None:
-        return None
-    path = Path(output)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"output {path} must end in {', '.join(SUFFIXES)}")
-    refuse_existing(path, overwrite=overwrite)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}); name another --output") from error
-    return path
+    """Return the output file. Raises UserError as check_report_file."""
+    return check_report_file(output, SUFFIXES, overwrite=overwrite)
 
 
 def write_results(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON, a Markdown table or CSV rows, by the file's suffix.
+    """Write a report as JSON, a Markdown table or CSV rows, by the file's ending.
 
     Raises:
-        UserError: the file cannot be written.
+        NotWritten: the file cannot be written.
     """
-    makers = {".json": _as_json, ".md": as_markdown, ".csv": _as_csv}
-    text = makers[path.suffix.lower()](report)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}); name another --output") from error
-
-
-def _as_json(report: dict[str, Any]) -> str:
-    return json.dumps(_finite(report), indent=2, allow_nan=False, default=str) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_report(path, report, {".json": as_json, ".md": as_markdown, ".csv": _as_csv})
 
 
 def _as_csv(report: dict[str, Any]) -> str:
@@ -148,18 +121,12 @@ def _short(value: float) -> str:
 
 def as_markdown(report: dict[str, Any]) -> str:
     """Return the table as Markdown, with the verdicts and the protocol below it."""
-    head, rows = table_rows(report)
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    text = "\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines)
+    text = markdown_table(*table_rows(report))
     notes = [f"{m['model']}: {m['verdict']}." for m in report["models"] if m.get("verdict")]
     notes += [f"{key.replace('_', ' ')}: {value}" for key, value in report["protocol"].items()]
     return (
         text + "\n\nIntervals of 95 % in brackets.\n\n" + "\n".join(f"- {n}" for n in notes) + "\n"
     )
-
-
-def _escaped(cells: Sequence[str]) -> list[str]:
-    return [cell.replace("|", "\\|") for cell in cells]
 
 
 def as_table(report: dict[str, Any]) -> Table:

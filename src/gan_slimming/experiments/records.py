@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_slimming.data.files import write_atomically
+from gan_slimming.data.report_files import markdown_table
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.catalogue import METRICS
 
@@ -47,9 +48,7 @@ def as_markdown(records: Sequence[Mapping[str, Any]]) -> str:
     """Return a table with a row for the teacher and for each record, and its protocol below."""
     if not records:
         return "No row is finished.\n"
-    head, rows = table_of(records)
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    text = markdown_table(*table_of(records))
     return text + "\n\n" + "\n".join(f"- {note}" for note in notes_of(records)) + "\n"
 
 

@@ -143,7 +143,7 @@ def _padded(layer: Any, values: Tensor) -> Tensor:
 def check_float(
     module: nn.Module, content: bytes, given: Sequence[Inputs], runtimes: Sequence[str]
 ) -> dict[str, float]:
-    """Compare the whole generator without activation quantisers, at several sizes.
+    """Compare the whole generator, its activations not rounded, at several sizes.
 
     Returns:
         Runtime -> greatest difference.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_slimming.data.files import refuse_existing, write_atomically
-from gan_slimming.errors import UserError, system_reason
+from gan_slimming.data.report_files import (
+    as_json,
+    check_report_file,
+    markdown_table,
+    write_report,
+)
 
 SUFFIXES = (".md", ".html", ".json")
 HEAD = ("model", "runtime", "precision", "ms", "spread", "bytes", "peak memory", "layers in int8",
@@ -24,30 +27,17 @@ STYLE = (
 
 
 def check_table(output: str | Path | None, overwrite: bool) -> Path | None:
-    """Return the file of the table; raise UserError for another ending, or a file that exists."""
-    if output is None:
-        return None
-    path = Path(output)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"output {path} must end in {', '.join(SUFFIXES)}")
-    refuse_existing(path, overwrite=overwrite)
-    return path
+    """Return the file of the table. Raises UserError as check_report_file."""
+    return check_report_file(output, SUFFIXES, overwrite=overwrite)
 
 
-def write_table(path: Path, report: Mapping[str, Any]) -> None:
+def write_table(path: Path, report: dict[str, Any]) -> None:
     """Write a report of `benchmark` by the file's ending.
 
     Raises:
-        UserError: the file cannot be written.
+        NotWritten: the file cannot be written.
     """
-    makers = {".md": as_markdown, ".html": as_html, ".json": _as_json}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, makers[path.suffix.lower()](report).encode())
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({system_reason(error)}); name another --output"
-        ) from error
+    write_report(path, report, {".md": as_markdown, ".html": as_html, ".json": as_json})
 
 
 def cells_of(row: Mapping[str, Any]) -> list[str]:
@@ -89,9 +79,8 @@ def notes_of(report: Mapping[str, Any]) -> list[str]:
 
 def as_markdown(report: Mapping[str, Any]) -> str:
     """Return the table as Markdown."""
-    lines = [list(HEAD), ["---"] * 3 + ["---:"] * (len(HEAD) - 3)]
-    lines += [_filled(cells_of(row)) for row in report["measurements"]]
-    table = "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
+    rows = [_filled(cells_of(row)) for row in report["measurements"]]
+    table = markdown_table(HEAD, rows, left=3)
     return table + "\n\n" + "\n".join(f"- {note}" for note in notes_of(report)) + "\n"
 
 
@@ -129,15 +118,3 @@ def _short(model: str) -> str:
     """Return MODEL without its folders."""
     head, colon, tail = model.rstrip("/").rpartition(":")
     return f"{head}{colon}{Path(tail).name}"
-
-
-def _as_json(report: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(report), indent=2, allow_nan=False, default=str) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from gan_slimming.data.report_files import markdown_table
 from gan_slimming.metrics.catalogue import METRICS
 from gan_slimming.serialization.model_record import ModelRecord
 
@@ -123,12 +124,7 @@ def _training(record: ModelRecord) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cells(line)) + " |" for line in lines) + "\n"
-
-
-def _cells(cells: Sequence[str]) -> list[str]:
-    return [cell.replace("|", "\\|") for cell in cells]
+    return markdown_table(head, rows, left=len(head)) + "\n"
 
 
 def _sentence(text: str) -> str:

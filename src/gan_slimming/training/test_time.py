@@ -50,9 +50,11 @@ def describe_test_time(teacher: nn.Module, contract: InputContract, side: int) -
 def describe_vanishing(teacher: nn.Module, contract: InputContract, side: int) -> str:
     """Return one line on the first layer whose outputs are nearly zero; '' for none.
 
-    Neither can its range be measured, nor does its gradient stay finite. Exact zeros are no such
-    case: branches begin with them. Arguments as above.
+    Only where batch norms were never trained, which is the cause: a trained teacher may have
+    branches that died. Exact zeros are no such case: branches begin with them. Arguments as above.
     """
+    if not has_untrained_norms(teacher):
+        return ""
     found: list[tuple[str, float]] = []
 
     def hook(path: str) -> Callable[..., None]:
@@ -72,14 +74,12 @@ def describe_vanishing(teacher: nn.Module, contract: InputContract, side: int) -
             handle.remove()
     if not found:
         return ""
-    way = "give trained weights with --weights"
-    if has_untrained_norms(teacher):
-        way = (
-            "its batch norms were never trained: give trained weights with --weights, or, if your "
-            "own script leaves the teacher in train(), add --teacher-mode train"
-        )
     path, top = found[0]
-    return f"the teacher's images vanish on their way: layer {path} gives at most {top:.1g}; {way}"
+    return (
+        f"the teacher's images vanish on their way: layer {path} gives at most {top:.1g}; its "
+        "batch norms were never trained: give trained weights with --weights, or, if your own "
+        "script leaves the teacher in train(), add --teacher-mode train"
+    )
 
 
 def drops(teacher: nn.Module, contract: InputContract, side: int) -> bool:

@@ -14,7 +14,7 @@ from rich.text import Text
 from torch import nn
 
 from gan_slimming.config import WeightsFile, check_numbers
-from gan_slimming.errors import NotWritten, UserError
+from gan_slimming.errors import UserError
 from gan_slimming.evaluation.choice import Given
 from gan_slimming.evaluation.contest import Work, open_contest
 from gan_slimming.evaluation.costs import latencies
@@ -146,10 +146,7 @@ def evaluate(
         "output": str(file) if file else None,
     }
     if file is not None:
-        try:
-            write_results(file, report)
-        except UserError as error:  # what took long to measure is not lost with it
-            raise NotWritten(str(error), report | {"output": None}) from error
+        write_results(file, report)
     return report
 
 

@@ -176,7 +176,14 @@ def test_a_teacher_whose_values_vanish_is_refused_with_the_cause() -> None:
     with pytest.raises(UserError, match=r"layer \d+ gives at most .*e-.*--teacher-mode train"):
         set_up(teacher, RUN)
     set_up(teacher, replace(RUN, teacher_mode="train"))  # the advice
-    zero = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1)).eval()
-    for parameter in zero[1].parameters():
-        nn.init.zeros_(parameter)
-    assert describe_vanishing(zero, CONTRACT, 16) == ""
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-12])
+def test_a_branch_that_died_or_has_not_begun_is_none_of_a_vanishing_teacher(weight: float) -> None:
+    layers = (nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1))
+    teacher = nn.Sequential(*layers)
+    if weight:
+        teacher(torch.rand(2, 3, 8, 8))  # its norm is a trained one
+    for parameter in layers[2].parameters():
+        nn.init.constant_(parameter, weight)
+    assert describe_vanishing(teacher.eval(), CONTRACT, 16) == ""

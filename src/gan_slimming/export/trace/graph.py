@@ -19,6 +19,7 @@ from gan_slimming.export.trace.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.graph.nodes import operator_name
 from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.affine import along, quantize
+from gan_slimming.quantization.fake_quant import ActivationQuantizer
 from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_plain
 from gan_slimming.student.student import replace_module
 
@@ -129,10 +130,14 @@ def quantized_layers(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def without_quantizers(module: nn.Module) -> nn.Module:
+def without_quantizers(module: nn.Module, *, clips: bool = True) -> nn.Module:
     """Return a copy of standard layers, with quantised weights on their grid, in evaluation mode.
 
     The float export computes this copy.
+
+    Args:
+        clips: keep the ends of trained activation ranges. Students learn to saturate there: without
+            them they draw another image.
     """
     plain = whole_copy(module)
     plain.eval()
@@ -145,8 +150,22 @@ def without_quantizers(module: nn.Module) -> nn.Module:
         if quantizer is not None:
             with torch.no_grad():
                 layer.weight.copy_(quantizer(layer.weight))  # pyright: ignore
-        replace_module(plain, name, to_plain(layer))
+        standard = to_plain(layer)
+        if clips and getattr(layer, "input_quantizer", None) is not None:
+            standard.register_forward_pre_hook(_Clip(layer.input_quantizer))  # pyright: ignore
+        replace_module(plain, name, standard)
     return plain
+
+
+class _Clip:
+    """A hook that limits a layer's input to the range of its quantiser, without rounding."""
+
+    def __init__(self, quantizer: ActivationQuantizer):
+        scale = float(quantizer.scale.detach())
+        self.low, self.high = (code * scale for code in quantizer.codes)
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return inputs[0].clamp(self.low, self.high), *inputs[1:]
 
 
 def layer_integers(path: str, layer: Any) -> QuantizedLayer:
@@ -198,7 +217,7 @@ def trace(
         UserError: it cannot be traced, depends on the size, or does not have the contract's
             inputs and one output.
     """
-    plain = without_quantizers(module).cpu()
+    plain = without_quantizers(module, clips=not quantized).cpu()
     step = contract.multiple_of
     labels = input_shapes(contract, size)
     steps = (1, 2) if step == 1 else (step,)  # odd sizes, where the contract allows them

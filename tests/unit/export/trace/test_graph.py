@@ -1,5 +1,7 @@
 """Tracing: what is kept, and what is refused by name."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from gan_slimming.export.trace.graph import (
     trace,
     without_quantizers,
 )
+from gan_slimming.quantization.fake_quant import ActivationQuantizer
 
 CONTRACT = InputContract(multiple_of=4)
 
@@ -81,3 +84,16 @@ def test_more_than_8_bits_and_gates_are_refused(tiny_cartoongan: nn.Module) -> N
     wide = gs.extract(gs.prepare(tiny_cartoongan, example, bits=12))
     with pytest.raises(UserError, match="quantised to 12 bits; export takes up to 8"):
         trace(wide, CONTRACT, 32, quantized=True)
+
+
+def test_a_float_copy_saturates_where_the_student_learnt_to(student: nn.Module) -> None:
+    images = (torch.rand(1, 3, 32, 32) * 2 - 1,)
+    narrow = copy.deepcopy(student)
+    for module in narrow.modules():
+        if isinstance(module, ActivationQuantizer):
+            module.scale.data.mul_(0.3)
+    with torch.no_grad():
+        expected = narrow(*images)
+        kept = without_quantizers(narrow)(*images)
+        lost = without_quantizers(narrow, clips=False)(*images)
+    assert (kept - expected).abs().mean() < 0.1 * (lost - expected).abs().mean()
