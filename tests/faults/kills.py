@@ -62,10 +62,13 @@ def kill_runs(command: list[str], place: Path, kills: int, chance: random.Random
             if folder.path.exists():
                 arguments = way_on(folder, arguments)
             process = forked(arguments, place / "told")
-            if done < kills and killed(process, chance.uniform(0, spent)):
+            if done < kills:
+                kill(process, chance.uniform(0, spent))
+            status = ended(process)
+            if status == -signal.SIGKILL:
                 done += 1
                 at.append(last_step(folder))
-            elif (status := ended(process)) != 0:
+            elif status != 0:
                 wrong.append(f"run {runs}: status {status}: {(place / 'told').read_text()[-300:]}")
                 break
         if folder.finished and folder.generator.read_bytes() != expected:
@@ -73,7 +76,7 @@ def kill_runs(command: list[str], place: Path, kills: int, chance: random.Random
         if folder.finished and steps_of(folder) != list(range(1, STEPS + 1)):
             wrong.append(f"run {runs}: steps {steps_of(folder)}")
         if runs % 10 == 0:
-            print(f"{done} kills, {runs} runs, {len(wrong)} wrong", file=sys.stderr)
+            print(f"{done} kills, {runs} runs, wrong: {wrong}", file=sys.stderr)
         shutil.rmtree(folder.path, ignore_errors=True)
     after = {step: at.count(step) for step in sorted(set(at))}
     return {"kills": done, "runs": runs, "wrong": wrong, "kills_after_step": after}
@@ -86,15 +89,14 @@ def way_on(folder: RunFolder, arguments: list[str]) -> list[str]:
     return [*arguments, "--overwrite"] if folder.marked else arguments
 
 
-def killed(process: int, seconds: float) -> bool:
-    """Wait, then kill; return False where the process has ended by itself, which is kept."""
+def kill(process: int, seconds: float) -> None:
+    """Wait, then kill, unless the process has ended by itself; its status is kept."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return False
+            return
         time.sleep(0.001)
-    os.kill(process, signal.SIGKILL)
-    return ended(process) == -signal.SIGKILL
+    os.kill(process, signal.SIGKILL)  # without effect on one that ended just now
 
 
 def ended(process: int) -> int:
