@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from gan_slimming.graph.nodes import operator_name, value_of
 from gan_slimming.pruning.propagation import LAYERS, Propagation
-from gan_slimming.pruning.values import Factor, Value
+from gan_slimming.pruning.values import Factor, Value, tied_along
 
 KEPT = "kept_channels"
 """Buffer of a padded norm: (channels left,) int64, their places among the teacher's."""
@@ -127,15 +127,18 @@ def padded_call(walk: Propagation, node: fx.Node, path: str) -> Value:
     if main is None:
         return Value(fixed=WRITES)
     factors, value = [], walk.value(main)
-    key = (f"{path}.{KEPT}", 0)
+    slots = walk.axes.setdefault((f"{path}.{KEPT}", 0), walk.forest.fresh(value_of(main).shape[1]))
     for factor in value.factors:
+        inside = [axis for axis in factor.varies if axis > 1]
+        factor = tied_along(factor, inside, walk.forest, walk.zeros)
         if factor.varies != [1]:
             walk.protect(factor.slots, "a norm over all channels reads it")
             continue
         walk.read(factor)
-        slots = walk.axes.setdefault(key, walk.forest.fresh(factor.slots.size))
         walk.join(slots, factor.slots.ravel())
         factors.append(Factor(factor.slots, factor.zero * 0 + walk.zeros.never(WRITES)))
+    if not factors:  # nor can another call of the norm lose channels
+        walk.protect(slots, "a norm over all channels reads it")
     return Value(tuple(factors), value.fixed)
 
 
