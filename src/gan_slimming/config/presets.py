@@ -34,6 +34,7 @@ PAPER: dict[str, Any] = {
         "ema": 0.0,
         "gate_start": "one",
         "floor": 0.0,
+        "block_share": 1.0,
     },
 }
 """Released hyperparameters of Wang et al. 2020, where they differ from the defaults."""

@@ -159,6 +159,10 @@ class Optimisation:
     floor: float = 0.75
     """Least width of each channel group, 0 to 1, as a share of its width in an evenly narrowed
     generator of the same cost."""
+    block_share: float | None = None
+    """Share of the residual blocks that stay when slimming to a budget, 0 to 1; the others are
+    taken out first, and their work goes to wider layers. Default: a half for budgets up to 15 %,
+    else all."""
     width_multiple: int = 1
     """Divisor of the widths of pruned channel groups, in channels: 16 suits int8 kernels, which
     compute 16 at once. The cost may then end several percent below the budget. Needs a budget."""
@@ -193,6 +197,8 @@ class Optimisation:
         check_choice(self, "optimizer", "optimizer")
         check(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         check(0 <= self.floor <= 1, "floor", self.floor, "in [0, 1]")
+        blocks = self.block_share
+        check(blocks is None or 0 <= blocks <= 1, "block_share", blocks, "in [0, 1]")
         multiple = self.width_multiple
         check(multiple >= 1, "width_multiple", multiple, "at least 1")
 
@@ -287,6 +293,7 @@ class Run:
         optimisation["betas"] = tuple(optimisation["betas"])
         optimisation.setdefault("optimizer", "adam")  # the only one of version 0.1
         optimisation.setdefault("draws_per_answer", None)
+        optimisation.setdefault("block_share", 1.0)  # all stayed
         # Version 0.1 had neither term.
         objective: dict[str, Any] = {"colour_weight": 0.0, "lattice_weight": 0.0}
         objective |= settings.pop("objective")

@@ -182,12 +182,14 @@ def at_positions(values: Tensor, axis: int, seeds: Sequence[int]) -> Tensor:
     They are few enough for the teacher's side to be kept in memory.
 
     Args:
-        values: one image for each seed, channels on `axis`.
+        values: one image for each seed, or as many parts of each, such as the windows of an
+            attention, image by image; channels on `axis`.
     Returns:
         (batch, channels, at most POSITIONS)
     """
     flat = values.movedim(axis, 1)
-    flat = flat.reshape(*flat.shape[:2], -1)
+    flat = flat.reshape(len(seeds), -1, flat.shape[1], flat[0, 0].numel())
+    flat = flat.transpose(1, 2).flatten(2)
     total = flat.shape[2]
     if total <= POSITIONS:
         return flat

@@ -127,6 +127,7 @@ class BudgetController:
         floor: least width of a group, as a share of the uniformly narrow net's.
         multiple: a group that is cut keeps a multiple of this many channels. The last block may
             be large, so the cost can end further below the budget.
+        whole: the teacher's cost, where the student has lost blocks.
     Raises:
         UserError: the budget is below the smallest possible cost, which the text names.
     """
@@ -139,6 +140,7 @@ class BudgetController:
         steps: float,
         floor: float,
         multiple: int = 1,
+        whole: float | None = None,
     ):
         self.kind = budget.kind or "macs"
         self.bits = bits
@@ -147,7 +149,8 @@ class BudgetController:
         graph = student.graph
         measure = measure_of(self.kind, graph, bits)
         self.start = measure({})
-        whole = self.start if self.kind != "bytes" else float(bytes_left(graph, {}, None))
+        if whole is None:
+            whole = self.start if self.kind != "bytes" else float(bytes_left(graph, {}, None))
         self.whole = whole
         self.budget = budget.amount(whole)
         self.floors = self._floors(graph, measure, floor)

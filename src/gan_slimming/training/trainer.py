@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from gan_slimming.config import Budget, Run
 from gan_slimming.data.ranks.collectives import check_same, copy_from_first, from_first
 from gan_slimming.losses.feature_distillation import FeatureDistillation
+from gan_slimming.pruning.depth import share_of_blocks, surplus_blocks
 from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.student.student import Student
@@ -92,6 +93,8 @@ class Trainer:
 
     def begin(self) -> dict[str, float]:
         """Calibrate ranges and start the first stage; return what was measured there."""
+        if self.controller is not None:
+            self._remove_surplus_blocks(self.controller)
         # Ranges come first: on a grid of step 1 most channels would seem to be worth nothing.
         self.calibration.ranges(self.student)
         if self.slims:
@@ -100,6 +103,17 @@ class Trainer:
             self.begin_recovery()
         self.begun = True
         return {}
+
+    def _remove_surplus_blocks(self, controller: BudgetController) -> None:
+        """Take out the residual blocks that the budget does without; the others stay wider."""
+        share = share_of_blocks(self.settings.block_share, controller.budget / controller.start)
+        paths = surplus_blocks(self.student.graph.blocks, share)
+        if not paths:
+            return
+        self.student.remove_blocks(paths)
+        self.cost_at_cut = macs_left(self.student.graph, {})
+        self.controller = self.make_controller(self.run.budget, controller.whole)
+        self.make_optimizers()
 
     def finish_slimming(self) -> None:
         """Cut the dead channels, fold the gates, and go on as a plain small net."""
@@ -238,12 +252,18 @@ class Trainer:
         cut(self.student, alive, self.optimizers)
         self.cost_at_cut = macs_left(self.student.graph, {})
 
-    def make_controller(self, budget: Budget) -> BudgetController:
-        """Return the controller that keeps the present stage to a budget."""
+    def make_controller(self, budget: Budget, whole: float | None = None) -> BudgetController:
+        """Return the controller that keeps the present stage to a budget.
+
+        Args:
+            whole: the teacher's cost, if not that of the student as it is.
+        """
         s, stage = self.settings, self.schedule.stage
         length = stage.end - stage.start
         bits = self.run.stored_bits
-        return BudgetController(self.student, budget, bits, length, s.floor, s.width_multiple)
+        return BudgetController(
+            self.student, budget, bits, length, s.floor, s.width_multiple, whole
+        )
 
     # -- resume ------------------------------------------------------------------------------------
 

@@ -107,6 +107,12 @@ def test_a_mean_for_every_channel_is_one_off() -> None:
     assert float(feature_distance([values], [values])) == 0.0
 
 
+def test_windows_that_stand_in_the_batch_belong_to_their_image() -> None:
+    values = torch.arange(2 * 3 * 20 * 20.0).view(2, 3, 20, 20)
+    windows = values.view(2, 3, 4, 100).transpose(1, 2).flatten(0, 1)
+    assert torch.equal(at_positions(windows, 1, [4, 7]), at_positions(values, 1, [4, 7]))
+
+
 def test_places_depend_on_the_image_alone() -> None:
     values = torch.arange(2 * 3 * 20 * 20.0).view(2, 3, 20, 20)
     together = at_positions(values, 1, [4, 7])

@@ -48,11 +48,12 @@ class Block(nn.Module):
         return values + self.inner(values)
 
 
-def net(width: int = 6) -> nn.Module:
+def net(width: int = 6, blocks: int = 1) -> nn.Module:
     torch.manual_seed(3)
     return nn.Sequential(
         *(nn.Conv2d(3, width, 3, stride=2, padding=1), nn.InstanceNorm2d(width, affine=True)),
-        *(nn.ReLU(), Block(width), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
+        *(nn.ReLU(), *(Block(width) for _ in range(blocks))),
+        *(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
         *(nn.Upsample(scale_factor=2), nn.Conv2d(width, 3, 3, padding=1), nn.Tanh()),
     )
 
@@ -80,9 +81,10 @@ def build() -> Callable[..., Trainer]:
     def make(
         run: Run = RUN,
         width: int = 6,
+        blocks: int = 1,
         on_step: Callable[[int, dict[str, float]], None] = lambda step, terms: None,
     ) -> Trainer:
-        teacher = net(width).eval().requires_grad_(False)
+        teacher = net(width, blocks).eval().requires_grad_(False)
         pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(1))
         images = ImageSet(
             pixels.to(torch.uint8), torch.arange(4), tuple(Path(str(i)) for i in range(4))
@@ -116,6 +118,35 @@ def state_of(network: nn.Module) -> list[Tensor]:
 
 def same(first: list[Tensor], second: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# -- residual blocks ---------------------------------------------------------------------------
+
+
+def test_a_small_budget_takes_every_second_block_out_and_is_met(
+    build: Build,
+) -> None:
+    run = replace(RUN, budget=Budget(macs=0.15))
+    trainer = build(run, blocks=4)
+    whole = macs_left(trainer.student.graph, {})
+    trainer.begin()
+    assert trainer.student.identities == ["4", "6"]
+    assert macs_left(trainer.student.graph, {}) < whole
+    while not trainer.schedule.over:
+        trainer.advance()
+    assert macs_left(trainer.final().graph, {}) <= 0.15 * whole
+    again = build(run, blocks=4)
+    again.load_state_dict(trainer.state_dict())
+    assert same(state_of(again.student), state_of(trainer.student))
+
+
+@pytest.mark.parametrize(("share", "left"), [(None, []), (0.5, ["4", "6"]), (0, ["4", "5", "6"])])
+def test_other_budgets_keep_all_blocks_unless_asked(
+    build: Build, share: float | None, left: list[str]
+) -> None:
+    trainer = build(changed(RUN, block_share=share), blocks=4)
+    trainer.begin()
+    assert trainer.student.identities == left
 
 
 # -- the proximal step -------------------------------------------------------------------------
