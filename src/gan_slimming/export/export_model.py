@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.content import FLOAT, ExportedContent
 from gan_slimming.export.convert import OPSET, TRACED_SIZE, convert
+from gan_slimming.export.one_size import NAMES
 from gan_slimming.metrics.complexity import parameters_of
 from gan_slimming.runtime.profiling import executed_layers
 from gan_slimming.runtime.sessions import RUNTIMES, listed, require, start_openvino
@@ -25,17 +26,30 @@ from gan_slimming.serialization.generator_file import read_header
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
-Format = Literal["onnx", "openvino", "executorch"]
-FORMATS = {**EXPORTS, "executorch": ".pte"}
+Format = Literal["onnx", "openvino", "executorch", "litert"]
+FORMATS = {**EXPORTS, "executorch": ".pte", "litert": ".tflite"}
 """Format -> the ending of its file."""
-_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "executorch": ("executorch",)}
-"""Format -> the packages that write it."""
-_NAMES = {"openvino": "OpenVINO", "executorch": "ExecuTorch"}
+_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino")}
+"""Format -> the packages that write it, where that is not a runtime of its name."""
+_NAMES = {"openvino": "OpenVINO", **NAMES}
+AT_ONE_SIZE = tuple(NAMES)
+"""Formats, and runtimes of the same name, of files that take images of one size."""
 QUANTIZATIONS = ("qdq", "integer", "none")
 
 
 class ExportWarning(UserWarning):
     """A warning that the likeliest runtime runs the file, or layers of it, in float."""
+
+
+def converter_at_one_size(kind: str) -> Callable[..., ExportedContent]:
+    """Return the function that makes a file of one of AT_ONE_SIZE."""
+    if kind == "executorch":
+        from gan_slimming.export.executorch import convert_executorch
+
+        return convert_executorch
+    from gan_slimming.export.litert import convert_litert
+
+    return convert_litert
 
 
 @renamed(form="quantization")
@@ -59,27 +73,27 @@ def export_model(
 
     Args:
         model: as for resolve_model, or a generator itself.
-        output: .onnx, .pte, or .xml with its weights in a .bin beside it.
-        format: onnx, openvino or executorch; None takes it from the file's suffix.
-        quantization: qdq for int8 in OpenVINO and ExecuTorch; integer for int8 in ONNX Runtime;
-            none for float. None takes qdq for a quantised generator, else none; an .onnx file in
-            qdq by default gives an ExportWarning.
-        opset: ONNX opset; without effect on a .pte.
+        output: .onnx, .pte, .tflite, or .xml with its weights in a .bin beside it.
+        format: one of FORMATS; None takes it from the file's suffix.
+        quantization: integer for int8 in ONNX Runtime, qdq for int8 elsewhere, none for float. None
+            takes qdq for a quantised generator, else none; an .onnx file in qdq by default gives an
+            ExportWarning.
+        opset: ONNX opset; without effect on other formats.
         size: height and width, in pixels, of the image for the parity check, and of the images of
             a file of a single size; None takes the run's size for the latter, else 64.
         weights, factory, arguments: as for resolve_model.
         cpus: kinds of CPUs to check OpenVINO's int8 kernels on: all that this CPU can imitate, or
             its own alone.
         overwrite: whether to replace the file, and the .bin beside an .xml, if they exist.
-        fixed_size: write a file that takes a single size, as a .pte always does. Without it,
-            a file takes all sizes of the generator, or those that can be traced, with an
+        fixed_size: write a file that takes a single size, as .pte and .tflite always do. Without
+            it, a file takes all sizes of the generator, or those that can be traced, with an
             ExportWarning.
         run: folder of the run that made a generator which is given itself, for size and provenance.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
-        of convolutions in OpenVINO), outside (of a .pte: operators that XNNPACK leaves to other
-        kernels, with their layers and the numbers that they write), sizes (of images that the
+        of convolutions in OpenVINO), outside (of .pte and .tflite: operators that XNNPACK leaves to
+        other kernels, with their layers and the numbers that they write), sizes (of images that the
         file takes), parity, cpus (kind -> layers in float there, because int8 kernels get them
         wrong), seconds.
     Raises:
@@ -92,16 +106,14 @@ def export_model(
     quantization = "none" if quantization == FLOAT else quantization
     kind = check_format(path, format, quantization)
     refuse_existing(*_files(path, kind), overwrite=overwrite)
-    require(*_NEEDED[kind])
+    require(*_NEEDED.get(kind, (kind,)))
     source = run if isinstance(model, nn.Module) else model
     own = size or (source and _size_of_run(source)) or None
     provenance = _provenance(source) if source else {}
     if not isinstance(model, nn.Module):
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
-    if kind == "executorch":
-        from gan_slimming.export.executorch import convert_executorch
-
-        exported = convert_executorch(
+    if kind in AT_ONE_SIZE:
+        exported = converter_at_one_size(kind)(
             model, quantization=quantization, size=own or TRACED_SIZE, provenance=provenance
         )
     else:
@@ -123,7 +135,7 @@ def export_model(
     return {
         "output": str(path),
         "format": kind,
-        "opset": None if kind == "executorch" else opset,
+        "opset": None if kind in AT_ONE_SIZE else opset,
         "size_bytes": size_bytes,
         "parameters": parameters_of(model),
         **_told(exported),
@@ -141,8 +153,11 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
     kind = format or named
     if kind not in FORMATS:
         what = f"format {format!r}" if format else f"{path} names no format"
+        *names, last = FORMATS
+        *suffixes, end = FORMATS.values()
         raise UserError(
-            f"{what}; take --format onnx, openvino or executorch, with a file .onnx, .xml or .pte"
+            f"{what}; take --format {', '.join(names)} or {last}, with a file "
+            f"{', '.join(suffixes)} or {end}"
         )
     if path.suffix.lower() != FORMATS[kind]:
         raise UserError(f"{kind} files end in {FORMATS[kind]}, got {path}; rename --output")

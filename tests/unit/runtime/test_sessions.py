@@ -16,7 +16,7 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         file.write_text("no model")
     with pytest.raises(UserError, match=r"absent.onnx does not exist; give a file that `export`"):
         open_runtime(tmp_path / "absent.onnx")
-    with pytest.raises(UserError, match=r"a.txt is no .onnx, .xml or .pte"):
+    with pytest.raises(UserError, match=r"a.txt is no .onnx, .xml, .pte or .tflite"):
         open_runtime(other)
     with pytest.raises(UserError, match="runtime must be one of onnxruntime, openvino, exec"):
         open_runtime(onnx, "tflite")
