@@ -13,7 +13,7 @@ def export(
     /,
     *,
     output: Path,
-    format: Literal["onnx", "openvino", "executorch", "litert"] | None = None,
+    format: Literal["onnx", "openvino", "executorch", "litert", "coreml"] | None = None,
     quantization: Literal["qdq", "integer", "none"] | None = None,
     opset: int = 17,
     size: int | None = None,
@@ -31,17 +31,17 @@ def export(
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
             vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
             alone, with random weights.
-        output: The exported file, such as hayao.onnx, hayao.pte, hayao.tflite or hayao.xml (a .bin
-            beside it holds its weights).
-        format: onnx, openvino, executorch or litert. Default: by the ending of --output.
-        quantization: integer, for int8 in ONNX Runtime; qdq, for int8 in the other runtimes; none,
+        output: The exported file, such as hayao.onnx, hayao.pte, hayao.tflite, hayao.mlpackage or
+            hayao.xml (a .bin beside it holds its weights).
+        format: onnx, openvino, executorch, litert or coreml. Default: by the ending of --output.
+        quantization: integer, for int8 in ONNX Runtime; qdq, for int8 elsewhere; none,
             for float. Default: qdq for a quantised generator, else none.
-        opset: Version of the ONNX operator set, 17 to 21. Without effect on .pte and .tflite.
+        opset: Version of the ONNX operator set, 17 to 21. Without effect on other formats.
         size: Height and width in pixels of the image used for the check, and of the images of a
             file of a single size. Default: the run's size for the latter, else 64.
         fixed_size: Write a file that takes images of a single size, as some runtimes need, and as
-            .pte and .tflite always do. Without it the file takes every size that the generator
-            takes and that can be traced.
+            .pte, .tflite and .mlpackage always do. Without it the file takes every size that the
+            generator takes and that can be traced.
         cpus: Kinds of CPU on which OpenVINO's int8 kernels are checked: all kinds that this CPU can
             act as (some seconds each), or only its own.
         overwrite: Replace the file, and the .bin beside an .xml, if they exist.

@@ -19,6 +19,7 @@ from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.content import FLOAT, ExportedContent
 from gan_slimming.export.convert import OPSET, TRACED_SIZE, convert
 from gan_slimming.export.one_size import NAMES
+from gan_slimming.export.packages import refuse_package, write_package
 from gan_slimming.metrics.complexity import parameters_of
 from gan_slimming.runtime.profiling import executed_layers
 from gan_slimming.runtime.sessions import RUNTIMES, listed, require, start_openvino
@@ -26,14 +27,14 @@ from gan_slimming.serialization.generator_file import read_header
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
-Format = Literal["onnx", "openvino", "executorch", "litert"]
-FORMATS = {**EXPORTS, "executorch": ".pte", "litert": ".tflite"}
+Format = Literal["onnx", "openvino", "executorch", "litert", "coreml"]
+FORMATS = {**EXPORTS, "executorch": ".pte", "litert": ".tflite", "coreml": ".mlpackage"}
 """Format -> the ending of its file."""
-_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino")}
+_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "coreml": ("coremltools",)}
 """Format -> the packages that write it, where that is not a runtime of its name."""
 _NAMES = {"openvino": "OpenVINO", **NAMES}
 AT_ONE_SIZE = tuple(NAMES)
-"""Formats, and runtimes of the same name, of files that take images of one size."""
+"""Formats, most with a runtime of the same name, of files that take images of one size."""
 QUANTIZATIONS = ("qdq", "integer", "none")
 
 
@@ -47,6 +48,10 @@ def converter_at_one_size(kind: str) -> Callable[..., ExportedContent]:
         from gan_slimming.export.executorch import convert_executorch
 
         return convert_executorch
+    if kind == "coreml":
+        from gan_slimming.export.coreml import convert_coreml
+
+        return convert_coreml
     from gan_slimming.export.litert import convert_litert
 
     return convert_litert
@@ -73,7 +78,8 @@ def export_model(
 
     Args:
         model: as for resolve_model, or a generator itself.
-        output: .onnx, .pte, .tflite, or .xml with its weights in a .bin beside it.
+        output: .onnx, .pte, .tflite, a folder .mlpackage, or .xml with its weights in a .bin
+            beside it.
         format: one of FORMATS; None takes it from the file's suffix.
         quantization: integer for int8 in ONNX Runtime, qdq for int8 elsewhere, none for float. None
             takes qdq for a quantised generator, else none; an .onnx file in qdq by default gives an
@@ -105,7 +111,10 @@ def export_model(
     path = Path(output)
     quantization = "none" if quantization == FLOAT else quantization
     kind = check_format(path, format, quantization)
-    refuse_existing(*_files(path, kind), overwrite=overwrite)
+    if kind == "coreml":
+        refuse_package(path, overwrite=overwrite)
+    else:
+        refuse_existing(*_files(path, kind), overwrite=overwrite)
     require(*_NEEDED.get(kind, (kind,)))
     source = run if isinstance(model, nn.Module) else model
     own = size or (source and _size_of_run(source)) or None
@@ -228,7 +237,7 @@ def sizes_in_words(exported: ExportedContent) -> str:
 
 def _convolutions(exported: ExportedContent) -> dict[str, int]:
     """Return precision -> number of convolutions in OpenVINO; empty without OpenVINO."""
-    elsewhere = exported.metadata["form"] == "integer" or exported.outside is not None
+    elsewhere = exported.metadata["form"] == "integer" or "int8_layers" in exported.metadata
     if elsewhere or find_spec("openvino") is None:
         return {}
     counts: dict[str, int] = {}
@@ -244,6 +253,8 @@ def _write(path: Path, kind: str, exported: ExportedContent) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
             draft = Path(folder) / path.name
+            if kind == "coreml":
+                return write_package(exported.content, draft, path)
             if kind != "openvino":
                 draft.write_bytes(exported.content)
                 files = [draft]

@@ -36,8 +36,8 @@ from gan_slimming.graph.nodes import module_path, operator_name
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.flips import nudged, only_flips
 
-NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT"}
-"""Runtime -> its name in texts."""
+NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT", "coreml": "Core ML"}
+"""Format, most with a runtime of the same name -> its name in texts."""
 Layers = Callable[[Sequence[fx.Node], Inputs], Sequence[np.ndarray]]
 """(calls of int8 layers, the input of each) -> the output of each, alone, in the runtime."""
 

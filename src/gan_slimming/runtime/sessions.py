@@ -39,7 +39,7 @@ _FORMATS = {
 }
 _PACKAGES = {"litert": "ai_edge_litert"}
 """Runtime -> its package, where that has another name."""
-_EXTRAS = {"executorch": "executorch", "ai_edge_litert": "litert"}
+_EXTRAS = {"executorch": "executorch", "ai_edge_litert": "litert", "coremltools": "coreml"}
 """Package -> the extra that installs it, where that is not [export]."""
 NAMED = 3
 """Number of layers that a warning names."""

@@ -79,7 +79,7 @@ def test_a_generator_without_quantisers_is_exported_in_float(
     [
         (
             ("g.onnx", "tflite", None),
-            "format 'tflite'; take --format onnx, openvino, executorch or",
+            "format 'tflite'; take --format onnx, openvino, executorch, litert or",
         ),
         (("g.bin", None, None), "g.bin names no format"),
         (("g.onnx", "openvino", None), "openvino files end in .xml, got g.onnx"),
