@@ -19,11 +19,7 @@ from gan_slimming.errors import UserError, one_line
 from gan_slimming.runtime.executorch import start_executorch
 from gan_slimming.runtime.foreign import Port, adapt_foreign
 from gan_slimming.runtime.litert import start_litert
-from gan_slimming.runtime.openvino_int8 import (
-    INT8_KERNELS,
-    all_in_float,
-    compile_request,
-)
+from gan_slimming.runtime.openvino_int8 import INT8_KERNELS, all_in_float, compile_request
 from gan_slimming.runtime.started import KEY, Run, Started
 
 RUNTIMES = ("onnxruntime", "openvino")

@@ -44,10 +44,12 @@ def test_executorch_has_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("runtime", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml"), ("executorch", "pte")]
+    ("runtime", "suffix"),
+    [("onnxruntime", "onnx"), ("openvino", "xml"), ("executorch", "pte"), ("litert", "tflite")],
 )
 def test_a_file_that_is_no_model(runtime: str, suffix: str, tmp_path: Path) -> None:
-    pytest.importorskip(runtime, reason=f"{runtime} is not installed")
+    package = {"litert": "ai_edge_litert"}.get(runtime, runtime)
+    pytest.importorskip(package, reason=f"{package} is not installed")
     file = tmp_path / f"a.{suffix}"
     file.write_text("no model")
     if suffix == "xml":
