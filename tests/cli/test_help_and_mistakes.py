@@ -134,11 +134,11 @@ def test_python_dash_m_is_the_command() -> None:
         ("export cartoongan", "--output missing"),
         (
             "export cartoongan --output g.bin",
-            "names no format; take --format onnx, openvino or executorch",
+            "names no format; take --format onnx, openvino, executorch, litert or coreml, with",
         ),
         (
             "export cartoongan --output g.onnx --format tflite",
-            "must be onnx, openvino, executorch; got tflite",
+            "must be onnx, openvino, executorch, litert, coreml; got tflite",
         ),
         (
             "export cartoongan --output g.xml --quantization integer",

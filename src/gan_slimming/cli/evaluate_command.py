@@ -47,8 +47,8 @@ def evaluate(
 
     Args:
         models: Run folders, saved generators, NAME:WEIGHTS, package.module:factory, exported
-            .onnx, .xml or .pte files, or folders of images. Such a folder holds another model's
-            outputs for --data, under the same names.
+            .onnx, .xml, .pte or .tflite files, or folders of images. Such a folder holds another
+            model's outputs for --data, under the same names.
         data: Folder of input images, or a video. Generators of noise need none.
         teacher: The original model to compare with, as a MODEL or a folder of its images. By
             default, the teacher that a run folder was trained from.

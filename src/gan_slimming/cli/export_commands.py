@@ -13,7 +13,7 @@ def export(
     /,
     *,
     output: Path,
-    format: Literal["onnx", "openvino", "executorch"] | None = None,
+    format: Literal["onnx", "openvino", "executorch", "litert", "coreml"] | None = None,
     quantization: Literal["qdq", "integer", "none"] | None = None,
     opset: int = 17,
     size: int | None = None,
@@ -22,7 +22,7 @@ def export(
     overwrite: bool = False,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Write a generator as a checked ONNX, OpenVINO or ExecuTorch file, in int8 if trained so.
+    """Write a generator as a checked file of a runtime, in int8 if trained so.
 
     For example:
         gan-slimming export runs/hayao --format openvino --output hayao.xml
@@ -31,17 +31,17 @@ def export(
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
             vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
             alone, with random weights.
-        output: The exported file, such as hayao.onnx, hayao.pte or hayao.xml (a .bin beside it
-            holds its weights).
-        format: onnx, openvino or executorch. Default: by the ending of --output.
-        quantization: qdq, for int8 in OpenVINO and ExecuTorch; integer, for int8 in ONNX Runtime;
-            none, for float. Default: qdq for a quantised generator, else none.
-        opset: Version of the ONNX operator set, 17 to 21. Without effect on a .pte.
+        output: The exported file, such as hayao.onnx, hayao.pte, hayao.tflite, hayao.mlpackage or
+            hayao.xml (a .bin beside it holds its weights).
+        format: onnx, openvino, executorch, litert or coreml. Default: by the ending of --output.
+        quantization: integer, for int8 in ONNX Runtime; qdq, for int8 elsewhere; none,
+            for float. Default: qdq for a quantised generator, else none.
+        opset: Version of the ONNX operator set, 17 to 21. Without effect on other formats.
         size: Height and width in pixels of the image used for the check, and of the images of a
             file of a single size. Default: the run's size for the latter, else 64.
         fixed_size: Write a file that takes images of a single size, as some runtimes need, and as
-            a .pte always does. Without it the file takes every size that the generator takes and
-            that can be traced.
+            .pte, .tflite and .mlpackage always do. Without it the file takes every size that the
+            generator takes and that can be traced.
         cpus: Kinds of CPU on which OpenVINO's int8 kernels are checked: all kinds that this CPU can
             act as (some seconds each), or only its own.
         overwrite: Replace the file, and the .bin beside an .xml, if they exist.
@@ -80,20 +80,20 @@ def benchmark(
     overwrite: bool = False,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Time models in torch, ONNX Runtime, OpenVINO and ExecuTorch, side by side.
+    """Time models in torch, ONNX Runtime, OpenVINO, ExecuTorch and LiteRT, side by side.
 
     For example:
         gan-slimming benchmark cartoongan:Hayao.pth runs/hayao --runtimes torch,openvino
         gan-slimming benchmark runs/hayao peer.onnx --matrix --data photos/ --output table.md
 
     Args:
-        models: Run folders, saved generators, NAME:WEIGHTS, or exported .onnx, .xml and .pte
-            files, such as runs/hayao hayao.xml.
+        models: Run folders, saved generators, NAME:WEIGHTS, or exported .onnx, .xml, .pte
+            and .tflite files, such as runs/hayao hayao.xml.
         size: Height and width of the input image in pixels; the batch is one image. Without effect
             where the generator takes noise.
         threads: Number of CPU threads of each model, such as 2. Default: all cores.
-        runtimes: One or more of torch, torch.compile, onnxruntime, openvino and executorch,
-            separated by commas. Default: torch,onnxruntime,openvino, and executorch for a .pte;
+        runtimes: One or more of torch, torch.compile, onnxruntime, openvino, executorch and litert,
+            separated by commas. Default: torch,onnxruntime,openvino, and a .pte's or .tflite's own;
             with --matrix, all that are installed.
         precisions: One or more of f32, bf16, int8 and int8-bf16 (int8, with the float layers in
             bf16), separated by commas. bf16 is for OpenVINO, int8 for quantised generators.

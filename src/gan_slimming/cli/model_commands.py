@@ -65,8 +65,8 @@ def translate(
 
     Args:
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
-            vintage; an exported .onnx, .xml or .pte; NAME:WEIGHTS, such as cartoongan:Hayao.pth;
-            package.module:factory; or a NAME alone, with random weights.
+            vintage; an exported .onnx, .xml, .pte or .tflite; NAME:WEIGHTS, such as
+            cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
         inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
             as photos/ holiday.jpg.
         output: Folder for the results, which keep their names and sub-folders. For a single image
@@ -120,8 +120,8 @@ def sample(
 
     Args:
         model: A run folder, such as runs/sngan; its generator.safetensors; an exported .onnx,
-            .xml or .pte; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory; or a NAME
-            alone, with random weights.
+            .xml, .pte or .tflite; NAME:WEIGHTS, such as sngan:sngan.pth; package.module:factory;
+            or a NAME alone, with random weights.
         output: Image file of the grid that shows all images, such as grid.png.
         count: Number of images.
         seed: Seed of the noise. With the same seed, models of one kind get the same noise.

@@ -18,6 +18,7 @@ from gan_slimming.data.dummy import dummy_arrays
 from gan_slimming.errors import UserError
 from gan_slimming.export.content import FLOAT
 from gan_slimming.export.drawn_images import drawn_images
+from gan_slimming.export.export_model import AT_ONE_SIZE
 from gan_slimming.export.offers import OFFERS, Offer
 from gan_slimming.export.placement import ExportedGenerator, write_for
 from gan_slimming.export.trace.graph import is_quantized
@@ -25,7 +26,7 @@ from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import attach_spec, infer_spec, spec_of
 from gan_slimming.runtime.foreign import ForeignFileWarning
 from gan_slimming.runtime.profiling import float_kernels, layer_times
-from gan_slimming.runtime.sessions import KernelWarning, open_runtime
+from gan_slimming.runtime.sessions import DEFAULTS, KernelWarning, open_runtime
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
@@ -108,7 +109,7 @@ def _load_file(job: Job) -> tuple[Callable[[], Any], Report]:
 
     def report() -> dict[str, Any]:
         summary: dict[str, Any] = {}
-        if job.runtime == "openvino" or (profile and job.runtime != "executorch"):
+        if job.runtime == "openvino" or (profile and job.runtime not in AT_ONE_SIZE):
             layers = layer_times(opened.native) if profile else []
             summary["float_layers"] = float_kernels(opened.native, layers)
             summary |= {"layers": layers} if profile else {}
@@ -177,10 +178,11 @@ def generator_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
 def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
     """Return the jobs of an exported file, as it is, in every runtime that suits it.
 
-    A .pte has a single runtime, which need not be asked for.
+    A .pte or .tflite has a single runtime, which need not be asked for.
     """
     jobs = []
-    alone = ("executorch",) if Path(model).suffix.lower() == ".pte" else ()
+    default = DEFAULTS[Path(model).suffix.lower()]
+    alone = (default,) if default in AT_ONE_SIZE else ()
     for runtime in alone or plan.runtimes:
         offer = OFFERS[runtime]
         if Path(model).suffix.lower() not in offer.reads:

@@ -35,7 +35,7 @@ class ExportedContent:
     restricted: str = ""
     """Why the file takes fewer sizes than the generator; '' where it takes all."""
     outside: list[dict[str, Any]] | None = None
-    """Of a .pte: operators that XNNPACK leaves to other kernels; None for other formats."""
+    """Of .pte and .tflite: operators that XNNPACK leaves to other kernels; None elsewhere."""
 
 
 def metadata_of(

@@ -42,6 +42,14 @@ def expected_of(
     return result, ~_on_a_border(ratio, outputs, TIE_OF_SUMS).numpy()
 
 
+def padded_input(layer: Any, values: Tensor) -> Tensor:
+    """Return the convolution's own input: padding other than zeros is a step before it."""
+    if getattr(layer, "padding_mode", "zeros") == "zeros":
+        return values
+    sides = layer._reversed_padding_repeated_twice  # as nn.Conv2d gives it to F.pad
+    return nn.functional.pad(values, sides, mode=layer.padding_mode)
+
+
 def range_of(values: np.ndarray) -> float:
     """Return greatest minus least, but at least a tenth of the greatest magnitude."""
     span, most = float(values.max() - values.min()), float(np.abs(values).max())

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.content import FLOAT, ExportedContent
 from gan_slimming.export.convert import OPSET, TRACED_SIZE, convert
+from gan_slimming.export.one_size import NAMES
+from gan_slimming.export.packages import refuse_package, write_package
 from gan_slimming.metrics.complexity import parameters_of
 from gan_slimming.runtime.profiling import executed_layers
 from gan_slimming.runtime.sessions import RUNTIMES, listed, require, start_openvino
@@ -25,17 +27,34 @@ from gan_slimming.serialization.generator_file import read_header
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
-Format = Literal["onnx", "openvino", "executorch"]
-FORMATS = {**EXPORTS, "executorch": ".pte"}
+Format = Literal["onnx", "openvino", "executorch", "litert", "coreml"]
+FORMATS = {**EXPORTS, "executorch": ".pte", "litert": ".tflite", "coreml": ".mlpackage"}
 """Format -> the ending of its file."""
-_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "executorch": ("executorch",)}
-"""Format -> the packages that write it."""
-_NAMES = {"openvino": "OpenVINO", "executorch": "ExecuTorch"}
+_NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "coreml": ("coremltools",)}
+"""Format -> the packages that write it, where that is not a runtime of its name."""
+_NAMES = {"openvino": "OpenVINO", **NAMES}
+AT_ONE_SIZE = tuple(NAMES)
+"""Formats, most with a runtime of the same name, of files that take images of one size."""
 QUANTIZATIONS = ("qdq", "integer", "none")
 
 
 class ExportWarning(UserWarning):
     """A warning that the likeliest runtime runs the file, or layers of it, in float."""
+
+
+def converter_at_one_size(kind: str) -> Callable[..., ExportedContent]:
+    """Return the function that makes a file of one of AT_ONE_SIZE."""
+    if kind == "executorch":
+        from gan_slimming.export.executorch import convert_executorch
+
+        return convert_executorch
+    if kind == "coreml":
+        from gan_slimming.export.coreml import convert_coreml
+
+        return convert_coreml
+    from gan_slimming.export.litert import convert_litert
+
+    return convert_litert
 
 
 @renamed(form="quantization")
@@ -59,27 +78,28 @@ def export_model(
 
     Args:
         model: as for resolve_model, or a generator itself.
-        output: .onnx, .pte, or .xml with its weights in a .bin beside it.
-        format: onnx, openvino or executorch; None takes it from the file's suffix.
-        quantization: qdq for int8 in OpenVINO and ExecuTorch; integer for int8 in ONNX Runtime;
-            none for float. None takes qdq for a quantised generator, else none; an .onnx file in
-            qdq by default gives an ExportWarning.
-        opset: ONNX opset; without effect on a .pte.
+        output: .onnx, .pte, .tflite, a folder .mlpackage, or .xml with its weights in a .bin
+            beside it.
+        format: one of FORMATS; None takes it from the file's suffix.
+        quantization: integer for int8 in ONNX Runtime, qdq for int8 elsewhere, none for float. None
+            takes qdq for a quantised generator, else none; an .onnx file in qdq by default gives an
+            ExportWarning.
+        opset: ONNX opset; without effect on other formats.
         size: height and width, in pixels, of the image for the parity check, and of the images of
             a file of a single size; None takes the run's size for the latter, else 64.
         weights, factory, arguments: as for resolve_model.
         cpus: kinds of CPUs to check OpenVINO's int8 kernels on: all that this CPU can imitate, or
             its own alone.
         overwrite: whether to replace the file, and the .bin beside an .xml, if they exist.
-        fixed_size: write a file that takes a single size, as a .pte always does. Without it,
-            a file takes all sizes of the generator, or those that can be traced, with an
+        fixed_size: write a file that takes a single size, as .pte and .tflite always do. Without
+            it, a file takes all sizes of the generator, or those that can be traced, with an
             ExportWarning.
         run: folder of the run that made a generator which is given itself, for size and provenance.
     Returns:
         output, format, quantization, form (its name in version 0.1; float for none), opset,
         size_bytes, parameters, quantized_layers, float_layers, convolutions (precision -> number
-        of convolutions in OpenVINO), outside (of a .pte: operators that XNNPACK leaves to other
-        kernels, with their layers and the numbers that they write), sizes (of images that the
+        of convolutions in OpenVINO), outside (of .pte and .tflite: operators that XNNPACK leaves to
+        other kernels, with their layers and the numbers that they write), sizes (of images that the
         file takes), parity, cpus (kind -> layers in float there, because int8 kernels get them
         wrong), seconds.
     Raises:
@@ -91,17 +111,18 @@ def export_model(
     path = Path(output)
     quantization = "none" if quantization == FLOAT else quantization
     kind = check_format(path, format, quantization)
-    refuse_existing(*_files(path, kind), overwrite=overwrite)
-    require(*_NEEDED[kind])
+    if kind == "coreml":
+        refuse_package(path, overwrite=overwrite)
+    else:
+        refuse_existing(*_files(path, kind), overwrite=overwrite)
+    require(*_NEEDED.get(kind, (kind,)))
     source = run if isinstance(model, nn.Module) else model
     own = size or (source and _size_of_run(source)) or None
     provenance = _provenance(source) if source else {}
     if not isinstance(model, nn.Module):
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
-    if kind == "executorch":
-        from gan_slimming.export.executorch import convert_executorch
-
-        exported = convert_executorch(
+    if kind in AT_ONE_SIZE:
+        exported = converter_at_one_size(kind)(
             model, quantization=quantization, size=own or TRACED_SIZE, provenance=provenance
         )
     else:
@@ -123,7 +144,7 @@ def export_model(
     return {
         "output": str(path),
         "format": kind,
-        "opset": None if kind == "executorch" else opset,
+        "opset": None if kind in AT_ONE_SIZE else opset,
         "size_bytes": size_bytes,
         "parameters": parameters_of(model),
         **_told(exported),
@@ -141,8 +162,11 @@ def check_format(path: Path, format: str | None, quantization: str | None) -> st
     kind = format or named
     if kind not in FORMATS:
         what = f"format {format!r}" if format else f"{path} names no format"
+        *names, last = FORMATS
+        *suffixes, end = FORMATS.values()
         raise UserError(
-            f"{what}; take --format onnx, openvino or executorch, with a file .onnx, .xml or .pte"
+            f"{what}; take --format {', '.join(names)} or {last}, with a file "
+            f"{', '.join(suffixes)} or {end}"
         )
     if path.suffix.lower() != FORMATS[kind]:
         raise UserError(f"{kind} files end in {FORMATS[kind]}, got {path}; rename --output")
@@ -213,7 +237,7 @@ def sizes_in_words(exported: ExportedContent) -> str:
 
 def _convolutions(exported: ExportedContent) -> dict[str, int]:
     """Return precision -> number of convolutions in OpenVINO; empty without OpenVINO."""
-    elsewhere = exported.metadata["form"] == "integer" or exported.outside is not None
+    elsewhere = exported.metadata["form"] == "integer" or "int8_layers" in exported.metadata
     if elsewhere or find_spec("openvino") is None:
         return {}
     counts: dict[str, int] = {}
@@ -229,6 +253,8 @@ def _write(path: Path, kind: str, exported: ExportedContent) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
             draft = Path(folder) / path.name
+            if kind == "coreml":
+                return write_package(exported.content, draft, path)
             if kind != "openvino":
                 draft.write_bytes(exported.content)
                 files = [draft]

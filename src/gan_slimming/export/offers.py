@@ -86,7 +86,7 @@ def _onnxruntime_layers(file: str, opened: RuntimeModel) -> tuple[list[str], lis
     return int8_kernels(layers), float_kernels(profiled.native, layers)
 
 
-def _executorch_layers(_: str, opened: RuntimeModel) -> tuple[list[str], list[str]]:
+def _written_layers(_: str, opened: RuntimeModel) -> tuple[list[str], list[str]]:
     """Return the layers as export wrote them into the file."""
     return opened.metadata.get("int8_layers", []), opened.metadata.get("float_layers", [])
 
@@ -112,11 +112,20 @@ OFFERS: dict[str, Offer] = {
     ),
     "executorch": Offer(
         ("f32", "int8"),
-        _executorch_layers,
+        _written_layers,
         packages=("executorch",),
         extra="executorch",
         write=partial(_export, "executorch"),
         reads=(".pte",),
+        forms=("qdq",),
+    ),
+    "litert": Offer(
+        ("f32", "int8"),
+        _written_layers,
+        packages=("ai_edge_litert",),
+        extra="litert",
+        write=partial(_export, "litert"),
+        reads=(".tflite",),
         forms=("qdq",),
     ),
 }

@@ -29,6 +29,7 @@ from gan_slimming.export.expected import (
     expected_of,
     layer_inputs,
     off_the_borders,
+    padded_input,
     range_of,
 )
 from gan_slimming.export.onnx import layer_model
@@ -115,7 +116,7 @@ def _check_layer(
     expected, sure = expected_of(layer, values, traced.layers[path].outputs)
     content = layer_model(traced, node, quantization, opset).SerializeToString()
     extent = range_of(expected)
-    inputs, unsure = _padded(layer, values).numpy(), 1 - float(sure.mean())
+    inputs, unsure = padded_input(layer, values).numpy(), 1 - float(sure.mean())
 
     def error_of(result: np.ndarray) -> float:
         return float(np.abs(result - expected).max(initial=0, where=sure)) / extent
@@ -130,14 +131,6 @@ def _check_layer(
         if wrong:
             error = error_of(start_openvino(content, 1, kernels="float").run(inputs))
         yield LayerParity(path, runtime, error, ties, unsure, in_float=wrong)
-
-
-def _padded(layer: Any, values: Tensor) -> Tensor:
-    """Return the convolution's own input: padding other than zeros is a step before it."""
-    if getattr(layer, "padding_mode", "zeros") == "zeros":
-        return values
-    sides = layer._reversed_padding_repeated_twice  # as nn.Conv2d gives it to F.pad
-    return nn.functional.pad(values, sides, mode=layer.padding_mode)
 
 
 def check_float(

@@ -14,6 +14,8 @@ from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.errors import UserError
 from gan_slimming.export.convert import convert
+from gan_slimming.export.export_model import AT_ONE_SIZE, FORMATS, converter_at_one_size
+from gan_slimming.export.one_size import NAMES
 from gan_slimming.models.registry import infer_spec, spec_of
 from gan_slimming.runtime.sessions import (
     ALL_RUNTIMES,
@@ -24,7 +26,12 @@ from gan_slimming.runtime.sessions import (
 )
 from gan_slimming.serialization.resolve import choose_device, resolve_model
 
-INT8_QUANTIZATION = {"onnxruntime": "integer", "openvino": "qdq", "executorch": "qdq"}
+INT8_QUANTIZATION = {
+    "onnxruntime": "integer",
+    "openvino": "qdq",
+    "executorch": "qdq",
+    "litert": "qdq",
+}
 """Runtime -> the quantization that it executes in int8."""
 
 
@@ -65,21 +72,21 @@ def write_for(
     """Export a generator for immediate use in a runtime, without checking parity.
 
     Args:
-        size: height and width in pixels of the images, for ExecuTorch.
+        size: height and width in pixels of the images, for ExecuTorch and LiteRT.
     Raises:
-        UserError: the runtime is unknown or not installed; or ExecuTorch lacks the size.
+        UserError: the runtime is unknown or not installed; or one of those lacks the size.
     """
     check_runtime(runtime)
-    if runtime == "executorch":
-        from gan_slimming.export.executorch import convert_executorch
-
+    if runtime in AT_ONE_SIZE:
+        suffix = FORMATS[runtime]
         if size is None:
             raise UserError(
-                "a file for ExecuTorch takes images of one size; write it by export --format "
-                "executorch --size N, and give the .pte in place of the generator"
+                f"a file for {NAMES[runtime]} takes images of one size; write it by export "
+                f"--format {runtime} --size N, and give the {suffix} in place of the generator"
             )
-        path = folder / f"{runtime}-{quantization}.pte"
-        made = convert_executorch(module, quantization=quantization, size=size, check=False)
+        path = folder / f"{runtime}-{quantization}{suffix}"
+        convert_one = converter_at_one_size(runtime)
+        made = convert_one(module, quantization=quantization, size=size, check=False)
         path.write_bytes(made.content)
         return path
     path = folder / f"{runtime}-{quantization}.onnx"

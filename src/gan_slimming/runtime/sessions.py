@@ -18,24 +18,24 @@ from gan_slimming.config import InputContract, check_numbers
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.runtime.executorch import start_executorch
 from gan_slimming.runtime.foreign import Port, adapt_foreign
-from gan_slimming.runtime.openvino_int8 import (
-    INT8_KERNELS,
-    all_in_float,
-    compile_request,
-)
+from gan_slimming.runtime.litert import start_litert
+from gan_slimming.runtime.openvino_int8 import INT8_KERNELS, all_in_float, compile_request
 from gan_slimming.runtime.started import KEY, Run, Started
 
 RUNTIMES = ("onnxruntime", "openvino")
 """The runtimes of ONNX files."""
-DEFAULTS = {".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch"}
+DEFAULTS = {".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch", ".tflite": "litert"}
 """Suffix of a file -> the runtime that opens it, unless another is asked for."""
-ALL_RUNTIMES = (*RUNTIMES, "executorch")
+ALL_RUNTIMES = (*RUNTIMES, "executorch", "litert")
 SUFFIXES = tuple(DEFAULTS)
 _FORMATS = {
     ".xml": "OpenVINO's format; take --runtime openvino",
     ".pte": "ExecuTorch's format; leave --runtime",
+    ".tflite": "LiteRT's format; leave --runtime",
 }
-_EXTRAS = {"executorch": "executorch"}
+_PACKAGES = {"litert": "ai_edge_litert"}
+"""Runtime -> its package, where that has another name."""
+_EXTRAS = {"executorch": "executorch", "ai_edge_litert": "litert", "coremltools": "coreml"}
 """Package -> the extra that installs it, where that is not [export]."""
 NAMED = 3
 """Number of layers that a warning names."""
@@ -50,7 +50,7 @@ class RuntimeModel:
     """An exported generator, ready to be called with the generator's inputs.
 
     Attributes:
-        runtime: onnxruntime, openvino or executorch.
+        runtime: one of ALL_RUNTIMES.
         threads: CPU threads that it uses.
         contract: of its inputs and images.
         metadata: as export wrote it; empty for files of other tools.
@@ -88,8 +88,9 @@ def open_runtime(
     """Load an exported file.
 
     Args:
-        path: .onnx for ONNX Runtime and OpenVINO, .xml for OpenVINO, .pte for ExecuTorch.
-        runtime: onnxruntime, openvino or executorch; None takes the first that opens the file.
+        path: .onnx for ONNX Runtime and OpenVINO, .xml for OpenVINO, .pte for ExecuTorch,
+            .tflite for LiteRT.
+        runtime: one of ALL_RUNTIMES; None takes the first that opens the file.
         threads: CPU threads; None takes all cores.
         precision: f32 or bf16, of the float layers; only OpenVINO has bf16.
         profile: record the time of each layer.
@@ -157,7 +158,7 @@ def _runtime_for(file: Path, runtime: str | None, precision: str) -> str:
         UserError: file, runtime or weights do not exist; or file, runtime and precision do not fit.
     """
     if not file.is_file() or file.suffix.lower() not in SUFFIXES:
-        what = "is no .onnx, .xml or .pte" if file.is_file() else "does not exist"
+        what = "is no .onnx, .xml, .pte or .tflite" if file.is_file() else "does not exist"
         raise UserError(f"{file} {what}; give a file that `export` has written")
     suffix = file.suffix.lower()
     is_ir = suffix == ".xml"
@@ -192,10 +193,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def require(*packages: str) -> None:
-    """Raise UserError if one of the packages of the extras is missing."""
+    """Raise UserError if one of the packages of the extras, or a runtime's, is missing."""
     from importlib.util import find_spec
 
-    for package in packages:
+    for package in (_PACKAGES.get(name, name) for name in packages):
         if find_spec(package) is None:
             extra = _EXTRAS.get(package, "export")
             raise UserError(f"{package} is not installed; pip install 'gan-slimming[{extra}]'")
@@ -293,4 +294,5 @@ _START: dict[str, Callable[..., Started]] = {
     "onnxruntime": start_onnxruntime,
     "openvino": start_openvino,
     "executorch": start_executorch,
+    "litert": start_litert,
 }

@@ -96,6 +96,11 @@ def model_file(model: str | Path) -> Path | None:
     """
     path = Path(model)
     if path.is_dir():
+        if path.suffix.lower() == ".mlpackage":
+            raise UserError(
+                f"{path} is a Core ML package, which runs in apps of Apple's systems alone; give "
+                "the run folder that it was exported from"
+            )
         file = RunFolder(path).generator
         if not file.is_file():
             hides = str(model) in shipped_names()

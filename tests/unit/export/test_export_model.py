@@ -77,7 +77,10 @@ def test_a_generator_without_quantisers_is_exported_in_float(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("g.onnx", "tflite", None), "format 'tflite'; take --format onnx, openvino or executorch"),
+        (
+            ("g.onnx", "tflite", None),
+            "format 'tflite'; take --format onnx, openvino, executorch, litert or",
+        ),
         (("g.bin", None, None), "g.bin names no format"),
         (("g.onnx", "openvino", None), "openvino files end in .xml, got g.onnx"),
         (("g.onnx", None, "int4"), "quantization must be qdq, integer, none, got 'int4'"),

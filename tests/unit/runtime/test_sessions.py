@@ -16,7 +16,7 @@ def test_files_and_runtimes_that_do_not_go_together(tmp_path: Path) -> None:
         file.write_text("no model")
     with pytest.raises(UserError, match=r"absent.onnx does not exist; give a file that `export`"):
         open_runtime(tmp_path / "absent.onnx")
-    with pytest.raises(UserError, match=r"a.txt is no .onnx, .xml or .pte"):
+    with pytest.raises(UserError, match=r"a.txt is no .onnx, .xml, .pte or .tflite"):
         open_runtime(other)
     with pytest.raises(UserError, match="runtime must be one of onnxruntime, openvino, exec"):
         open_runtime(onnx, "tflite")
@@ -44,10 +44,12 @@ def test_executorch_has_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("runtime", "suffix"), [("onnxruntime", "onnx"), ("openvino", "xml"), ("executorch", "pte")]
+    ("runtime", "suffix"),
+    [("onnxruntime", "onnx"), ("openvino", "xml"), ("executorch", "pte"), ("litert", "tflite")],
 )
 def test_a_file_that_is_no_model(runtime: str, suffix: str, tmp_path: Path) -> None:
-    pytest.importorskip(runtime, reason=f"{runtime} is not installed")
+    package = {"litert": "ai_edge_litert"}.get(runtime, runtime)
+    pytest.importorskip(package, reason=f"{package} is not installed")
     file = tmp_path / f"a.{suffix}"
     file.write_text("no model")
     if suffix == "xml":

@@ -46,7 +46,7 @@ def other_kind(path: Path) -> tuple[str, str] | None:
         if head.startswith(magic):
             return kind, advice
     if head[4:8] == b"TFL3":
-        return "a TensorFlow Lite model", "take the .pth or the Keras file that it was made from"
+        return "a LiteRT model", f"{_RUN_AS_IT_IS} that it was exported from"
     if head[4:8] in (b"ET12", b"ET13"):
         return "an ExecuTorch program", "take the .pth that it was exported from"
     if b"-data-" in path.suffix.encode() or path.suffix.startswith(".data-"):

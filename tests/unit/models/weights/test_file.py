@@ -25,7 +25,7 @@ def refusal(path: Path) -> str:
 BYTES = {
     "a.h5": (b"\x89HDF\r\n\x1a\n" + bytes(9), "a Keras or HDF5 file"),
     "a.pth": (b"\x89HDF\r\n\x1a\n" + bytes(9), "a Keras or HDF5 file"),
-    "a.tflite": (b"\x1c\0\0\0TFL3" + bytes(9), "a TensorFlow Lite model"),
+    "a.tflite": (b"\x1c\0\0\0TFL3" + bytes(9), "a LiteRT model"),
     "a.onnx": (b"\x08\x08\x12\x07pytorch", "an ONNX model"),
     "a.xml": (b"<?xml version='1.0'?><net>", "an OpenVINO model"),
     "a.pb": (b"\n\x09\n\x01x", "a TensorFlow graph"),

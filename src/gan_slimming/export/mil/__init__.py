@@ -1,0 +1,1 @@
+"""A generator in the operators of Core ML's ML programs (MIL)."""

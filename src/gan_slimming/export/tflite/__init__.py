@@ -1,0 +1,1 @@
+"""A generator in the operators of LiteRT (.tflite), for XNNPACK's kernels."""
