@@ -24,6 +24,7 @@ def compress(
     rename: list[str] | None = None,
     student: Path | None = None,
     data: Path | None = None,
+    dataset: str | None = None,
     targets: Path | None = None,
     discriminator: str | None = None,
     bits: int | Literal["none"] | None = 8,
@@ -79,6 +80,8 @@ def compress(
         data: Folder of training images of any size, at any depth, such as photos/, or a CSV file
             that names images and further inputs, such as pairs.csv. A generator that takes noise
             needs none.
+        dataset: Your own map-style dataset in place of --data, as package.module:factory, such as
+            mine.data:faces. Its items are the generator's inputs. Default: --data.
         targets: Folder of real images of the output's kind for the discriminator, such as
             cartoons/. Default: no GAN game; with --adversarial lsgan the teacher's outputs count as
             real.
@@ -166,6 +169,7 @@ def compress(
         arguments=generator_args or {},
         student=student,
         data=data,
+        dataset=dataset,
         targets=targets,
         discriminator=discriminator,
         protect=protect or [],

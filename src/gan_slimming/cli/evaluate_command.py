@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.cli.source import Source, options
+from gan_slimming.cli.source import Source, data_or_dataset, options
 
 
 def evaluate(
@@ -13,6 +13,7 @@ def evaluate(
     /,
     *,
     data: Path | None = None,
+    dataset: str | None = None,
     teacher: str | None = None,
     targets: Path | None = None,
     metrics: str | None = None,
@@ -49,7 +50,10 @@ def evaluate(
         models: Run folders, saved generators, NAME:WEIGHTS, package.module:factory, exported
             .onnx, .xml or .pte files, or folders of images. Such a folder holds another model's
             outputs for --data, under the same names.
-        data: Folder of input images, or a video. Generators of noise need none.
+        data: Folder of input images, a CSV file as for compress, or a video. Generators of noise
+            need none.
+        dataset: Your own map-style dataset in place of --data, as package.module:factory, such as
+            mine.data:faces.
         teacher: The original model to compare with, as a MODEL or a folder of its images. By
             default, the teacher that a run folder was trained from.
         targets: Folder of real images of what the model should generate, such as zebras/, for
@@ -94,7 +98,7 @@ def evaluate(
 
     report = run(
         models,
-        data,
+        data_or_dataset(data, dataset),
         teacher=teacher,
         targets=targets,
         metrics=[name.strip() for name in metrics.split(",")] if metrics else None,

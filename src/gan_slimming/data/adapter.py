@@ -55,11 +55,14 @@ def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
 def to_contract(images: Tensor, contract: InputContract) -> Tensor:
     """Convert RGB images (..., 3, height, width) to the generator's channels, order and range.
 
-    A single channel is luma (ITU-R BT.601), as in Pillow's mode L.
+    A single channel is luma (ITU-R BT.601), as in Pillow's mode L. Images of another number of
+    channels than 1 and 3, which only a dataset has, are in the generator's own convention.
 
     Raises:
-        UserError: the generator takes neither 1 nor 3 channels.
+        UserError: the generator takes other channels than these.
     """
+    if contract.channels not in (1, 3) and images.shape[-3] == contract.channels:
+        return images
     check_channels(contract)
     if contract.channels == 1:
         images = (images * images.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
@@ -68,7 +71,12 @@ def to_contract(images: Tensor, contract: InputContract) -> Tensor:
 
 
 def from_contract(images: Tensor, contract: InputContract) -> Tensor:
-    """Convert the generator's output, of 1 or 3 channels, to RGB without clamping."""
+    """Convert images of the generator's, of 1 or 3 channels, to RGB without clamping.
+
+    Those of another number of channels stay as they are.
+    """
+    if images.shape[-3] not in (1, 3):
+        return images
     centre, half = (contract.high + contract.low) / 2, (contract.high - contract.low) / 2
     images = (images - centre) / half
     if images.shape[-3] == 1:
@@ -81,7 +89,8 @@ def check_channels(contract: InputContract) -> None:
     if contract.channels not in (1, 3):
         raise UserError(
             f"images have 3 channels, or 1 in grey; the generator's contract says "
-            f"{contract.channels}; wrap it in a module that makes these of an image"
+            f"{contract.channels}; give its inputs by --dataset, or wrap it in a module that makes "
+            "these of an image"
         )
 
 
@@ -116,7 +125,6 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
         UserError: the generator refuses inputs of its contract, or its output is not a square image
             of 1 or 3 channels, `scale` times as large as its input.
     """
-    check_channels(contract)
     made, given = _run(generator, contract, size)
     if isinstance(made, tuple | list | dict):
         raise UserError(

@@ -15,7 +15,6 @@ from gan_slimming.evaluation.choice import (
     EvaluationWarning,
     Given,
     check_counts,
-    choose_items,
     choose_metrics,
     warn_of_training_images,
 )
@@ -23,6 +22,7 @@ from gan_slimming.evaluation.costs import costs_of
 from gan_slimming.evaluation.figures import Measured
 from gan_slimming.evaluation.file_features import embed_files
 from gan_slimming.evaluation.images import partners
+from gan_slimming.evaluation.item_choice import choose_items
 from gan_slimming.evaluation.items import Items
 from gan_slimming.evaluation.passes import Contestant, judge
 from gan_slimming.evaluation.scores import Scores

@@ -78,8 +78,10 @@ def _first_size(items: Items, contract: InputContract) -> list[int]:
         sides = [items.size, items.size]
     elif items.video is not None:
         sides = list(next(iter(read_frames(items.video))).shape[-2:])
-    else:
+    elif items.paths or items.read is None:
         sides = _first_readable(items.paths)
+    else:
+        sides = list(items.read(0)[0].shape[-2:])
     return [contract.next_side(side) for side in sides]
 
 

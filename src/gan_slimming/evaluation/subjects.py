@@ -151,7 +151,8 @@ def generate(subject: Subject, inputs: Inputs) -> Tensor:
 
     Args:
         subject: a subject with a generator.
-        inputs: (images in [-1, 1],), or latents, with classes if the generator takes any.
+        inputs: (images in [-1, 1], and further inputs, if they are known), or latents, with classes
+            if the generator takes any.
     Raises:
         UserError: the generator refuses the inputs, runs out of memory, or makes NaN.
     """
@@ -165,8 +166,12 @@ def generate(subject: Subject, inputs: Inputs) -> Tensor:
     placed = tuple(x.to(subject.device) for x in inputs)
     contract, box = generator.contract, None
     if not contract.latent_size:
-        padded, box = pad_to_multiple(placed[0], contract.multiple_of, contract.min_size)
-        placed = (padded,)
+        least = contract.min_size
+        _, box = pad_to_multiple(placed[0], contract.multiple_of, least)
+        placed = tuple(
+            pad_to_multiple(x, contract.multiple_of, least)[0] if x.dim() == 4 else x
+            for x in placed
+        )
     try:
         made = generator(*placed).float()
     except (RuntimeError, MemoryError, ValueError, IndexError) as error:

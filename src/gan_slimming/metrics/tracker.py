@@ -67,11 +67,11 @@ class Tracker:
 
     @property
     def names(self) -> list[str]:
-        """Return the name of each held-out input: its file name, or the number of its noise."""
+        """Return the name of each held-out input: its file's, or the number of noise or item."""
         paths = getattr(self.held, "paths", None)
         if paths is not None:
             return [path.name for path in paths]
-        return [f"noise {i}" for i in range(len(self.held))]
+        return [self.held.name(i) for i in range(len(self.held))]
 
     @torch.no_grad()
     def answers(self, most: int | None = None) -> list[tuple[Inputs, Tensor]]:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from gan_slimming.config import Run, WeightsFile
+from gan_slimming.data.dataset import Dataset, check_dataset
 from gan_slimming.data.image_list import list_set
 from gan_slimming.data.ranks.collectives import from_first
 from gan_slimming.data.ranks.launch import is_first
@@ -58,7 +59,7 @@ class Compressed:
 
 def compress(
     teacher: nn.Module,
-    data: str | Path | None,
+    data: str | Path | Dataset | None,
     output: str | Path,
     run: Run | None = None,
     *,
@@ -73,6 +74,7 @@ def compress(
     student_source: Path | None = None,
     discriminator_source: str | None = None,
     keep: Sequence[Path] = (),
+    dataset_source: str | None = None,
     resume_command: str | None = None,
     positions: Sequence[float] = (),
     **settings: Any,
@@ -84,7 +86,8 @@ def compress(
     Args:
         teacher: a trained generator, from `load_generator` or any nn.Module; what it takes and
             gives, images or noise, is told by its `.spec.contract` or `.contract`.
-        data: folder of images to train on; some are held out to track quality. None for a
+        data: folder of images to train on, a CSV file that names them, or a map-style dataset
+            whose items are the generator's inputs; some are held out to track quality. None for a
             generator that takes noise.
         output: the run folder that is made.
         run: settings; the defaults fit a laptop.
@@ -103,6 +106,7 @@ def compress(
         on_step: called after every step with (step, steps, terms).
         weights: the teacher's file, noted down for whoever resumes the run.
         student_source, discriminator_source: where these were loaded from, noted down likewise.
+        dataset_source: package.module:factory of the dataset, noted down likewise.
         keep: further files of the user's that overwriting must not touch.
         resume_command: the command that goes on with this run, for whoever stops it.
         positions: of a run by the clock that is repeated, from `RunFolder.read_positions`.
@@ -116,7 +120,12 @@ def compress(
     """
     folder = run_folder(output)
     file = WeightsFile.of(weights)
-    inputs = _inputs(data, targets, file.path, student_source, discriminator_source, *keep)
+    if data is not None and not isinstance(data, str | Path):
+        check_dataset(data)
+    folder_of_data = data if isinstance(data, str | Path) else None
+    inputs = _inputs(
+        folder_of_data, targets, file.path, student_source, discriminator_source, *keep
+    )
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
     run = dataclasses.replace(run or Run(), **_known(settings))
     setup = set_up(teacher, run, student=student, protect=protect)
@@ -154,7 +163,8 @@ def compress(
             folder.make(overwrite=overwrite, inputs=inputs)
             record = _record(setup, teacher) | {"distance": name, "protect": list(protect)}
             record["generator"] |= _weights(file)
-            record |= {"data": _whole(data), "targets": _whole(targets)}
+            record |= {"data": _whole(folder_of_data), "targets": _whole(targets)}
+            record |= {"dataset": dataset_source} if dataset_source else {}
             if student is not None:
                 record["student"] = {"file": _whole(student_source), "sha256": fingerprint(student)}
             folder.write_images(images)
