@@ -28,8 +28,8 @@ def inspect(
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
             vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
             alone, with random weights.
-        size: Height and width in pixels of the image for which multiply-accumulates are counted.
-            Without effect where the generator takes noise.
+        size: Height and width in pixels of the image, or frames of the signal, for which
+            multiply-accumulates are counted. Without effect where the generator takes noise.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
             Default: none.
         export: Formats to try, such as onnx,openvino, as compress does before its first step.

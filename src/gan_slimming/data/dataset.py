@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -128,13 +128,18 @@ class DatasetItems:
 
 
 def open_dataset(
-    dataset: Dataset, contract: InputContract, size: int, holdout: int | None
+    dataset: Dataset,
+    contract: InputContract,
+    size: int,
+    holdout: int | None,
+    copies: Callable[[int], Sequence[int]] = lambda row: [row],
 ) -> tuple[DatasetItems, DatasetItems]:
     """Split a dataset into a training and a held-out set, by a hash of the indices.
 
     Args:
         size: height and width of the images in pixels.
         holdout: number of items held out; None for the default.
+        copies: an index -> those of all items that stand on the same side, itself included.
     Raises:
         UserError: it is no dataset, is too small, or its first item does not fit or is another
             each time.
@@ -150,7 +155,7 @@ def open_dataset(
             "random or np.random, which are seeded by the index, or leave them out"
         )
     held = pick_holdout(
-        [str(row) for row in range(count)], lambda row: [row],
+        [str(row) for row in range(count)], copies,
         default_holdout(count) if holdout is None else holdout,
     )  # fmt: skip
     rows = ([row for row in range(count) if (row in held) is side] for side in (False, True))
@@ -243,9 +248,10 @@ def _parts(item: Any, names: tuple[str, ...], row: int) -> tuple[Any, ...]:
 
 
 def _sides(part: Any) -> tuple[int, int]:
-    """Return the height and width of an image; (1, 1) where it is none."""
+    """Return the height and width of an image, 1 and the length of a signal, or 1 and 1."""
     shape = np.shape(part)
-    return (shape[1], shape[2]) if len(shape) == 3 else (1, 1)
+    height, width = (1, 1, *shape[1:])[-2:] if len(shape) in (2, 3) else (1, 1)
+    return height, width
 
 
 def _checked(part: Any, name: str, shape: tuple[int, ...], row: int) -> Tensor:
@@ -262,7 +268,7 @@ def _checked(part: Any, name: str, shape: tuple[int, ...], row: int) -> Tensor:
         )
     came = tuple(found.shape)
     if came != shape and not (name == "z" and came == shape[:1]):
-        size = f", or take another --size than {shape[-1]}" if len(shape) == 3 else ""
+        size = f", or take another --size than {shape[-1]}" if len(shape) > 1 else ""
         raise UserError(
             f"{where} has the shape {came}, the generator takes {shape}; mend its __getitem__{size}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gan_slimming.config import InputContract, Run
@@ -14,6 +14,7 @@ from gan_slimming.data.holdout import HOLDOUT
 from gan_slimming.data.image_files import list_images
 from gan_slimming.data.inputs import InputSet
 from gan_slimming.data.latents import HELD, TRAIN, latents_for
+from gan_slimming.data.signal_folder import SignalFolder
 from gan_slimming.data.square_images import ImageSet, SquareImages, bytes_of
 from gan_slimming.data.streamed import open_streamed
 from gan_slimming.data.table import open_columns, read_table
@@ -52,11 +53,17 @@ def open_training_data(
         UserError: a folder is missing, named twice, or unusable.
     """
     if data is not None and not isinstance(data, str | Path):
-        inputs, held = open_dataset(data, contract, run.size, run.holdout)
+        if isinstance(data, SignalFolder):
+            alone = replace(contract, extras=())
+            pair = open_dataset(data, alone, run.size, run.holdout, copies=data.siblings)
+            inputs, held = (with_extras(x, contract.extras, run.seed) for x in pair)
+        else:
+            inputs, held = open_dataset(data, contract, run.size, run.holdout)
         return TrainingData(inputs, held, _real(targets, side, run))
     if not contract.latent_size:
         if data is None:
-            raise UserError("name the images to train on: --data FOLDER, or --dataset")
+            what = "signals" if contract.signal else "images"
+            raise UserError(f"name the {what} to train on: --data FOLDER, or --dataset")
         check_channels(contract)
         if Path(data).suffix.lower() == ".csv":
             inputs, held = _listed(Path(data), contract, run)

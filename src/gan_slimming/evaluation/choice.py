@@ -60,16 +60,24 @@ def kind_of(metric: Metric) -> str:
 
 
 def choose_metrics(
-    names: Sequence[str] | None, given: Given, teachers: Sequence[Subject | None]
+    names: Sequence[str] | None,
+    given: Given,
+    teachers: Sequence[Subject | None],
+    *,
+    signal: bool = False,
 ) -> list[Metric]:
     """Return the requested metrics, or all default ones that `given` allows.
 
+    Args:
+        signal: whether waveforms are judged, and not images.
     Raises:
-        UserError: a metric is unknown or has no reference; there is nothing to measure.
+        UserError: a metric is unknown, of another kind, or has no reference; nothing can be
+            measured.
     """
     if names:
         chosen = find_metrics(names)
         for metric in chosen:
+            _check_kind(metric, signal)
             if lacking := _lacking(metric, given, teachers):
                 raise UserError(f"{metric.name} needs {lacking}")
             if metric.network is None and (missing := missing_for(metric)):
@@ -80,7 +88,8 @@ def choose_metrics(
     usual = [
         metric
         for metric in METRICS.values()
-        if (metric.default or (metric.name == "flicker" and video))
+        if metric.of in ("both", "waveforms" if signal else "images")
+        and (metric.default or (metric.name == "flicker" and video))
         and _lacking(metric, given, teachers) is None
         and (metric.needs != "targets" or metric.network == family)
     ]
@@ -97,6 +106,15 @@ def choose_metrics(
             "images, or --class NAME"
         )
     return chosen
+
+
+def _check_kind(metric: Metric, signal: bool) -> None:
+    """Raise UserError for a metric of images where waveforms are judged, or the reverse."""
+    if metric.of == "both" or (metric.of == "waveforms") is signal:
+        return
+    fitting = [m.name for m in METRICS.values() if m.of in ("both", "waveforms")]
+    way = f"; of waveforms take {', '.join(fitting)}" if signal else ", and images are judged"
+    raise UserError(f"{metric.name} measures {metric.of}{way}")
 
 
 def _lacking(metric: Metric, given: Given, teachers: Sequence[Subject | None]) -> str | None:
@@ -154,12 +172,9 @@ def warn_of_training_images(subjects: Sequence[Subject], given: Given) -> None:
             continue
         trained = RunFolder(subject.run).read_config()[1]["data"]
         if trained and Path(trained) == given.data.resolve():
-            # A table's lines are not split again.
-            way = (
-                ""
-                if given.data.suffix.lower() == ".csv"
-                else ("; take --split held to judge it on those that training held out")
-            )
+            way = "; take --split held to judge it on those that training held out"
+            if subject.takes_signals or given.data.suffix.lower() == ".csv":
+                way = ""  # these are not split again
             _warn(f"{subject.name} was trained on images of {given.data}{way}")
 
 

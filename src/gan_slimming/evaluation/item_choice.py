@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from gan_slimming.config import InputContract
 from gan_slimming.data.dataset import Dataset, DatasetItems, length_of
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.data.signal_folder import SignalFolder
 from gan_slimming.data.table import read_table
 from gan_slimming.data.table_lines import Line, check_columns
 from gan_slimming.data.video import is_video
@@ -42,6 +44,8 @@ def choose_items(
     everyone = [s for s in (*subjects, *teachers) if s is not None]
     generators = [s for s in everyone if s.generator is not None]
     noisy = [s for s in generators if s.takes_noise]
+    if any(s.takes_signals for s in generators):
+        return _signals(generators, given)
     if given.dataset is not None:
         return _of_dataset(given.dataset, generators, given)
     if noisy:
@@ -105,6 +109,27 @@ def _of_dataset(dataset: Dataset, generators: Sequence[Subject], given: Given) -
     found = DatasetItems(dataset, contract, given.size, torch.arange(count))
     names = tuple(f"{index:05d}" for index in range(count))
     return Items(names, f"dataset {type(dataset).__name__}", read=found.item, size=given.size)
+
+
+def _signals(generators: Sequence[Subject], given: Given) -> Items:
+    """Return the signals of a folder, each whole or its windows of --size, or of a dataset."""
+    if given.split == "held":
+        raise UserError("--split held picks from a folder of images; leave it out for signals")
+    contract = _common(generators, "--data")
+    dataset, names = given.dataset, None
+    if dataset is None:
+        if given.data is None:
+            raise UserError(f"name the signals that {generators[0].name} takes: --data FOLDER")
+        dataset = SignalFolder(given.data, contract.channels, given.size)
+        names = dataset.names
+    plain = replace(contract, extras=()) if names else contract
+    count = length_of(dataset)
+    if count < 2:
+        raise UserError(f"there is {count} signal, at least 2 are needed")
+    found = DatasetItems(dataset, plain, given.size, torch.arange(count))
+    names = names or tuple(f"{index:05d}" for index in range(count))
+    label = str(given.data) if given.data is not None else f"dataset {type(dataset).__name__}"
+    return Items(names, label, read=found.item, size=given.size)
 
 
 def _lines(path: Path, generators: Sequence[Subject], given: Given) -> Items:

@@ -82,6 +82,8 @@ def convert_executorch(
     module = module.to("cpu", torch.float32).eval()
     side = spec.contract.next_side(size)
     contract = spec.contract
+    if contract.signal:
+        raise UserError("a .pte is made for images; export waveforms to .onnx or .xml")
     if not contract.latent_size:
         contract = dataclasses.replace(contract, size=side)
     traced = trace(module, contract, side, quantized=quantized, batch=1)

@@ -18,6 +18,7 @@ from gan_slimming.data.dataset import Dataset, check_dataset
 from gan_slimming.data.image_list import list_set
 from gan_slimming.data.ranks.collectives import from_first
 from gan_slimming.data.ranks.launch import is_first
+from gan_slimming.data.signal_folder import SignalFolder
 from gan_slimming.data.training_data import TrainingData, open_training_data
 from gan_slimming.errors import UserError, system_reason
 from gan_slimming.losses.distance import distance_of
@@ -129,6 +130,8 @@ def compress(
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
     run = dataclasses.replace(run or Run(), **_known(settings))
     setup = set_up(teacher, run, student=student, protect=protect)
+    if setup.contract.signal:
+        data = _signals(data, targets, discriminator, setup)
     training_data = open_training_data(setup.contract, setup.run, setup.side, data, targets)
     check_target(setup.run.target, len(training_data.held))
     if not resume:
@@ -136,7 +139,9 @@ def compress(
     name, distance = distance_of(
         run.objective, setup.teacher.generator, setup.contract, setup.fabric.device
     )
-    tracker = Tracker(training_data.held, setup.teacher, setup.fabric.device)
+    tracker = Tracker(
+        training_data.held, setup.teacher, setup.fabric.device, signal=setup.contract.signal
+    )
     context = _context(setup, training_data, distance, tracker)
     context.positions = positions
     context.same_channels, context.discriminator = student is None, discriminator
@@ -190,6 +195,22 @@ def compress(
     if (target := summary.get("target")) is not None and not target["met"]:
         warnings.warn(target["text"], TargetWarning, stacklevel=2)
     return Compressed(generator, summary)
+
+
+def _signals(
+    data: str | Path | Dataset | None,
+    targets: str | Path | None,
+    discriminator: nn.Module | None,
+    setup: Setup,
+) -> Dataset | None:
+    """Return the signals of a folder as a dataset; refuse what is for images."""
+    if targets is not None or discriminator is not None:
+        raise UserError(
+            "the GAN game is for images; leave out --targets and --discriminator for waveforms"
+        )
+    if isinstance(data, str | Path):
+        return SignalFolder(Path(data), setup.contract.channels, setup.run.size)
+    return data
 
 
 def _write_page(folder: RunFolder) -> None:

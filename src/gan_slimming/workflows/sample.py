@@ -115,6 +115,8 @@ def _noise(
     classes: Sequence[int],
     model: str,
 ) -> InputSet:
+    if contract.signal:
+        raise UserError(f"{model} takes signals, not noise; run its exported file")
     if not contract.latent_size:
         raise UserError(f"{model} takes images, not noise; take gan-slimming translate")
     if count < 1:

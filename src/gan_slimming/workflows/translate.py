@@ -103,6 +103,12 @@ def translate(
     if generator.contract.latent_size:
         name = model_name(generator.generator)
         raise UserError(f"{name} takes noise, not images; take gan-slimming sample")
+    if generator.contract.signal:
+        name = model_name(generator.generator)
+        raise UserError(
+            f"{name} makes waveforms, which translate does not write; run its exported file, or "
+            "load_generator_file in Python"
+        )
     if dataset is not None:
         if match_colours or tile is not None:
             raise UserError("--match-colours and --tile are for image files; leave them out")

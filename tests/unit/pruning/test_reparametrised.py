@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
-from gan_slimming.pruning.reparametrised import make_plain, plain_copy, whole_copy
+from gan_slimming.data.whole_copy import whole_copy
+from gan_slimming.pruning.reparametrised import make_plain, plain_copy
 from gan_slimming.student.student import prepare
 from gan_slimming.student.surgery import extract
 
