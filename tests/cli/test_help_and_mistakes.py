@@ -115,7 +115,10 @@ def test_python_dash_m_is_the_command() -> None:
         ("compress --output o --steps x", "--steps must be a whole number; got x"),
         ("compress --output o --steps 0", "steps must be at least 1, got 0"),
         ("compress --output o --bits x", "--bits must be a whole number or none; got x"),
-        ("compress --output o --distill x", "must be auto, lpips, paper, vgg19, encoder, l1; got"),
+        (
+            "compress --output o --distill x",
+            "must be auto, lpips, paper, vgg19, encoder, l1, spectral; got",
+        ),
         ("compress --output o --preset x", "--preset must be default, paper; got x"),
         ("compress --output o --generator-args {a", "--generator-args must be a JSON object"),
         ("compress --output o --optimisation.betas 3", "a list such as [0.5, 0.9]"),

@@ -11,7 +11,10 @@ from tests.property.test_extraction import EXACT, randomise
 from torch import Tensor, nn
 from torch.nn.utils import weight_norm
 
-from gan_slimming.student.student import prepare
+from gan_slimming.config import InputContract
+from gan_slimming.models.infer_contract import infer_contract
+from gan_slimming.models.registry import GeneratorSpec, attach_spec
+from gan_slimming.student.student import calibrate, prepare
 from gan_slimming.student.surgery import extract
 
 MELS = 6
@@ -84,3 +87,64 @@ def test_a_vocoder_is_cut_exactly_at_any_length(averaged: bool) -> None:
                 expected = student(sound)
                 assert expected.shape == (2, 1, 8 * frames)
                 assert float((small(sound) - expected).abs().max()) < EXACT
+
+
+def vocoder(averaged: bool) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return Vocoder(averaged).eval()
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_its_contract_is_found(averaged: bool) -> None:
+    expected = InputContract(channels=MELS, scale=8, signal=True)
+    assert infer_contract(vocoder(averaged)) == expected
+
+
+CONVOLUTIONS = [
+    nn.Conv1d(8, 8, 3, stride=2, padding=1), nn.Conv1d(8, 8, 5, dilation=3, padding=6, groups=2),
+    nn.Conv1d(8, 8, 3, padding="same"), nn.ConvTranspose1d(8, 8, 6, 2, 2),
+    nn.ConvTranspose1d(8, 8, 3, 2, 1, 1), nn.ConvTranspose1d(8, 8, 2, 2),
+]  # fmt: skip
+
+
+class Single(nn.Module):
+    """One layer between two others."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.first, self.layer = nn.Conv1d(MELS, 8, 3, padding=1), layer
+        self.last = nn.Conv1d(8, 1, 3, padding=1)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return torch.tanh(self.last(torch.relu(self.layer(torch.relu(self.first(mel))))))
+
+
+def files() -> list[tuple[nn.Module, float]]:
+    """Nets to export, each with the length of its waveform over that of its input."""
+    scales = [0.5, 1, 1, 2, 2, 2]
+    singles = [(Single(layer).eval(), s) for layer, s in zip(CONVOLUTIONS, scales, strict=True)]
+    return [*[(vocoder(averaged), 8) for averaged in (False, True)], *singles]
+
+
+@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("form", ["qdq", "integer"])
+def test_its_files_compute_in_integers_what_was_trained(place: int, form: str) -> None:
+    for package in ("onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    from gan_slimming.export import parity
+    from gan_slimming.export.convert import convert
+
+    net, scale = files()[place]
+    student = prepare(net, (torch.rand(1, MELS, 32),), bits=8)
+    calibrate(student, [(torch.rand(2, MELS, 32),)])
+    small = extract(student).eval()
+    contract = InputContract(channels=MELS, multiple_of=2, scale=max(1, int(scale)), signal=True)
+    attach_spec(small, GeneratorSpec("vocoder", {}, contract))
+    made = convert(small, quantization=form)  # checks each layer against torch
+    assert made.float_layers == []
+    assert made.restricted == ""
+    runtimes = ["onnxruntime"] if form == "integer" else ["onnxruntime", "openvino"]
+    mels = [(torch.rand(1, MELS, frames),) for frames in (18, 46, 100)]  # none was traced
+    found = parity.differences(small, made.content, mels, runtimes)
+    assert max(found.values()) < 0.03  # a code here and there, rounded to its neighbour

@@ -11,6 +11,7 @@ import pytest
 from gan_slimming.config import (
     PAPER,
     Budget,
+    ExtraInput,
     InputContract,
     Memory,
     Objective,
@@ -92,6 +93,15 @@ def test_a_fraction_is_of_the_whole_and_an_amount_is_itself() -> None:
         (lambda: Run(size=8), "size must be at least 32 pixels, got 8"),
         (lambda: InputContract(colour_order="GBR"), "must be 'RGB' or 'BGR', got 'GBR'"),
         (lambda: InputContract(low=1.0, high=0.0), "low must be below high"),
+        (lambda: InputContract(scale=256), "scale must be 1 to 64 for images, got 256"),
+        (
+            lambda: InputContract(signal=True, extras=(ExtraInput("mask"),)),
+            "beside a signal there is a class, a label or a vector, no image",
+        ),
+        (
+            lambda: InputContract(signal=True, size=32).check_side(64),
+            "takes signals of 32 frames only, got size 64; write --size 32",
+        ),
     ],
 )
 def test_refusals_name_the_setting_what_came_and_what_to_write(

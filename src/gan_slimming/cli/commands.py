@@ -24,6 +24,7 @@ def compress(
     rename: list[str] | None = None,
     student: Path | None = None,
     data: Path | None = None,
+    dataset: str | None = None,
     targets: Path | None = None,
     discriminator: str | None = None,
     bits: int | Literal["none"] | None = 8,
@@ -77,8 +78,10 @@ def compress(
             runs/hayao, or its generator.safetensors. Without a budget it keeps its size. Default: a
             copy of the teacher.
         data: Folder of training images of any size, at any depth, such as photos/, or a CSV file
-            that names images and further inputs, such as pairs.csv. A generator that takes noise
-            needs none.
+            that names images and further inputs, such as pairs.csv. For a generator of waveforms a
+            folder of signals (.npy, .safetensors). A generator that takes noise needs none.
+        dataset: Your own map-style dataset in place of --data, as package.module:factory, such as
+            mine.data:faces. Its items are the generator's inputs. Default: --data.
         targets: Folder of real images of the output's kind for the discriminator, such as
             cartoons/. Default: no GAN game; with --adversarial lsgan the teacher's outputs count as
             real.
@@ -87,8 +90,8 @@ def compress(
             PatchGAN with fresh weights, where the game is played.
         bits: Bits per activation and per weight, 2 to 8; none for no quantisation. Weights get at
             most 7 unless --weight-bits is given.
-        size: Height and width of the training images in pixels. A generator that takes noise sets
-            its own.
+        size: Height and width of the training images in pixels, or length of the training signals
+            in frames. A generator that takes noise sets its own.
         latents: Number of noise vectors to train on, where the generator takes noise.
         holdout: Number of images or noise vectors held out of training, to track quality. Default:
             16, or a fifth of the images where that is less.
@@ -166,6 +169,7 @@ def compress(
         arguments=generator_args or {},
         student=student,
         data=data,
+        dataset=dataset,
         targets=targets,
         discriminator=discriminator,
         protect=protect or [],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.cli.source import Source, options
+from gan_slimming.cli.source import Source, data_or_dataset, options
 
 
 def evaluate(
@@ -13,6 +13,7 @@ def evaluate(
     /,
     *,
     data: Path | None = None,
+    dataset: str | None = None,
     teacher: str | None = None,
     targets: Path | None = None,
     metrics: str | None = None,
@@ -49,7 +50,10 @@ def evaluate(
         models: Run folders, saved generators, NAME:WEIGHTS, package.module:factory, exported
             .onnx, .xml, .pte or .tflite files, or folders of images. Such a folder holds another
             model's outputs for --data, under the same names.
-        data: Folder of input images, or a video. Generators of noise need none.
+        data: Folder of input images or signals, a CSV file as for compress, or a video. Generators
+            of noise need none.
+        dataset: Your own map-style dataset in place of --data, as package.module:factory, such as
+            mine.data:faces.
         teacher: The original model to compare with, as a MODEL or a folder of its images. By
             default, the teacher that a run folder was trained from.
         targets: Folder of real images of what the model should generate, such as zebras/, for
@@ -57,12 +61,12 @@ def evaluate(
         metrics: Names between commas, such as lpips,psnr,fid. With a teacher: lpips, lpips_alex,
             lpips_vgg and dists (perceptual), psnr (in dB), ssim, ms_ssim and l1 (pixels), flip
             (visible difference), colour (of areas), dots (added dot patterns), flicker and cvvdp
-            (of video). With --targets: fid, kid, precision, recall, and frechet_squeezenet,
-            kid_squeezenet, precision_squeezenet, recall_squeezenet (on SqueezeNet). With neither:
-            inception_score (clear and varied classes). With --classifier: classifier_score and,
-            with --targets, frechet_classifier (on a classifier of CIFAR-10). On a task: class_rate
-            (share of --class) and mean_iou (overlap with --labels). By default, all usual ones that
-            have a reference.
+            (of video), spectral (of waveforms). With --targets: fid, kid, precision, recall, and
+            frechet_squeezenet, kid_squeezenet, precision_squeezenet, recall_squeezenet (on
+            SqueezeNet). With neither: inception_score (clear and varied classes). With
+            --classifier: classifier_score and, with --targets, frechet_classifier (on a classifier
+            of CIFAR-10). On a task: class_rate (share of --class) and mean_iou (overlap with
+            --labels). By default, all usual ones that have a reference.
         target_class: Class that images should show, by name or ImageNet number, such as zebra or
             340; --class for short. class_rate is the share of images that SqueezeNet recognises.
         class_labels: File of class names, one per line. By default, the one beside SqueezeNet's
@@ -74,7 +78,7 @@ def evaluate(
         classifier: Weights of a classifier of CIFAR-10, such as classifier.safetensors, for
             classifier_score and frechet_classifier. benchmarks/cifar10_classifier.py makes them.
         size: Side in pixels, such as 256, to which the central square of each input is resized.
-            By default, each input keeps its size.
+            By default, each input keeps its size. Of signals, the frames of each window.
         count: Number of images from a generator of noise.
         seed: Random seed of noise and intervals.
         split: all, or held for only those images of --data that the run's training held out.
@@ -94,7 +98,7 @@ def evaluate(
 
     report = run(
         models,
-        data,
+        data_or_dataset(data, dataset),
         teacher=teacher,
         targets=targets,
         metrics=[name.strip() for name in metrics.split(",")] if metrics else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_slimming.cli.source import Source, options
+from gan_slimming.cli.source import Source, data_or_dataset, options
 from gan_slimming.errors import UserError
 
 
@@ -28,8 +28,8 @@ def inspect(
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
             vintage; NAME:WEIGHTS, such as cartoongan:Hayao.pth; package.module:factory; or a NAME
             alone, with random weights.
-        size: Height and width in pixels of the image for which multiply-accumulates are counted.
-            Without effect where the generator takes noise.
+        size: Height and width in pixels of the image, or frames of the signal, for which
+            multiply-accumulates are counted. Without effect where the generator takes noise.
         protect: Modules that keep all their channels, as shell patterns such as 'blocks.*.conv_2'.
             Default: none.
         export: Formats to try, such as onnx,openvino, as compress does before its first step.
@@ -46,10 +46,11 @@ def inspect(
 
 def translate(
     model: str,
-    inputs: list[str],
+    inputs: list[str] | None = None,
     /,
     *,
     output: Path,
+    dataset: str | None = None,
     match_colours: bool = False,
     tile: int | None = None,
     overwrite: bool = False,
@@ -67,10 +68,12 @@ def translate(
         model: A run folder, such as runs/hayao; its generator.safetensors; a shipped model, such as
             vintage; an exported .onnx, .xml, .pte or .tflite; NAME:WEIGHTS, such as
             cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
-        inputs: Images, videos, animated GIF, WebP or PNG, and folders of images at any depth, such
-            as photos/ holiday.jpg.
+        inputs: Images, videos, animated GIF, WebP or PNG, folders of images at any depth, and CSV
+            files as for compress, such as photos/ holiday.jpg.
         output: Folder for the results, which keep their names and sub-folders. For a single image
             or video, also a file name.
+        dataset: Your own map-style dataset in place of images, as package.module:factory, such as
+            mine.data:faces. Results are called 00000.png and so on.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
         tile: Side in pixels of tiles in which larger images are computed, such as 512, to save
             memory; the result is that of the whole image. Generators that look at the whole image
@@ -85,8 +88,9 @@ def translate(
 
     return run(
         model,
-        inputs,
+        inputs or [],
         output,
+        dataset=data_or_dataset(None, dataset),
         **options(source),
         device=device,
         runtime=runtime,
@@ -107,6 +111,7 @@ def sample(
     truncation: float = 1.0,
     classes: str | None = None,
     separate: Path | None = None,
+    dataset: str | None = None,
     overwrite: bool = False,
     device: str = "auto",
     runtime: Literal["torch", "onnxruntime", "openvino"] | None = None,
@@ -131,6 +136,8 @@ def sample(
             random.
         separate: Folder for each image in a file of its own, such as samples/. Default: the grid
             alone.
+        dataset: Your own map-style dataset of noise in place of --seed, as package.module:factory,
+            such as mine.data:latents; at most --count items are drawn.
         overwrite: Replace images that exist.
         device: auto, cpu, cuda or mps; auto takes a GPU where there is one.
         runtime: torch, onnxruntime or openvino. The last two run on the CPU, in int8 if the
@@ -147,6 +154,7 @@ def sample(
         truncation=truncation,
         classes=_whole_numbers("classes", classes),
         separate=separate,
+        dataset=data_or_dataset(None, dataset),
         overwrite=overwrite,
         device=device,
         runtime=runtime,

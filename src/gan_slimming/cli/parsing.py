@@ -206,7 +206,7 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
         options["type"] = hint
     if parameter.kind is parameter.POSITIONAL_ONLY:
         if default is not parameter.empty:
-            options |= {"nargs": "?", "default": default}
+            options |= {"nargs": "*" if several else "?", "default": default}
         parser.add_argument(parameter.name, **options)
         return
     flag = "--" + parameter.name.replace("_", "-")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gan_slimming.config import WeightsFile
+from gan_slimming.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,21 @@ class Source:
     rename: list[str] | None = None
     """Parts of names in the weights file and in the generator, such as block=conv_block. Default:
     none."""
+
+
+def data_or_dataset(data: Path | None, dataset: str | None) -> Any:
+    """Return the folder or file of --data, or the dataset that --dataset makes.
+
+    Raises:
+        UserError: both are named, or the dataset's code fails.
+    """
+    if data is not None and dataset is not None:
+        raise UserError(f"name --data or --dataset, not both; got {data} and {dataset}")
+    if dataset is None:
+        return data
+    from gan_slimming.data.dataset import load_dataset
+
+    return load_dataset(dataset)
 
 
 def weights_file(

@@ -12,13 +12,15 @@ RANGES = {
     "channels": (1, 4096),
     "multiple_of": (1, 4096),
     "min_size": (1, 16384),
-    "scale": (1, 64),
+    "scale": (1, 4096),
     "latent_size": (0, 1 << 20),
     "classes": (0, 1 << 20),
 }
 """Field -> least and most; beyond, a damaged file would ask for all memory."""
 
 
+MOST_ENLARGED = 64
+"""Most by which images are enlarged; a signal of frames may become thousands of samples each."""
 KINDS = ("label", "vector", "class", "mask", "image")
 
 
@@ -48,11 +50,12 @@ class ExtraInput:
 class InputContract:
     """The form of a generator's inputs and outputs, as it was trained.
 
-    The package's own images are RGB in [-1, 1]. `data.adapter` converts them.
+    The package's own images are RGB in [-1, 1]. `data.adapter` converts them. Signals, such as mel
+    spectrograms and the waveforms that are made of them, stay as they are.
     """
 
     channels: int = 3
-    """Channels of the input image: 3 in colour, 1 in grey."""
+    """Channels of the input image: 3 in colour, 1 in grey; or of a signal, such as 80 mel bands."""
     low: float = -1.0
     """Value of a black pixel."""
     high: float = 1.0
@@ -85,6 +88,9 @@ class InputContract:
     """'off' where dropout that the forward calls with training=True is left out, '' as it is."""
     output: str = ""
     """Index or key of the image, where the forward returns several things; '' where it is alone."""
+    signal: bool = False
+    """Whether inputs are signals (batch, channels, length), such as mel spectrograms, and outputs
+    are waveforms (batch, channels, scale * length). All sizes are lengths then."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -97,6 +103,10 @@ class InputContract:
                 raise UserError(f"{name} must be a number, got {value}")
         extras = (e if isinstance(e, ExtraInput) else ExtraInput(**e) for e in self.extras)
         object.__setattr__(self, "extras", tuple(extras))  # a file has them as dicts
+        if self.scale > MOST_ENLARGED and not self.signal:
+            raise UserError(f"scale must be 1 to {MOST_ENLARGED} for images, got {self.scale}")
+        if self.signal and any(e.kind in ("mask", "image") for e in self.extras):
+            raise UserError("beside a signal there is a class, a label or a vector, no image")
         if self.dropout not in ("", "off"):
             raise UserError(f"dropout must be 'off' or '', got {self.dropout!r}")
         if self.colour_order not in ("RGB", "BGR"):
@@ -133,9 +143,13 @@ class InputContract:
     def check_side(self, side: int) -> None:
         """Raise UserError for images of a side that the generator does not take."""
         if self.size and side != self.size:
+            what = (
+                f"signals of {self.size}" if self.signal else f"images of {self.size}x{self.size}"
+            )
+            unit = "frames" if self.signal else "pixels"
             raise UserError(
-                f"this generator takes images of {self.size}x{self.size} pixels only, got size "
-                f"{side}; write --size {self.size}"
+                f"this generator takes {what} {unit} only, got size {side}; write --size "
+                f"{self.size}"
             )
         if not self.takes(side):
             raise UserError(

@@ -38,11 +38,11 @@ class Objective:
     else none: the teacher's own images teach more by their distance alone."""
     adversarial_weight: float = 0.1
     """Weight of the GAN loss (1 in the paper)."""
-    distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1"] = "auto"
+    distill: Literal["auto", "lpips", "paper", "vgg19", "encoder", "l1", "spectral"] = "auto"
     """Distance of the student's images to the teacher's: 'lpips' (SqueezeNet), 'paper' (VGG-16: L1
     and Gram matrices), 'vgg19' (content and Gram matrices), 'encoder' (the teacher's first layers),
-    'l1' (pixels). 'auto' takes 'lpips' if its weights are on this machine, else 'encoder' ('l1' for
-    a generator of noise)."""
+    'l1' (pixels), 'spectral' (of waveforms). 'auto' takes 'lpips' if its weights are on this
+    machine, else 'encoder' ('l1' for a generator of noise); 'spectral' for one of waveforms."""
     distill_weight: float = 1.0
     """Weight of --distill (the paper's beta, 20 in the released setting)."""
     pixel_weight: float = 0.5

@@ -43,7 +43,7 @@ def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
     first, *others = batch
     if contract.latent_size:
         return (first[(...,) + (None,) * (contract.latent_dims - first.dim())], *others)
-    images = to_contract(first, contract)
+    images = first if contract.signal else to_contract(first, contract)
     if contract.extras and not others:  # plain images, as translate has them
         height, width = images.shape[-2:]
         drawn = dummy_inputs(contract, (height, width), batch=len(images))[1:]
@@ -55,11 +55,14 @@ def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
 def to_contract(images: Tensor, contract: InputContract) -> Tensor:
     """Convert RGB images (..., 3, height, width) to the generator's channels, order and range.
 
-    A single channel is luma (ITU-R BT.601), as in Pillow's mode L.
+    A single channel is luma (ITU-R BT.601), as in Pillow's mode L. Images of another number of
+    channels than 1 and 3, which only a dataset has, are in the generator's own convention.
 
     Raises:
-        UserError: the generator takes neither 1 nor 3 channels.
+        UserError: the generator takes other channels than these.
     """
+    if contract.channels not in (1, 3) and images.shape[-3] == contract.channels:
+        return images
     check_channels(contract)
     if contract.channels == 1:
         images = (images * images.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
@@ -68,7 +71,12 @@ def to_contract(images: Tensor, contract: InputContract) -> Tensor:
 
 
 def from_contract(images: Tensor, contract: InputContract) -> Tensor:
-    """Convert the generator's output, of 1 or 3 channels, to RGB without clamping."""
+    """Convert images of the generator's, of 1 or 3 channels, to RGB without clamping.
+
+    Those of another number of channels, and signals, stay as they are.
+    """
+    if contract.signal or images.shape[-3] not in (1, 3):
+        return images
     centre, half = (contract.high + contract.low) / 2, (contract.high - contract.low) / 2
     images = (images - centre) / half
     if images.shape[-3] == 1:
@@ -81,7 +89,8 @@ def check_channels(contract: InputContract) -> None:
     if contract.channels not in (1, 3):
         raise UserError(
             f"images have 3 channels, or 1 in grey; the generator's contract says "
-            f"{contract.channels}; wrap it in a module that makes these of an image"
+            f"{contract.channels}; give its inputs by --dataset, or wrap it in a module that makes "
+            "these of an image"
         )
 
 
@@ -110,13 +119,14 @@ def dummy_inputs(
 def output_side(generator: nn.Module, contract: InputContract, size: int) -> int:
     """Return the height and width in pixels of the generator's output, after one run.
 
+    Of a signal, return the length of the waveform.
+
     Args:
         size: height and width of the input in pixels; unused for noise.
     Raises:
         UserError: the generator refuses inputs of its contract, or its output is not a square image
             of 1 or 3 channels, `scale` times as large as its input.
     """
-    check_channels(contract)
     made, given = _run(generator, contract, size)
     if isinstance(made, tuple | list | dict):
         raise UserError(
@@ -124,6 +134,8 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
             "image alone"
         )
     came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    if contract.signal:
+        return _length(came, given, size, contract)
     square = isinstance(made, Tensor) and made.ndim == 4 and made.shape[1] in (1, 3)
     if not square or made.shape[2] != made.shape[3]:
         raise UserError(
@@ -137,6 +149,21 @@ def output_side(generator: nn.Module, contract: InputContract, size: int) -> int
             f"scale={contract.scale}; set scale to {side / size:g}"
         )
     return side
+
+
+def _length(came: Any, given: str, size: int, contract: InputContract) -> int:
+    """Return the length of a waveform of this shape; raise UserError for another than declared."""
+    if not isinstance(came, tuple) or len(came) != 3:
+        raise UserError(
+            f"the generator makes {came} of {given}; of a signal it must make a waveform "
+            "(1, channels, length)"
+        )
+    if came[2] != size * contract.scale:
+        raise UserError(
+            f"the generator makes {came[2]} samples of {size} frames, its InputContract says "
+            f"scale={contract.scale}; set scale to {came[2] / size:g}"
+        )
+    return int(came[2])
 
 
 def check_taken(generator: nn.Module, contract: InputContract, size: int) -> None:
@@ -158,7 +185,8 @@ def _run(generator: nn.Module, contract: InputContract, size: int) -> tuple[Any,
             raise UserError(
                 f"the generator does not take {given}, which its InputContract (without one, RGB "
                 f"images) says: {reason}; give it an attribute contract, such as InputContract("
-                "latent_size=100) for noise"
+                "latent_size=100) for noise, or InputContract(channels=80, scale=256, signal=True) "
+                "for mel spectrograms"
             ) from error
         finally:
             generator.train(was_training)

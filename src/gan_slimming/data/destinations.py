@@ -10,6 +10,8 @@ from pathlib import Path
 from gan_slimming.data.animation import is_animation
 from gan_slimming.data.image_files import SUFFIXES, list_images
 from gan_slimming.data.image_opening import open_image
+from gan_slimming.data.table import read_table
+from gan_slimming.data.table_lines import Line
 from gan_slimming.data.video import is_video, require_video
 from gan_slimming.errors import UserError
 
@@ -25,6 +27,8 @@ class Job:
 
     source: Path
     target: Path
+    line: Line | None = None
+    """The line of a CSV file that names it, with further inputs."""
 
 
 def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list[Job]:
@@ -72,7 +76,7 @@ def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:
         if output.exists() and not output.is_dir():
             raise UserError(f"output {output} is a file; name a folder, or a new image file")
         return []
-    if len(inputs) != 1 or Path(inputs[0]).is_dir():
+    if len(inputs) != 1 or Path(inputs[0]).is_dir() or _is_table(Path(inputs[0])):
         raise UserError(f"output {output} is one image file; name a folder for several images")
     if is_video(inputs[0]):
         raise UserError(f"{inputs[0]} is a video; name a folder, or a new video file")
@@ -99,6 +103,9 @@ def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
         if is_video(given) and not given.is_dir():
             jobs.setdefault(os.path.abspath(given), Job(_video(given), output / given.name))
             continue
+        if _is_table(given):
+            jobs |= {f"{given}, line {n}": job for n, job in enumerate(_lines(given, output), 2)}
+            continue
         root = given if given.is_dir() else given.parent
         for path in list_images([given]):
             own_result = given.is_dir() and path.resolve().is_relative_to(inside)
@@ -108,6 +115,20 @@ def _into_folder(inputs: Sequence[str | Path], output: Path) -> list[Job]:
     if not jobs:
         raise UserError(f"no images but earlier results in {', '.join(map(str, inputs))}")
     return list(jobs.values())
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and not path.is_dir()
+
+
+def _lines(path: Path, output: Path) -> list[Job]:
+    """Return a job for each line of a CSV file."""
+    table = read_table(path)
+    jobs = []
+    for number, (name, image) in enumerate(zip(table.names, table.images, strict=True)):
+        target = output / f"{name}{Path(_name(image)).suffix}"
+        jobs.append(Job(image, target, Line(table, number)))
+    return jobs
 
 
 def _video(path: str | Path) -> Path:

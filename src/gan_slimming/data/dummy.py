@@ -18,16 +18,20 @@ def input_shapes(
     """Return input name -> shape, in the order of the generator's forward.
 
     Args:
-        size: side, or height and width, in pixels; unused for noise.
+        size: side, or height and width, in pixels; of a signal, the last one is its length. Unused
+            for noise.
     """
     if contract.latent_size:
         classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
         noise = (batch, contract.latent_size, 1, 1)[: contract.latent_dims]
         return {"z": noise, **classes}
     height, width = (size, size) if isinstance(size, int) else size
+    first = (batch, contract.channels, height, width)
+    if contract.signal:
+        first = (batch, contract.channels, width)
     extras = enumerate(contract.extras, 1)
     others = {f"{e.kind}_{n}": e.shape(batch, height, width) for n, e in extras}
-    return {"input": (batch, contract.channels, height, width), **others}
+    return {"input": first, **others}
 
 
 def dummy_arrays(

@@ -47,6 +47,10 @@ class WithExtras:
         """Return the number of images of which so many draws are made."""
         return self.images.distinct(downscale, draws, draws_per_answer)
 
+    def name(self, index: int) -> str:
+        """Return what an image is called."""
+        return self.images.name(index)
+
     def expect(self, coming: Callable[[int], Tensor]) -> None:
         """Let images be read ahead."""
         self.images.expect(coming)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gan_slimming.data.dataset import Dataset, list_items
 from gan_slimming.data.image_files import list_images
 from gan_slimming.data.table import read_table
 
@@ -21,15 +22,18 @@ Row = dict[str, Any]
 """set (data or targets), name (path inside the folder), bytes, sha256."""
 
 
-def list_set(name: str, folder: str | Path | None) -> list[Row]:
+def list_set(name: str, folder: str | Path | Dataset | None) -> list[Row]:
     """Return a row for each image of a folder, in the order of their names.
 
     Args:
         name: 'data' or 'targets'.
-        folder: or a CSV file, which counts with all files that it names; None gives no rows.
+        folder: or a CSV file, which counts with all files that it names, or a dataset, of which
+            some items count; None gives no rows.
     """
     if folder is None:
         return []
+    if not isinstance(folder, str | Path):
+        return list_items(folder)
     root = Path(folder)
     if root.suffix.lower() == ".csv":
         files, root = read_table(root).files(), root.parent.resolve()

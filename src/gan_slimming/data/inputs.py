@@ -42,6 +42,10 @@ class InputSet(Protocol):
         """Return the number of inputs."""
         ...
 
+    def name(self, index: int) -> str:
+        """Return what an input is called, for messages."""
+        ...
+
     def expect(self, coming: Callable[[int], Tensor]) -> None:
         """Prepare for the next draws, where that saves time.
 

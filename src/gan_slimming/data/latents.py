@@ -60,6 +60,10 @@ class LatentSet:
         """Return how many vectors a run of so many draws takes: all, as noise costs little."""
         return self.count
 
+    def name(self, index: int) -> str:
+        """Return what a vector is called."""
+        return f"noise {index}"
+
     def expect(self, coming: Callable[[int], Tensor]) -> None:
         """Do nothing: noise is made at once."""
 
@@ -80,6 +84,10 @@ class LatentSet:
         if not self.classes:
             return (latents,)
         return latents, torch.tensor([label for _, label in drawn], dtype=torch.int64)
+
+    def item(self, index: int) -> Inputs:
+        """Return the vector (latent_size,), and its class () if there are any."""
+        return tuple(x[0] for x in self.batch(torch.tensor([index])))
 
     def _draw(self, index: int) -> tuple[np.ndarray, int]:
         key = (self.seed % 2**64, self.stream, index)

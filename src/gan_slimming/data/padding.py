@@ -19,13 +19,14 @@ class CropBox(NamedTuple):
 
 
 @torch.inference_mode()
-def run_padded(generator: GeneratorAdapter, images: Tensor) -> Tensor:
+def run_padded(generator: GeneratorAdapter, images: Tensor, *others: Tensor) -> Tensor:
     """Return the generator's images (batch, 3, scale * height, scale * width), in float32.
 
     The images are not tiled: with instance normalisation tiles would differ from the whole.
 
     Args:
         images: (batch, 3, height, width) RGB in [-1, 1], of any size.
+        others: further inputs; masks and images are padded likewise.
     Raises:
         UserError: the generator does not take them, or its output has another size.
     """
@@ -39,7 +40,7 @@ def run_padded(generator: GeneratorAdapter, images: Tensor) -> Tensor:
     padded, box = pad_to_multiple(images, contract.multiple_of, least)
     given = "x".join(map(str, padded.shape[1:]))
     try:
-        result = generator(padded)
+        result = generator(padded, *(_padded(x, contract.multiple_of, least) for x in others))
     except Exception as error:  # the user's module, or a runtime, may raise anything
         if is_out_of_memory(error):
             raise
@@ -56,6 +57,10 @@ def run_padded(generator: GeneratorAdapter, images: Tensor) -> Tensor:
             f"InputContract has scale={scale} and multiple_of={contract.multiple_of}; correct these"
         )
     return crop_back(result, CropBox(scale * box.height, scale * box.width)).float()
+
+
+def _padded(x: Tensor, multiple: int, least: int) -> Tensor:
+    return pad_to_multiple(x, multiple, least)[0] if x.dim() == 4 else x
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -62,6 +62,10 @@ class SquareImages(ABC):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def name(self, index: int) -> str:
+        """Return what an image is called."""
+        return f"image {self.paths[index]}"
+
     def augmentations(
         self, downscale: int = 1, draws: int = 0, draws_per_answer: int | None = None
     ) -> int:
@@ -81,9 +85,7 @@ class SquareImages(ABC):
 
         A teacher's answer costs more than the student's step, so each serves several times.
         """
-        if draws_per_answer is None:
-            return len(self)
-        return min(len(self), max(MIN_DISTINCT[downscale], draws // draws_per_answer))
+        return distinct_images(len(self), downscale, draws, draws_per_answer)
 
     def images(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Tensor:
         """Return images (batch, 3, side, side), float32 RGB in [-1, 1], on the CPU.
@@ -126,6 +128,13 @@ class ImageSet(SquareImages):
 
     def expect(self, coming: Callable[[int], Tensor]) -> None:
         """Do nothing: all images are at hand."""
+
+
+def distinct_images(count: int, downscale: int, draws: int, draws_per_answer: int | None) -> int:
+    """Return of how many of `count` images so many draws are made; see `SquareImages.distinct`."""
+    if draws_per_answer is None:
+        return count
+    return min(count, max(MIN_DISTINCT[downscale], draws // draws_per_answer))
 
 
 def crop(image: Tensor, row: int, number: int, downscale: int) -> Tensor:

@@ -43,6 +43,19 @@ class Table:
         """The image of each row."""
         return [self.file(row[IMAGE]) for row in self.rows]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each line: its image's path without suffix; -2 and so on where it recurs."""
+        found: list[str] = []
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            path = Path(row[IMAGE]).with_suffix("")
+            inside = not path.is_absolute() and ".." not in path.parts
+            name = path.as_posix() if inside else path.name
+            counts[name] = number = counts.get(name, 0) + 1
+            found.append(name if number == 1 else f"{name}-{number}")
+        return tuple(found)
+
     def file(self, cell: str) -> Path:
         """Return the file that a cell names."""
         return self.path.parent / cell
@@ -113,17 +126,22 @@ def _column(
 ) -> Column:
     cells = table.column(name, extra.kind)
     if extra.kind in ("mask", "image"):
-        for number, cell in enumerate(cells):
-            if not table.file(cell).is_file():
-                raise UserError(f"{table.path}, line {number + 2}: there is no {name} {cell}")
+        check_files(table, name, cells)
         return _Files([table.file(cells[place]) for place in places], rows, size, extra)
-    values = [_values(table, extra, name, number, cell) for number, cell in enumerate(cells)]
+    values = [value_of(table, extra, name, number, cell) for number, cell in enumerate(cells)]
     whole = torch.tensor([values[place] for place in places])
     return lambda indices, augmentations, downscale: whole[rows[indices]]
 
 
-def _values(table: Table, extra: ExtraInput, name: str, number: int, cell: str) -> Any:
-    """Return the class, or the list of numbers, of one cell."""
+def check_files(table: Table, name: str, cells: Sequence[str]) -> None:
+    """Raise UserError for a cell that names no file."""
+    for number, cell in enumerate(cells):
+        if not table.file(cell).is_file():
+            raise UserError(f"{table.path}, line {number + 2}: there is no {name} {cell}")
+
+
+def value_of(table: Table, extra: ExtraInput, name: str, number: int, cell: str) -> Any:
+    """Return the class, or the list of numbers, of one cell; `number` is its line's, from 0."""
     where = f"{table.path}, line {number + 2}: {name}"
     try:
         if extra.kind != "class":
@@ -164,32 +182,48 @@ class _Files(SquareImages):
 
     def _square(self, path: Path) -> Tensor:
         if path not in self._kept:
-            is_image = self.extra.kind == "image"
-            self._kept[path] = read_square(path, self.size)[0] if is_image else self._mask(path)
+            is_image, sides = self.extra.kind == "image", (self.size, self.size)
+            self._kept[path] = (
+                read_square(path, self.size)[0]
+                if is_image
+                else mask_values(path, self.extra.size, sides, square=True)
+            )
         kept = self._kept[path]
         if self.extra.kind == "image":
             return kept
-        if self.extra.size == 1:
-            return (kept > 127).to(torch.uint8)[None] * 255
-        one_hot = F.one_hot(kept.long(), self.extra.size).permute(2, 0, 1)
-        return one_hot.to(torch.uint8) * 255
+        return mask_of(kept, self.extra.size).to(torch.uint8) * 255
 
-    def _mask(self, path: Path) -> Tensor:
-        """Return (size, size) uint8: grey values, or the numbers of channels, never mixed."""
-        try:
-            with open_image(BytesIO(read_content(path))) as image:
-                image.load()
-        except Exception as error:  # Pillow raises many types
-            raise UserError(f"{path} is no mask that can be read ({one_line(error)})") from error
-        image = image if image.mode in ("L", "P") else image.convert("L")
-        side = min(image.size)
-        left, top = ((length - side) / 2 for length in image.size)
-        box = (left, top, left + side, top + side)
-        square = image.resize((self.size, self.size), Image.Resampling.NEAREST, box=box)
-        values = torch.from_numpy(np.array(square))
-        if self.extra.size > 1 and int(values.max()) >= self.extra.size:
-            raise UserError(
-                f"{path} has the value {int(values.max())}; a mask of {self.extra.size} channels "
-                f"has 0 to {self.extra.size - 1}"
-            )
-        return values
+
+def mask_values(path: Path, channels: int, sides: tuple[int, int], *, square: bool) -> Tensor:
+    """Return a mask (height, width) uint8: grey values, or the numbers of channels, never mixed.
+
+    Args:
+        sides: height and width in pixels of the result.
+        square: whether to take the central square alone.
+    Raises:
+        UserError: it cannot be read, or has the number of a channel that is not there.
+    """
+    try:
+        with open_image(BytesIO(read_content(path))) as image:
+            image.load()
+    except Exception as error:  # Pillow raises many types
+        raise UserError(f"{path} is no mask that can be read ({one_line(error)})") from error
+    image = image if image.mode in ("L", "P") else image.convert("L")
+    width, height = (min(image.size),) * 2 if square else image.size
+    left, top = (image.size[0] - width) / 2, (image.size[1] - height) / 2
+    box = (left, top, left + width, top + height)
+    resized = image.resize((sides[1], sides[0]), Image.Resampling.NEAREST, box=box)
+    values = torch.from_numpy(np.array(resized))
+    if channels > 1 and int(values.max()) >= channels:
+        raise UserError(
+            f"{path} has the value {int(values.max())}; a mask of {channels} channels has 0 to "
+            f"{channels - 1}"
+        )
+    return values
+
+
+def mask_of(values: Tensor, channels: int) -> Tensor:
+    """Return a mask (channels, height, width) of zeros and ones from `mask_values`."""
+    if channels == 1:
+        return (values > 127).float()[None]
+    return F.one_hot(values.long(), channels).permute(2, 0, 1).float()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gan_slimming.config import InputContract, Run
+from gan_slimming.data.adapter import check_channels
+from gan_slimming.data.dataset import Dataset, open_dataset
 from gan_slimming.data.extras import with_extras
 from gan_slimming.data.folder import open_folder
 from gan_slimming.data.holdout import HOLDOUT
 from gan_slimming.data.image_files import list_images
 from gan_slimming.data.inputs import InputSet
 from gan_slimming.data.latents import HELD, TRAIN, latents_for
+from gan_slimming.data.signal_folder import SignalFolder
 from gan_slimming.data.square_images import ImageSet, SquareImages, bytes_of
 from gan_slimming.data.streamed import open_streamed
 from gan_slimming.data.table import open_columns, read_table
@@ -34,22 +37,34 @@ def open_training_data(
     contract: InputContract,
     run: Run,
     side: int,
-    data: str | Path | None,
+    data: str | Path | Dataset | None,
     targets: str | Path | None,
 ) -> TrainingData:
     """Open a folder of images for a generator of images, or make seeded noise for one of noise.
 
+    A dataset serves for either.
+
     Args:
         side: height and width of the generator's output in pixels.
-        data: folder of input images, or a CSV file that names them; for a generator of noise,
-            folder of real images.
+        data: folder of input images, a CSV file that names them, or a dataset of inputs; for a
+            generator of noise, folder of real images, or a dataset of noise.
         targets: folder of real images of the output's kind.
     Raises:
         UserError: a folder is missing, named twice, or unusable.
     """
+    if data is not None and not isinstance(data, str | Path):
+        if isinstance(data, SignalFolder):
+            alone = replace(contract, extras=())
+            pair = open_dataset(data, alone, run.size, run.holdout, copies=data.siblings)
+            inputs, held = (with_extras(x, contract.extras, run.seed) for x in pair)
+        else:
+            inputs, held = open_dataset(data, contract, run.size, run.holdout)
+        return TrainingData(inputs, held, _real(targets, side, run))
     if not contract.latent_size:
         if data is None:
-            raise UserError("name the images to train on: --data FOLDER")
+            what = "signals" if contract.signal else "images"
+            raise UserError(f"name the {what} to train on: --data FOLDER, or --dataset")
+        check_channels(contract)
         if Path(data).suffix.lower() == ".csv":
             inputs, held = _listed(Path(data), contract, run)
             return TrainingData(inputs, held, _real(targets, side, run))

@@ -1,4 +1,4 @@
-"""The choice of metrics and items for an evaluation, from the arguments given."""
+"""The choice of metrics for an evaluation, from the arguments given."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.data.dataset import Dataset
 from gan_slimming.data.video import is_video
 from gan_slimming.errors import UserError
-from gan_slimming.evaluation.images import ImageFolder, held_out, open_images
-from gan_slimming.evaluation.items import Items, frame_rate, read_frames
+from gan_slimming.evaluation.images import ImageFolder
 from gan_slimming.evaluation.subjects import Subject
 from gan_slimming.evaluation.tools import TaskNetworks
 from gan_slimming.metrics.catalogue import METRICS, Metric, find_metrics, missing_for
@@ -27,8 +26,6 @@ KINDS = {
     "classifier_score": "inception_score",
 }
 """Metric -> its kind, where the name without its network does not tell."""
-COUNT = 10_000
-"""Default number of images from a generator of noise."""
 
 
 class EvaluationWarning(UserWarning):
@@ -40,7 +37,9 @@ class Given:
     """The data, references and settings of an evaluation."""
 
     data: Path | None = None
-    """Folder of inputs, or a video."""
+    """Folder of inputs, a CSV file that names them, or a video."""
+    dataset: Dataset | None = None
+    """The user's own inputs, instead of data."""
     targets: ImageFolder | None = None
     """Real images from the generator's target domain."""
     labels: ImageFolder | None = None
@@ -61,16 +60,24 @@ def kind_of(metric: Metric) -> str:
 
 
 def choose_metrics(
-    names: Sequence[str] | None, given: Given, teachers: Sequence[Subject | None]
+    names: Sequence[str] | None,
+    given: Given,
+    teachers: Sequence[Subject | None],
+    *,
+    signal: bool = False,
 ) -> list[Metric]:
     """Return the requested metrics, or all default ones that `given` allows.
 
+    Args:
+        signal: whether waveforms are judged, and not images.
     Raises:
-        UserError: a metric is unknown or has no reference; there is nothing to measure.
+        UserError: a metric is unknown, of another kind, or has no reference; nothing can be
+            measured.
     """
     if names:
         chosen = find_metrics(names)
         for metric in chosen:
+            _check_kind(metric, signal)
             if lacking := _lacking(metric, given, teachers):
                 raise UserError(f"{metric.name} needs {lacking}")
             if metric.network is None and (missing := missing_for(metric)):
@@ -81,7 +88,8 @@ def choose_metrics(
     usual = [
         metric
         for metric in METRICS.values()
-        if (metric.default or (metric.name == "flicker" and video))
+        if metric.of in ("both", "waveforms" if signal else "images")
+        and (metric.default or (metric.name == "flicker" and video))
         and _lacking(metric, given, teachers) is None
         and (metric.needs != "targets" or metric.network == family)
     ]
@@ -98,6 +106,15 @@ def choose_metrics(
             "images, or --class NAME"
         )
     return chosen
+
+
+def _check_kind(metric: Metric, signal: bool) -> None:
+    """Raise UserError for a metric of images where waveforms are judged, or the reverse."""
+    if metric.of == "both" or (metric.of == "waveforms") is signal:
+        return
+    fitting = [m.name for m in METRICS.values() if m.of in ("both", "waveforms")]
+    way = f"; of waveforms take {', '.join(fitting)}" if signal else ", and images are judged"
+    raise UserError(f"{metric.name} measures {metric.of}{way}")
 
 
 def _lacking(metric: Metric, given: Given, teachers: Sequence[Subject | None]) -> str | None:
@@ -146,93 +163,6 @@ def check_counts(
     return kept
 
 
-def choose_items(
-    subjects: Sequence[Subject], teachers: Sequence[Subject | None], given: Given
-) -> Items:
-    """Return the inputs of all models.
-
-    Raises:
-        UserError: inputs are missing, of the wrong kind, or fewer than two.
-    """
-    everyone = [s for s in (*subjects, *teachers) if s is not None]
-    generators = [s for s in everyone if s.generator is not None]
-    noisy = [s for s in generators if s.takes_noise]
-    if noisy:
-        return _noise(noisy, generators, given)
-    if given.data is not None and is_video(given.data):
-        return _frames(given.data)
-    if given.data is not None:
-        folder = open_images(given.data)
-        if given.split == "held":
-            folder = _held(folder, subjects)
-        return _photos(folder, str(given.data), given.size)
-    if generators:
-        raise UserError(f"name the images that {generators[0].name} takes: --data FOLDER")
-    if given.split == "held":
-        raise UserError("--split held picks from --data; give that folder")
-    named = [s for s in (*teachers, *subjects) if s is not None and s.folder is not None]
-    folder = named[0].folder
-    assert folder is not None
-    for other in named[1:]:
-        if other.folder is not None and not set(folder.names) <= set(other.folder.names):
-            raise UserError(
-                f"{named[0].name} and {other.name} hold images of different names, so they cannot "
-                "be judged together; judge one after the other, or name their inputs with --data"
-            )
-    return _photos(folder, named[0].name, None)
-
-
-def _noise(noisy: Sequence[Subject], generators: Sequence[Subject], given: Given) -> Items:
-    if given.data is not None:
-        raise UserError(
-            f"{noisy[0].name} takes noise, so --data has no use; real images go to --targets"
-        )
-    contracts = {s.generator.contract for s in generators if s.generator is not None}
-    shapes = {(c.latent_size, c.classes) for c in contracts}
-    if len(shapes) > 1:
-        names = ", ".join(s.name for s in generators)
-        raise UserError(f"models of one evaluation must take the same noise; got {names}")
-    size, classes = shapes.pop()
-    count = COUNT if given.count is None else given.count
-    if count < 2:
-        raise UserError(f"count must be at least 2, got {count}")
-    latents = LatentSet(count, size, classes, given.seed, SAMPLE)
-    names = tuple(f"{index:05d}" for index in range(count))
-    return Items(names, f"noise of seed {given.seed}", latents=latents)
-
-
-def _frames(video: Path) -> Items:
-    if not video.is_file():
-        raise UserError(f"no such video: {video}")
-    total = sum(1 for _ in read_frames(video))
-    if total < 2:
-        raise UserError(f"{video} has {total} frame(s), at least 2 are needed")
-    names = tuple(f"{index:05d}" for index in range(total))
-    return Items(names, str(video), video=video, frames_per_second=frame_rate(video))
-
-
-def _photos(folder: ImageFolder, label: str, size: int | None) -> Items:
-    if len(folder.paths) < 2:
-        raise UserError(f"{label}: at least 2 images are needed, got {len(folder.paths)}")
-    _ = folder.by_name  # refuses ambiguous names
-    return Items(folder.names, label, folder=folder, paths=folder.paths, size=size)
-
-
-def _held(folder: ImageFolder, subjects: Sequence[Subject]) -> ImageFolder:
-    """Return the images that the first run folder among the models held out of training."""
-    runs = [subject.run for subject in subjects if subject.run is not None]
-    if not runs:
-        raise UserError("--split held needs a run folder, which says what it was not trained on")
-    run, record = RunFolder(runs[0]).read_config()
-    trained = record["data"]
-    if trained is None or Path(trained) != folder.root.resolve():
-        raise UserError(
-            f"--split held picks from the folder that {runs[0]} was trained on ({trained}), "
-            f"got --data {folder.root}; leave out --split for other images"
-        )
-    return held_out(folder, run.holdout)
-
-
 def warn_of_training_images(subjects: Sequence[Subject], given: Given) -> None:
     """Warn if a model was trained on the same folder that it is judged on."""
     if given.data is None or given.split == "held":
@@ -242,10 +172,10 @@ def warn_of_training_images(subjects: Sequence[Subject], given: Given) -> None:
             continue
         trained = RunFolder(subject.run).read_config()[1]["data"]
         if trained and Path(trained) == given.data.resolve():
-            _warn(
-                f"{subject.name} was trained on images of {given.data}; take --split held to judge "
-                "it on those that training held out"
-            )
+            way = "; take --split held to judge it on those that training held out"
+            if subject.takes_signals or given.data.suffix.lower() == ".csv":
+                way = ""  # these are not split again
+            _warn(f"{subject.name} was trained on images of {given.data}{way}")
 
 
 def _warn(text: str) -> None:

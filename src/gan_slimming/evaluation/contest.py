@@ -15,7 +15,6 @@ from gan_slimming.evaluation.choice import (
     EvaluationWarning,
     Given,
     check_counts,
-    choose_items,
     choose_metrics,
     warn_of_training_images,
 )
@@ -23,6 +22,7 @@ from gan_slimming.evaluation.costs import costs_of
 from gan_slimming.evaluation.figures import Measured
 from gan_slimming.evaluation.file_features import embed_files
 from gan_slimming.evaluation.images import partners
+from gan_slimming.evaluation.item_choice import choose_items
 from gan_slimming.evaluation.items import Items
 from gan_slimming.evaluation.passes import Contestant, judge
 from gan_slimming.evaluation.scores import Scores
@@ -90,7 +90,8 @@ class Contest:
         if left < 2:
             raise UserError(f"fewer than two images of {self.items.label} can be read")
         self._check_readable(left, sets)
-        return Measured(self.items, self.given, self.tools, sets, left, tuple(skipped))
+        waveforms = any(subject.takes_signals for subject in self.subjects)
+        return Measured(self.items, self.given, self.tools, sets, left, tuple(skipped), waveforms)
 
     def _real(self) -> Sequence[Path]:
         return self.given.targets.paths if self.given.targets is not None else ()
@@ -152,7 +153,7 @@ class Contest:
 
     def _verdict(self, contestant: Contestant) -> str | None:
         scores = contestant.scores
-        name = next((m for m in ("lpips", "psnr") if len(scores.values(m))), None)
+        name = next((m for m in ("spectral", "lpips", "psnr") if len(scores.values(m))), None)
         if name is None or not contestant.references:
             return None
         value = float(scores.values(name)[contestant.shown].mean())
@@ -179,7 +180,8 @@ def open_contest(
         raise UserError("name at least one MODEL")
     subjects = _distinct_names([open_subject(model, origin) for model in models])
     teachers = _teachers(subjects, given, origin)
-    chosen = choose_metrics(metrics, given, teachers)
+    signal = any(s.takes_signals for s in (*subjects, *teachers) if s is not None)
+    chosen = choose_metrics(metrics, given, teachers, signal=signal)
     items = choose_items(subjects, teachers, given)
     warn_of_training_images(subjects, given)
     real = None if given.targets is None else len(given.targets.paths)

@@ -73,13 +73,20 @@ def _exported(inner: ExportedGenerator, size: list[int] | None) -> dict[str, Any
 
 
 def _first_size(items: Items, contract: InputContract) -> list[int]:
-    """Return the height and width of the first input, padded as the generator receives it."""
+    """Return the height and width of the first input, padded as the generator receives it.
+
+    A signal's height is 1.
+    """
     if items.size is not None:
         sides = [items.size, items.size]
     elif items.video is not None:
         sides = list(next(iter(read_frames(items.video))).shape[-2:])
-    else:
+    elif items.paths or items.read is None:
         sides = _first_readable(items.paths)
+    else:
+        sides = list(items.read(0)[0].shape[-2:])
+    if contract.signal:
+        return [1, contract.next_side(sides[-1])]
     return [contract.next_side(side) for side in sides]
 
 
@@ -117,7 +124,7 @@ def latencies(subjects: Sequence[Subject], items: Items, origin: Origin) -> list
     """Return latency_ms and latency_spread_ms of each model, timed in turns in separate processes.
 
     Models run as in `benchmark`: in torch, or an exported file in its runtime, with a batch of one.
-    Inputs are square, with the height of the first item as their side. Folders of images and
+    Inputs are square, with the width of the first item as their side. Folders of images and
     generators without a file have no latency.
     """
     rows: list[dict[str, Any]] = [{"latency_ms": None, "latency_spread_ms": None} for _ in subjects]
@@ -140,7 +147,7 @@ def _job(subject: Subject, items: Items, origin: Origin, threads: int) -> Job:
     """Return the latency job of a model."""
     assert subject.generator is not None
     contract, inner = subject.generator.contract, subject.generator.generator
-    size = 0 if contract.latent_size else _first_size(items, contract)[0]
+    size = 0 if contract.latent_size else _first_size(items, contract)[-1]
     runtime = inner.opened.runtime if isinstance(inner, ExportedGenerator) else "torch"
     told = JobOrigin(
         origin.weights,

@@ -33,6 +33,8 @@ class Measured:
     """Number of readable items."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(name, reason) of the unreadable items."""
+    waveforms: bool = False
+    """Whether the outputs are waveforms."""
 
     def protocol(self) -> dict[str, Any]:
         """Return the settings that another evaluation needs to reproduce the figures."""
@@ -42,7 +44,7 @@ class Measured:
             "data": self.items.label,
             "split": self.given.split,
             "input_resize": resize,
-            "outputs": "clipped and rounded to 8 bits",
+            "outputs": "clipped" if self.waveforms else "clipped and rounded to 8 bits",
             "seed": self.given.seed,
             "interval_level": LEVEL,
         }

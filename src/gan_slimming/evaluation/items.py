@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gan_slimming.data.image_files import ImageError
 from gan_slimming.data.inputs import Inputs
-from gan_slimming.data.latents import LatentSet
 from gan_slimming.data.pipeline import read_ahead
 from gan_slimming.data.video import open_video, require_video
 from gan_slimming.errors import UserError
@@ -26,17 +25,18 @@ Item = tuple[int, Tensor | None]
 
 @dataclass(frozen=True)
 class Items:
-    """The inputs of one evaluation: one of `folder`, `video` and `latents` is set."""
+    """The inputs of one evaluation: one of `paths`, `video` and `read` is set."""
 
     names: tuple[str, ...]
-    """Names that pair items with images of folders: paths without suffix, or five digits."""
+    """Names that pair items with images of folders: paths without suffix, or digits."""
     label: str
     """The user's name for them."""
     folder: ImageFolder | None = None
     paths: tuple[Path, ...] = ()
     """Paths of the photos, in the order of `names`."""
     video: Path | None = None
-    latents: LatentSet | None = None
+    read: Callable[[int], Inputs] | None = None
+    """Index -> inputs without batch axis, of noise, a dataset's item or a table's line."""
     size: int | None = None
     """Side in pixels to which photos are resized; None keeps their size."""
 
@@ -62,12 +62,12 @@ class Batch:
 @dataclass(frozen=True)
 class _Loaded:
     index: int
-    input: Tensor | None
+    inputs: Inputs
     images: tuple[Tensor, ...]
 
     @property
-    def shapes(self) -> tuple[torch.Size | None, ...]:
-        return (None if self.input is None else self.input.shape, *(x.shape for x in self.images))
+    def shapes(self) -> tuple[torch.Size, ...]:
+        return tuple(x.shape for x in (*self.inputs, *self.images))
 
 
 def full(images: int, pixels: int, most: int) -> bool:
@@ -107,7 +107,7 @@ class Reader:
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[_Loaded] = []
-        for (index, _), found in read_ahead(self._source(), self._read, self.workers):
+        for (index, _), found in self._found():
             if isinstance(found, ImageError):
                 self.skipped.append((self.items.names[index], found.reason))
                 continue
@@ -118,35 +118,44 @@ class Reader:
         if waiting:
             yield self._batch(waiting)
 
+    def _found(self) -> Iterator[tuple[Item, _Loaded | ImageError]]:
+        if self.items.read is None:
+            return read_ahead(self._source(), self._read, self.workers)
+        # A dataset is the user's code, which threads need not suit.
+        return ((item, self._read(item)) for item in self._source())
+
     def _source(self) -> Iterable[Item]:
         if self.items.video is not None:
             return enumerate(read_frames(self.items.video))
         return ((index, None) for index in range(len(self.items)))
 
     def _read(self, item: Item) -> _Loaded | ImageError:
-        index, given = item
-        if given is None and self.inputs and self.items.paths:
-            try:
-                given = read_image(self.items.paths[index], self.items.size)
-            except ImageError as error:
-                return error
-        return _Loaded(index, given, tuple(read_image(paths[index]) for paths in self.folders))
+        index, frame = item
+        try:
+            inputs = self._inputs_of(index, frame) if self.inputs else ()
+        except ImageError as error:
+            return error
+        return _Loaded(index, inputs, tuple(read_image(paths[index]) for paths in self.folders))
+
+    def _inputs_of(self, index: int, frame: Tensor | None) -> Inputs:
+        if self.items.read is not None:
+            return self.items.read(index)
+        if frame is None:
+            frame = read_image(self.items.paths[index], self.items.size)
+        return (as_image(frame),)
 
     def _full(self, waiting: list[_Loaded]) -> bool:
         first = waiting[0]
         sizes = [image.shape[-2] * image.shape[-1] for image in first.images]
-        if first.input is not None:
-            sizes.append(first.input.shape[-2] * first.input.shape[-1] * self.scale**2)
+        if first.inputs and first.inputs[0].dim() == 3:
+            height, width = first.inputs[0].shape[-2:]
+            sizes.append(height * width * self.scale**2)
         return full(len(waiting), max(sizes, default=0), self.batch_size)
 
     def _batch(self, waiting: list[_Loaded]) -> Batch:
         indices = tuple(entry.index for entry in waiting)
-        inputs: Inputs | None = None
-        if self.inputs and self.items.latents is not None:
-            inputs = self.items.latents.batch(torch.tensor(indices))
-        elif self.inputs:
-            given = [entry.input for entry in waiting if entry.input is not None]
-            inputs = (as_image(torch.stack(given)),)
+        given = zip(*(entry.inputs for entry in waiting), strict=True)
+        inputs = tuple(torch.stack(parts) for parts in given) if self.inputs else None
         columns = zip(*(entry.images for entry in waiting), strict=True)
         images = tuple(as_image(torch.stack(column)) for column in columns)
         return Batch(indices, inputs, images)

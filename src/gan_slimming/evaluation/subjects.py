@@ -66,6 +66,11 @@ class Subject:
         return self.generator is not None and self.generator.contract.latent_size > 0
 
     @property
+    def takes_signals(self) -> bool:
+        """Return whether the inputs are signals, and the outputs waveforms."""
+        return self.generator is not None and self.generator.contract.signal
+
+    @property
     def module(self) -> nn.Module | None:
         """Return the torch generator; None for folders and exported files."""
         inner = None if self.generator is None else self.generator.generator
@@ -146,12 +151,14 @@ def teacher_of(subject: Subject, origin: Origin) -> Subject | None:
 def generate(subject: Subject, inputs: Inputs) -> Tensor:
     """Return a generator's images (batch, 3, height, width), rounded to 8 bits, RGB in [-1, 1].
 
-    Rounding gives a model and a folder of its images the same figures. Inputs are padded to a size
+    Rounding gives a model and a folder of its images the same figures. Waveforms are clipped alone.
+    Inputs are padded to a size
     that the generator takes, and outputs are cropped back.
 
     Args:
         subject: a subject with a generator.
-        inputs: (images in [-1, 1],), or latents, with classes if the generator takes any.
+        inputs: (images in [-1, 1], and further inputs, if they are known), or latents, with classes
+            if the generator takes any.
     Raises:
         UserError: the generator refuses the inputs, runs out of memory, or makes NaN.
     """
@@ -164,9 +171,13 @@ def generate(subject: Subject, inputs: Inputs) -> Tensor:
         return torch.cat(single)
     placed = tuple(x.to(subject.device) for x in inputs)
     contract, box = generator.contract, None
-    if not contract.latent_size:
-        padded, box = pad_to_multiple(placed[0], contract.multiple_of, contract.min_size)
-        placed = (padded,)
+    if not (contract.latent_size or contract.signal):
+        least = contract.min_size
+        _, box = pad_to_multiple(placed[0], contract.multiple_of, least)
+        placed = tuple(
+            pad_to_multiple(x, contract.multiple_of, least)[0] if x.dim() == 4 else x
+            for x in placed
+        )
     try:
         made = generator(*placed).float()
     except (RuntimeError, MemoryError, ValueError, IndexError) as error:
@@ -180,4 +191,6 @@ def generate(subject: Subject, inputs: Inputs) -> Tensor:
         made = crop_back(made, CropBox(contract.scale * box.height, contract.scale * box.width))
     if made.isnan().any():
         raise UserError(f"{subject.name} makes values that are not numbers (NaN)")
+    if contract.signal:
+        return made.clamp(-1, 1)
     return ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1

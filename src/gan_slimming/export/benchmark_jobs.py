@@ -194,7 +194,8 @@ def exported_jobs(model: str, plan: Plan, folder: Path) -> list[Job]:
         if form not in (FLOAT, *offer.forms):
             continue
         per_pixel = opened.metadata.get("macs_per_pixel", 0)
-        macs = int(opened.metadata.get("macs", per_pixel * plan.size**2)) or None
+        positions = plan.size if opened.contract.signal else plan.size**2
+        macs = int(opened.metadata.get("macs", per_pixel * positions)) or None
         for precision in plan.precisions:
             int8 = precision.startswith("int8")
             if int8 == (form != FLOAT) and _offers(offer, precision, True):

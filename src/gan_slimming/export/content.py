@@ -54,10 +54,10 @@ def metadata_of(
 def with_macs(
     metadata: Mapping[str, Any], module: nn.Module, contract: InputContract, side: int
 ) -> dict[str, Any]:
-    """Return metadata with the generator's MACs: of one sample of noise, or per pixel."""
+    """Return metadata with the generator's MACs: of one sample of noise, or per pixel or frame."""
     macs = count(module, dummy_inputs(contract, side)).macs
-    whole = contract.latent_size > 0
-    return {**metadata, **({"macs": macs} if whole else {"macs_per_pixel": macs / side**2})}
+    whole, positions = contract.latent_size > 0, side if contract.signal else side**2
+    return {**metadata, **({"macs": macs} if whole else {"macs_per_pixel": macs / positions})}
 
 
 def with_version(provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -229,10 +229,12 @@ def sizes_in_words(exported: ExportedContent) -> str:
     contract = exported.metadata["contract"]
     if contract["latent_size"]:
         return ""
+    signal = contract.get("signal", False)
     if contract["size"]:
-        return f"{contract['size']}x{contract['size']} pixels only"
-    step = contract["multiple_of"]
-    return f"multiples of {step} pixels" if step > 1 else "any size"
+        side = contract["size"]
+        return f"{side} frames only" if signal else f"{side}x{side} pixels only"
+    step, unit = contract["multiple_of"], "frames" if signal else "pixels"
+    return f"multiples of {step} {unit}" if step > 1 else "any size"
 
 
 def _convolutions(exported: ExportedContent) -> dict[str, int]:

@@ -76,6 +76,8 @@ def at_one_size(module: nn.Module, quantization: str | None, size: int, suffix: 
     if quantization == "qdq" and not quantized:
         raise UserError("the generator has no quantised layers for --quantization qdq; take none")
     contract = infer_spec(module).contract
+    if contract.signal:
+        raise UserError(f"a {suffix} file is made for images; export waveforms to .onnx or .xml")
     module = module.to("cpu", torch.float32).eval()
     side = contract.next_side(size)
     if not contract.latent_size:

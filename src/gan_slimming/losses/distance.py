@@ -16,6 +16,7 @@ from gan_slimming.losses.objective import Distance
 from gan_slimming.losses.perceptual import content_and_gram, multiscale_l1, paper_perceptual
 from gan_slimming.perceptual.features import load_features
 from gan_slimming.perceptual.lpips import load_lpips, lpips_at_hand
+from gan_slimming.perceptual.spectral import spectral_distance
 from gan_slimming.perceptual.weights import named_weights_folder
 
 
@@ -33,6 +34,8 @@ def distance_of(
             has no encoder.
     """
     name = objective.distill
+    if contract.signal or name == "spectral":
+        return _of_signals(name, contract)
     noise = contract.latent_size > 0
     if name == "auto":
         name = "lpips" if lpips_at_hand() is not None else "l1" if noise else "encoder"
@@ -55,6 +58,15 @@ def distance_of(
     distance = _of_feature_network(name, device)
     least = objective.upsample_to
     return name, lambda s, t: distance(enlarged(s, least), enlarged(t, least))
+
+
+def _of_signals(name: str, contract: InputContract) -> tuple[str, Distance]:
+    """Return the spectral distance; raise UserError for another one, or for images."""
+    if not contract.signal:
+        raise UserError("--distill spectral is for waveforms; take lpips, encoder or l1 for images")
+    if name not in ("auto", "spectral"):
+        raise UserError(f"--distill {name} is for images; take spectral for waveforms")
+    return "spectral", lambda student, target: spectral_distance(student, target).mean()
 
 
 def _of_feature_network(name: str, device: torch.device) -> Distance:

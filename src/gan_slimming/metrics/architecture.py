@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.metrics.complexity import FUNCTIONAL, Complexity, LayerCost
 from gan_slimming.pruning.discovery import find_groups, pad_norms
 from gan_slimming.pruning.groups import (
@@ -17,7 +18,6 @@ from gan_slimming.pruning.groups import (
     macs_left,
     parameters_left,
 )
-from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 from gan_slimming.student.layers import SLIM, SlimConvolution
 from gan_slimming.student.student import drop_quantizers, give_norms_a_scale

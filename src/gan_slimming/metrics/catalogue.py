@@ -19,6 +19,7 @@ from gan_slimming.metrics.dots import dots
 from gan_slimming.metrics.flip import PIXELS_PER_DEGREE, flip, flip_installed
 from gan_slimming.perceptual.dists import load_dists
 from gan_slimming.perceptual.lpips import LPIPS_WEIGHTS, load_lpips
+from gan_slimming.perceptual.spectral import spectral_distance
 from gan_slimming.perceptual.weights import find_weights
 
 FEATURE_SIDE = 64
@@ -47,6 +48,8 @@ class Metric:
     """Feature network of perceptual.weights that it needs."""
     default: bool = False
     """Whether it is measured without --metrics."""
+    of: Literal["images", "waveforms", "both"] = "images"
+    """What it measures."""
 
 
 def _sets(network: str, names: tuple[str, str, str, str]) -> list[Metric]:
@@ -72,11 +75,11 @@ _TEACHER = (
     Metric("lpips_vgg", "lower", "", "teacher", "lpips on VGG-16", "vgg16"),
     Metric("dists", "lower", "", "teacher", "structure and texture on VGG-16", "vgg16"),
     Metric("psnr", "higher", "dB", "teacher", "peak signal-to-noise ratio over RGB, 100 at most",
-           default=True),
+           default=True, of="both"),
     Metric("ssim", "higher", "", "teacher", "structural similarity, 11x11 window", default=True),
     Metric("ms_ssim", "higher", "", "teacher", "ssim over five scales; needs 176 pixels a side"),
     Metric("l1", "lower", "of 2", "teacher", "mean absolute difference of RGB in [-1, 1]",
-           default=True),
+           default=True, of="both"),
     Metric("flip", "lower", "", "teacher",
            f"visible difference when flipping, at {PIXELS_PER_DEGREE:.0f} pixels per degree",
            default=True),
@@ -86,6 +89,9 @@ _TEACHER = (
            "lattices at periods 2 and 4 that the teacher lacks, on smooth parts", default=True),
     Metric("flicker", "lower", "8-bit levels", "frames",
            "how far changes from frame to frame differ from the teacher's"),
+    Metric("spectral", "lower", "", "teacher",
+           "multi-resolution STFT: spectral convergence and log magnitudes", default=True,
+           of="waveforms"),
     Metric("cvvdp", "higher", "JOD", "frames", "visible differences of the video, 10 at most"),
 )  # fmt: skip
 _SETS = (
@@ -153,6 +159,7 @@ def pairwise(name: str, device: torch.device, download: bool = True) -> Pairwise
         "colour": _in_float64(colour_difference),
         "dots": _in_float64(dots),
         "flip": flip,
+        "spectral": spectral_distance,
     }
     if name in simple:
         return simple[name]

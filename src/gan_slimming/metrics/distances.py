@@ -1,6 +1,7 @@
 """Distances between an image and its counterpart: PSNR, SSIM, MS-SSIM and L1, one per image.
 
-Images are (batch, 3, height, width), RGB in [-1, 1]. PSNR and both SSIMs are computed in [0, 1],
+Images are (batch, 3, height, width), RGB in [-1, 1]; PSNR and L1 take waveforms (batch, channels,
+length) in [-1, 1] as well. PSNR and both SSIMs are computed in [0, 1],
 as in the literature; SSIM depends on the value of black.
 """
 
@@ -24,13 +25,14 @@ MS_SSIM_SIDE = 16 * SSIM_WINDOW
 
 def l1(first: Tensor, second: Tensor) -> Tensor:
     """Return the mean absolute difference (batch,) of RGB values in [-1, 1]; 2 at most."""
-    return (first - second).abs().mean(dim=(1, 2, 3))
+    return (first - second).abs().mean(dim=tuple(range(1, first.dim())))
 
 
 def psnr(first: Tensor, second: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio (batch,) in dB over all RGB values; inf when equal."""
+    dims = tuple(range(1, first.dim()))
     ratio = peak_signal_noise_ratio(
-        _unit_range(first), _unit_range(second), data_range=1.0, dim=(1, 2, 3), reduction="none"
+        _unit_range(first), _unit_range(second), data_range=1.0, dim=dims, reduction="none"
     )
     return ratio.reshape(-1)
 

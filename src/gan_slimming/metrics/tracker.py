@@ -17,6 +17,7 @@ from gan_slimming.metrics.dots import BLOCKS
 from gan_slimming.metrics.flip import flip_installed
 from gan_slimming.metrics.verdict import verdict
 from gan_slimming.perceptual.lpips import lpips_at_hand
+from gan_slimming.perceptual.spectral import picture
 
 FINAL = {"ssim": SSIM_WINDOW, "colour": 1, "dots": BLOCKS[-1], "flip": 1}
 """Metrics measured only at the end -> smallest side in pixels that each needs."""
@@ -31,14 +32,17 @@ class Tracker:
 
     Images are clipped to [-1, 1] first, as when written. During training it measures psnr in dB,
     l1 in [0, 2], and lpips if its weights are on this machine; at the end also FINAL. Values equal
-    those of `evaluate` except for its rounding of images to 8 bits.
+    those of `evaluate` except for its rounding of images to 8 bits. Of waveforms, clipped likewise,
+    it measures psnr, l1 and spectral.
     """
 
-    def __init__(self, held: InputSet, teacher: Generate, device: torch.device):
-        self.held = held
+    def __init__(
+        self, held: InputSet, teacher: Generate, device: torch.device, *, signal: bool = False
+    ):
+        self.held, self.signal = held, signal
         self.device = device
         self.teacher = teacher
-        self.lpips = lpips_at_hand()
+        self.lpips = None if signal else lpips_at_hand()
         if self.lpips is not None:
             self.lpips.to(device)
         self._references: list[Tensor] = []
@@ -60,18 +64,18 @@ class Tracker:
 
     def verdict(self, rows: Sequence[Row]) -> str:
         """Return one sentence on the distance of these rows' images to the teacher."""
-        name = "lpips" if self.lpips is not None else "psnr"
+        name = "spectral" if self.signal else "lpips" if self.lpips is not None else "psnr"
         references = [reference[0] for _, reference in self.answers(DAMAGED)]
         value = means(rows[:DAMAGED])[name]  # on the same images as its yardstick
         return verdict(name, value, references, self._measures()[name])
 
     @property
     def names(self) -> list[str]:
-        """Return the name of each held-out input: its file name, or the number of its noise."""
+        """Return the name of each held-out input: its file's, or the number of noise or item."""
         paths = getattr(self.held, "paths", None)
         if paths is not None:
             return [path.name for path in paths]
-        return [f"noise {i}" for i in range(len(self.held))]
+        return [self.held.name(i) for i in range(len(self.held))]
 
     @torch.no_grad()
     def answers(self, most: int | None = None) -> list[tuple[Inputs, Tensor]]:
@@ -95,7 +99,8 @@ class Tracker:
     ) -> list[str]:
         """Write rows of images as PNG: the input if it is an image, the teacher's, the student's.
 
-        A smaller input is enlarged to the size of the output, nearest neighbour.
+        A smaller input is enlarged to the size of the output, nearest neighbour. Of waveforms their
+        spectrograms are shown.
 
         Args:
             chosen: indices of held-out inputs, or the number of first ones.
@@ -112,7 +117,9 @@ class Tracker:
                 for x in batch
                 if x.ndim == 4 and x.shape[1] == 3
             ]
-            row = torch.cat([*shown, reference, generate(*batch)], dim=3)[0]
+            made = (reference, generate(*batch))
+            made = tuple(picture(x.float()) for x in made) if self.signal else made
+            row = torch.cat([*shown, *made], dim=3)[0]
             name = f"{i:02d}_{'input_' if shown else ''}teacher_student.png"
             write_image(folder / name, row.float().cpu())
             names.append(name)
@@ -130,11 +137,14 @@ class Tracker:
 
     def _measures(self) -> dict[str, Pairwise]:
         """Return the metrics of every measurement."""
-        measures = {name: pairwise(name, self.device, download=False) for name in ("psnr", "l1")}
+        names = ("psnr", "l1", "spectral") if self.signal else ("psnr", "l1")
+        measures = {name: pairwise(name, self.device, download=False) for name in names}
         return measures | ({} if self.lpips is None else {"lpips": on_features(self.lpips)})
 
     def _final_measures(self) -> dict[str, Pairwise]:
         """Return the metrics of FINAL that are installed and fit the size of the images."""
+        if self.signal:
+            return {}
         side = min(self.answers(1)[0][1].shape[-2:])
         names = [name for name, least in FINAL.items() if side >= least]
         names = [name for name in names if name != "flip" or flip_installed()]

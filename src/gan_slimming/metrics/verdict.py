@@ -40,15 +40,19 @@ def verdict(metric: str, value: float, images: Sequence[Tensor], measure: Pairwi
     """Return 'as near to the teacher as ...' for the mean of a metric over images.
 
     Args:
-        metric: lpips is compared with JPEG, any other metric with lower resolution.
+        metric: lpips is compared with JPEG, any other metric with lower resolution, or
+            of waveforms with a lower sampling rate.
         value: the student's mean distance to its teacher.
-        images: at least one image of the teacher, (3, height, width) each in [-1, 1].
+        images: at least one image of the teacher, (3, height, width) each in [-1, 1], or waveform
+            (channels, length).
         measure: the metric's function.
     """
     stick = JPEG if metric == "lpips" else SCALING
+    if images[0].dim() == 2:
+        stick = RESAMPLING
     lower = METRICS[metric].direction == "lower"
     if value == (0 if lower else MOST_PSNR):
-        return "equal to the teacher on every image"
+        return f"equal to the teacher on every {'input' if stick is RESAMPLING else 'image'}"
     reached = None
     for step in stick.steps:
         found = _mean(images, stick, step, measure)
@@ -92,4 +96,9 @@ def scaled_and_back(image: Tensor, percent: int) -> Tensor:
 JPEG = Yardstick(QUALITIES, saved_as_jpeg, "the teacher's own images saved as JPEG of quality {}")
 SCALING = Yardstick(
     PERCENTS, scaled_and_back, "the teacher's own images scaled down to {} % and up again"
+)
+RESAMPLING = Yardstick(
+    PERCENTS,
+    lambda waveform, percent: scaled_and_back(waveform[:, None], percent)[:, 0],
+    "the teacher's own waveforms at {} % of their sampling rate",
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import WeightsFile
+from gan_slimming.data.own_code import call_factory
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.models.checkpoints import read_candidates
 from gan_slimming.models.entry import Entry
@@ -122,24 +120,9 @@ class Catalogue:
     def _call(self, name: str, arguments: dict[str, Any]) -> nn.Module:
         """Return the module that the user's own 'package.module:factory' builds."""
         place, _, attribute = name.partition(":")
-        if not place or not attribute:
-            raise UserError(
-                f"a {self.kind} of your own is named package.module:factory, got {name!r}"
-            )
         if place in self.entries:
             raise UserError(f"{name!r} names weights as well; give {place} and {attribute} apart")
-        with _current_folder_importable():
-            try:
-                factory: Any = importlib.import_module(place)
-                for part in attribute.split("."):
-                    factory = getattr(factory, part)
-                module = factory(**arguments)
-            except UserError:
-                raise
-            except Exception as error:  # the user's code may raise anything
-                raise UserError(
-                    f"{self.kind} {name} failed with {type(error).__name__}: {one_line(error)}"
-                ) from error
+        module = call_factory(self.kind, name, arguments)
         if not isinstance(module, nn.Module):
             raise UserError(
                 f"{self.kind} {name} must return a torch.nn.Module, got {type(module).__name__}"
@@ -163,17 +146,3 @@ def _resolve(name: str, entry: Entry, arguments: dict[str, Any]) -> dict[str, An
             raise UserError(f"{name} takes {key} up to {most:,}, got {value}")
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     return defaults | entry.fixed | arguments
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """Let a console script import from the current folder, as `python -m` does, but last."""
-    folder = str(Path.cwd())
-    if folder in sys.path:
-        yield
-        return
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

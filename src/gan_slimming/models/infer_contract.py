@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import ExtraInput, InputContract
+from gan_slimming.data.whole_copy import whole_copy
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Multiples, in pixels, to which sides of images are tried."""
@@ -37,7 +37,7 @@ def infer_contract(module: nn.Module) -> InputContract:
         The defaults where no trial is accepted.
     """
     try:
-        shell = copy.deepcopy(module).to("meta")
+        shell = whole_copy(module).to("meta")
         shell.eval()
     except Exception:  # the user's module may refuse for any reason
         return InputContract()
@@ -48,7 +48,7 @@ def infer_contract(module: nn.Module) -> InputContract:
         for channels, side in product((3, 1), SIZES):
             if found := _tried(shell, channels, side, side, extras):
                 return InputContract(channels=channels, size=side, extras=extras, **found)
-    return _of_noise(shell) or InputContract()
+    return _of_noise(shell) or _of_signal(shell) or InputContract()
 
 
 def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
@@ -106,6 +106,20 @@ def _of_noise(shell: nn.Module) -> InputContract | None:
         for name, image in _images(made):
             if image.shape[2] == image.shape[3] > 4:
                 return InputContract(latent_size=length, latent_dims=dims, output=name)
+    return None
+
+
+def _of_signal(shell: nn.Module) -> InputContract | None:
+    """Return the contract of a generator of waveforms, whose channels its first layer has."""
+    channels = dict.fromkeys(m.in_channels for m in shell.modules() if isinstance(m, nn.Conv1d))
+    for count, step in product(list(channels)[:4], STEPS):
+        length = _sides(step)[0]
+        made = _run(shell, [(1, count, length)], [torch.float32])
+        if not isinstance(made, Tensor) or made.dim() != 3:
+            continue
+        scale = made.shape[2] // length
+        if scale and made.shape[2] == scale * length:
+            return InputContract(channels=count, multiple_of=step, scale=scale, signal=True)
     return None
 
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_slimming.pruning.reparametrised import whole_copy
+from gan_slimming.data.whole_copy import whole_copy
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.errors import UserError
 from gan_slimming.pruning.channel_attributes import readings, renumber
 from gan_slimming.pruning.groups import (
@@ -27,7 +28,6 @@ from gan_slimming.pruning.groups import (
     owner_of,
     restrict,
 )
-from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.pruning.slicing import output_axis, slice_tensors
 
 NAMED = (

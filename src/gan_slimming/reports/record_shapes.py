@@ -33,7 +33,7 @@ LAYERS: Shape = {"teacher": [_LAYER], "student": [_LAYER]}
 SUMMARY: Shape = {
     "generator?": str, "verdict?": str, "report?": str,
     "protocol?": ({...: (float, str, None)}, None), "target?": ({"text": str}, None),
-    ...: (float, None),
+    "exports?": ([{}], None), ...: (float, None),
 }  # fmt: skip
 BENCHMARK: Shape = {
     "measurements?": [{

@@ -11,6 +11,7 @@ from torch import Tensor
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.free_memory import free_bytes
 from gan_slimming.data.image_files import ImageError
+from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.padding import is_out_of_memory, run_padded
 from gan_slimming.data.tiles import check_tile, reach_of, run_tiled
 from gan_slimming.errors import UserError
@@ -43,12 +44,13 @@ class ImageRunner:
         self.generator, self.device, self.tile = generator, device, tile
         self._reach = 0 if tile is None else check_tile(tile, reach_of(generator, device))
 
-    def __call__(self, rgb: Tensor, source: Path) -> Tensor:
+    def __call__(self, rgb: Tensor, source: Path, others: Inputs = ()) -> Tensor:
         """Return the image (3, scale * height, scale * width) on the CPU.
 
         Args:
             rgb: (3, height, width) RGB in [-1, 1].
             source: the image's file, for the error.
+            others: further inputs, without a batch axis; none draws fixed ones.
         Raises:
             ImageError: the generator does not take it, or memory does not suffice.
         """
@@ -57,7 +59,8 @@ class ImageRunner:
             if self.tile is not None and max(rgb.shape[-2:]) > self.tile:
                 return run_tiled(self.generator, image, self.tile, self._reach)[0]
             self._check_memory(rgb, source)
-            return run_padded(self.generator, image)[0].cpu()
+            further = (x[None].to(self.device) for x in others)
+            return run_padded(self.generator, image, *further)[0].cpu()
         except ImageError:
             raise
         except UserError as error:

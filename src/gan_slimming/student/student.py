@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.config import bits_of_weights
+from gan_slimming.data.whole_copy import detach_kept
 from gan_slimming.errors import UserError
 from gan_slimming.graph.contexts import ThroughNoGrad
 from gan_slimming.pruning.discovery import find_groups, pad_norms
@@ -25,7 +26,7 @@ from gan_slimming.pruning.groups import (
     drop_modules,
     owner_of,
 )
-from gan_slimming.pruning.reparametrised import detach_kept, plain_copy
+from gan_slimming.pruning.reparametrised import plain_copy
 from gan_slimming.pruning.slicing import mark_affine, norm_width
 from gan_slimming.quantization.fake_quant import (
     ActivationQuantizer,

@@ -9,6 +9,7 @@ from torch import nn
 
 from gan_slimming.config import InputContract, Run
 from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.dataset import DatasetItems
 from gan_slimming.metrics.complexity import count
 from gan_slimming.metrics.tracker import Tracker, means
 from gan_slimming.models.registry import spec_of
@@ -22,6 +23,10 @@ from gan_slimming.training.setup import FLOAT_BYTES, Setup
 from gan_slimming.training.summary import Summary
 from gan_slimming.training.target_trainer import TargetTrainer
 from gan_slimming.training.trainer import Trainer
+
+SQUARES = "central square, Lanczos"
+ITEMS = "as the dataset makes them"
+"""How images come to their size."""
 
 
 def write_artifacts(
@@ -45,7 +50,9 @@ def write_artifacts(
     rows = record_held_out(folder, tracker, generator, adapter)
     cost = count(generator, setup.example)
     write_layers(folder, setup.dense, cost)
-    run, protocol = setup.run, protocol_of(setup.contract, setup.run, setup.side, len(tracker.held))
+    run, held = setup.run, tracker.held
+    resize = ITEMS if isinstance(held, DatasetItems) else SQUARES
+    protocol = protocol_of(setup.contract, run, setup.side, len(held), resize)
     return Summary(
         teacher_macs=setup.dense.macs,
         macs=cost.macs,
@@ -72,19 +79,22 @@ def _outcome(trainer: Trainer, whole: int) -> dict[str, Any] | None:
     return trainer.search.outcome(whole) if isinstance(trainer, TargetTrainer) else None
 
 
-def protocol_of(contract: InputContract, run: Run, side: int, images: int) -> dict[str, Any]:
+def protocol_of(
+    contract: InputContract, run: Run, side: int, images: int, resize: str = SQUARES
+) -> dict[str, Any]:
     """Return how the figures of quality are to be read.
 
     Args:
         side: height and width in pixels of the generator's output.
         images: held-out inputs.
+        resize: how images came to their size.
     """
     # 'pictures' is the key of version 0.1.
     counts = {"images": images, "pictures": images}
     against = {"against": "the teacher's output in float32"}
     if contract.latent_size:
         return {**counts, "size": side, "from": "noise that training never saw", **against}
-    return {**counts, "size": run.size, "resize": "central square, Lanczos", **against}
+    return {**counts, "size": run.size, "resize": resize, **against}
 
 
 def _save(folder: RunFolder, setup: Setup, final: Student, generator: nn.Module, steps: int) -> int:

@@ -87,7 +87,8 @@ class TrainingContext:
     def takes(self, side: int) -> bool:
         """Return whether the generator takes images of this many pixels a side, by one run."""
         if side not in self._sides:
-            fits = not self.contract.latent_size and self.contract.takes(side)
+            one_size = self.contract.latent_size > 0 or self.contract.signal
+            fits = not one_size and self.contract.takes(side)
             self._sides[side] = fits and takes_side(self.teacher.generator, self.contract, side)
         return self._sides[side]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.data.inputs import Inputs, InputSet
+from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.torch_files import tensors_in
 from gan_slimming.errors import UserError
 
@@ -106,12 +106,6 @@ def is_finite(content: Any) -> bool:
         return True
     place = floats[0].device
     return bool(torch.stack([t.detach().isfinite().all().to(place) for t in floats]).all())
-
-
-def name_of(inputs: InputSet, index: int) -> str:
-    """Return what an input is called: the file of its image, or the number of its noise."""
-    paths: Sequence[Any] | None = getattr(inputs, "paths", None)
-    return f"noise {index}" if paths is None else f"image {paths[index]}"
 
 
 def check_answer(image: Tensor, features: Sequence[Tensor], explain: Callable[[], str]) -> None:

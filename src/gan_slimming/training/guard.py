@@ -18,7 +18,6 @@ from gan_slimming.training.divergence import (
     Watch,
     cause_in_student,
     is_finite,
-    name_of,
     read_terms,
 )
 
@@ -60,7 +59,7 @@ class Guard(Watch):
             self.take(told["total"])
             return told, True
         if self.skip() or not is_finite(student.state_dict()):
-            names = [name_of(self._context.inputs, index) for index in indices]
+            names = [self._context.inputs.name(index) for index in indices]
             found = self._cause(student, inputs, names)
             found = first_found(found)  # it may be another process's image
             raise Diverged(found or f"the student's gradient is not finite for {names[0]}")
@@ -74,7 +73,7 @@ class Guard(Watch):
         inputs = tuple(x.to(device) for x in images.batch(indices, chosen))
         student.eval()
         with torch.random.fork_rng(devices=[]):
-            found = self._cause(student, inputs, [name_of(images, int(indices[0]))])
+            found = self._cause(student, inputs, [images.name(int(indices[0]))])
         student.train()
         return found
 

@@ -82,12 +82,15 @@ def record_held_out(
 def chosen(rows: Sequence[Mapping[str, float]], most: int = SHOWN) -> list[int]:
     """Return at most `most` indices in order: a third worst, a third best, a third in the middle.
 
-    The worst and best are taken by LPIPS and FLIP in turn if measured, else by PSNR. The middle is
+    The worst and best are taken by LPIPS and FLIP in turn if measured, else by the spectral
+    distance of waveforms, else by PSNR. The middle is
     that of the first of these metrics.
     """
     if len(rows) <= most:
         return list(range(len(rows)))
-    measures = [name for name in ("lpips", "flip") if name in rows[0]] or ["psnr"]
+    measures = [name for name in ("lpips", "flip") if name in rows[0]] or [
+        "spectral" if "spectral" in rows[0] else "psnr"
+    ]
     orders = [_worst_first(rows, measure) for measure in measures]
     third = most // 3
     worst = _in_turn(orders, third, set())

@@ -11,16 +11,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from gan_slimming.config import Budget, InputContract, Run
+from gan_slimming.config import Budget, InputContract, Objective, Run
 from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs, output_side
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.ranks.launch import count as processes
+from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import Complexity, count
 from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
-from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
 from gan_slimming.training.device import best_threads, make_fabric
@@ -137,7 +137,20 @@ def _decided(run: Run, contract: InputContract) -> Run:
         )
     optimisation = dataclasses.replace(run.optimisation, batch_size=batch_size)
     threads = run.threads or best_threads()
-    return dataclasses.replace(run, optimisation=optimisation, threads=threads)
+    objective = _of_waveforms(run) if contract.signal else run.objective
+    return dataclasses.replace(run, optimisation=optimisation, threads=threads, objective=objective)
+
+
+def _of_waveforms(run: Run) -> Objective:
+    """Return the objective without the terms of images; raise UserError where one is asked for."""
+    if run.target.kind in ("lpips", "flip"):
+        raise UserError(
+            f"target.{run.target.kind} is for images; take --target.psnr or a budget for waveforms"
+        )
+    if run.objective.adversarial not in ("auto", "none"):
+        raise UserError("the GAN game is for images; leave out --adversarial for waveforms")
+    terms = dict.fromkeys(("pixel_weight", "colour_weight", "lattice_weight"), 0.0)
+    return dataclasses.replace(run.objective, adversarial="none", **terms)
 
 
 def _prepared(start: nn.Module, example: Inputs, run: Run, protect: Sequence[str]) -> Student:

@@ -16,7 +16,7 @@ from gan_slimming.data.sampler import Sampler
 from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
-from gan_slimming.training.divergence import check_answer, first_bad_layer, name_of
+from gan_slimming.training.divergence import check_answer, first_bad_layer
 from gan_slimming.training.schedule import Schedule
 from gan_slimming.training.teacher_cache import Answer, TeacherCache
 from gan_slimming.training.trials import channels_last
@@ -163,7 +163,7 @@ class TeacherBatches:
                 return self.context.teacher(*batch).float()
 
         def explain() -> str:
-            name = name_of(self.context.inputs, index)
+            name = self.context.inputs.name(index)
             layer = first_bad_layer(self.context.teacher.generator, generate)
             return name if layer is None else f"{name}, from layer {layer} on,"
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
+from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.models.dropout import WithoutDropout
-from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.training.trials import FAULTS, SMALL, takes_side
 
 DROPOUT = (

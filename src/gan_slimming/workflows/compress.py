@@ -14,9 +14,11 @@ from typing import Any
 from torch import nn
 
 from gan_slimming.config import Run, WeightsFile
+from gan_slimming.data.dataset import Dataset, check_dataset
 from gan_slimming.data.image_list import list_set
 from gan_slimming.data.ranks.collectives import from_first
 from gan_slimming.data.ranks.launch import is_first
+from gan_slimming.data.signal_folder import SignalFolder
 from gan_slimming.data.training_data import TrainingData, open_training_data
 from gan_slimming.errors import UserError, system_reason
 from gan_slimming.losses.distance import distance_of
@@ -58,7 +60,7 @@ class Compressed:
 
 def compress(
     teacher: nn.Module,
-    data: str | Path | None,
+    data: str | Path | Dataset | None,
     output: str | Path,
     run: Run | None = None,
     *,
@@ -73,6 +75,7 @@ def compress(
     student_source: Path | None = None,
     discriminator_source: str | None = None,
     keep: Sequence[Path] = (),
+    dataset_source: str | None = None,
     resume_command: str | None = None,
     positions: Sequence[float] = (),
     **settings: Any,
@@ -84,7 +87,8 @@ def compress(
     Args:
         teacher: a trained generator, from `load_generator` or any nn.Module; what it takes and
             gives, images or noise, is told by its `.spec.contract` or `.contract`.
-        data: folder of images to train on; some are held out to track quality. None for a
+        data: folder of images to train on, a CSV file that names them, or a map-style dataset
+            whose items are the generator's inputs; some are held out to track quality. None for a
             generator that takes noise.
         output: the run folder that is made.
         run: settings; the defaults fit a laptop.
@@ -103,6 +107,7 @@ def compress(
         on_step: called after every step with (step, steps, terms).
         weights: the teacher's file, noted down for whoever resumes the run.
         student_source, discriminator_source: where these were loaded from, noted down likewise.
+        dataset_source: package.module:factory of the dataset, noted down likewise.
         keep: further files of the user's that overwriting must not touch.
         resume_command: the command that goes on with this run, for whoever stops it.
         positions: of a run by the clock that is repeated, from `RunFolder.read_positions`.
@@ -116,10 +121,17 @@ def compress(
     """
     folder = run_folder(output)
     file = WeightsFile.of(weights)
-    inputs = _inputs(data, targets, file.path, student_source, discriminator_source, *keep)
+    if data is not None and not isinstance(data, str | Path):
+        check_dataset(data)
+    folder_of_data = data if isinstance(data, str | Path) else None
+    inputs = _inputs(
+        folder_of_data, targets, file.path, student_source, discriminator_source, *keep
+    )
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)
     run = dataclasses.replace(run or Run(), **_known(settings))
     setup = set_up(teacher, run, student=student, protect=protect)
+    if setup.contract.signal:
+        data = _signals(data, targets, discriminator, setup)
     training_data = open_training_data(setup.contract, setup.run, setup.side, data, targets)
     check_target(setup.run.target, len(training_data.held))
     if not resume:
@@ -127,7 +139,9 @@ def compress(
     name, distance = distance_of(
         run.objective, setup.teacher.generator, setup.contract, setup.fabric.device
     )
-    tracker = Tracker(training_data.held, setup.teacher, setup.fabric.device)
+    tracker = Tracker(
+        training_data.held, setup.teacher, setup.fabric.device, signal=setup.contract.signal
+    )
     context = _context(setup, training_data, distance, tracker)
     context.positions = positions
     context.same_channels, context.discriminator = student is None, discriminator
@@ -154,7 +168,8 @@ def compress(
             folder.make(overwrite=overwrite, inputs=inputs)
             record = _record(setup, teacher) | {"distance": name, "protect": list(protect)}
             record["generator"] |= _weights(file)
-            record |= {"data": _whole(data), "targets": _whole(targets)}
+            record |= {"data": _whole(folder_of_data), "targets": _whole(targets)}
+            record |= {"dataset": dataset_source} if dataset_source else {}
             if student is not None:
                 record["student"] = {"file": _whole(student_source), "sha256": fingerprint(student)}
             folder.write_images(images)
@@ -180,6 +195,22 @@ def compress(
     if (target := summary.get("target")) is not None and not target["met"]:
         warnings.warn(target["text"], TargetWarning, stacklevel=2)
     return Compressed(generator, summary)
+
+
+def _signals(
+    data: str | Path | Dataset | None,
+    targets: str | Path | None,
+    discriminator: nn.Module | None,
+    setup: Setup,
+) -> Dataset | None:
+    """Return the signals of a folder as a dataset; refuse what is for images."""
+    if targets is not None or discriminator is not None:
+        raise UserError(
+            "the GAN game is for images; leave out --targets and --discriminator for waveforms"
+        )
+    if isinstance(data, str | Path):
+        return SignalFolder(Path(data), setup.contract.channels, setup.run.size)
+    return data
 
 
 def _write_page(folder: RunFolder) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from gan_slimming.config import Run, WeightsFile
+from gan_slimming.data.dataset import load_dataset
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.follower_folder import run_folder
@@ -35,6 +36,8 @@ class Named:
     student: Path | None = None
     """Run folder or generator.safetensors to start from, instead of a copy of the teacher."""
     data: Path | None = None
+    dataset: str | None = None
+    """package.module:factory of a dataset, instead of data."""
     targets: Path | None = None
     discriminator: str | None = None
     """NAME[:WEIGHTS] or package.module:factory[:WEIGHTS]."""
@@ -72,18 +75,21 @@ def compress_by_name(
     if known is not None:
         run, record = known.read_config()
         named = _of_run(record, named)
+    if named.data is not None and named.dataset is not None:
+        raise UserError(f"name --data or --dataset, not both; got {named.data} and {named.dataset}")
     name, file = _teacher(named)
     teacher = load_generator(name, file, **named.arguments)
     student = _student(named.student, name, output)
     if known is not None:
         _check_same(known, record, teacher, student)
     discriminator, source = named_discriminator(named.discriminator, run.seed)
+    data = load_dataset(named.dataset) if named.dataset else named.data
     return compress(
-        teacher, named.data, output, run, targets=named.targets, student=student,
+        teacher, data, output, run, targets=named.targets, student=student,
         discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
         on_step=on_step, weights=file, student_source=named.student,
-        discriminator_source=source, keep=keep, positions=positions,
-        resume_command=_resume_command(name, source, output),
+        discriminator_source=source, dataset_source=named.dataset, keep=keep, positions=positions,
+        resume_command=_resume_command(name, source, named.dataset, output),
     ).summary  # fmt: skip
 
 
@@ -124,12 +130,15 @@ def _repeated(repeat: Path, output: Path, *, resume: bool) -> tuple[RunFolder, l
     return RunFolder(repeat), RunFolder(repeat).read_positions()
 
 
-def _resume_command(generator: str, discriminator: str | None, output: Path) -> str:
+def _resume_command(
+    generator: str, discriminator: str | None, dataset: str | None, output: Path
+) -> str:
     """Return the command that resumes a run; code of the user's own has to be named again."""
     words = ["gan-slimming", "compress", "--resume", "--output", str(output)]
     words += ["--generator", generator] if ":" in generator else []
     if discriminator and ":" in split_discriminator(discriminator)[0]:
         words += ["--discriminator", discriminator]
+    words += ["--dataset", dataset] if dataset else []
     return shlex.join(words)
 
 
@@ -147,6 +156,12 @@ def _of_run(record: Mapping[str, Any], named: Named) -> Named:
             f"the run's discriminator is code of your own, and a file alone imports nothing; add "
             f"--discriminator {previous}"
         )
+    dataset = record.get("dataset")
+    if dataset and named.dataset is None and named.data is None:
+        raise UserError(
+            f"the run's dataset is code of your own, and a file alone imports nothing; add "
+            f"--dataset {dataset}"
+        )
     held = named.generator is not None and _split(named.generator)[1] is not None
     student_record = record.get("student") or {}
     known = WeightsFile.of(named.weights)
@@ -159,7 +174,7 @@ def _of_run(record: Mapping[str, Any], named: Named) -> Named:
         weights=known,
         arguments=named.arguments or saved["arguments"],
         student=named.student or _path(student_record.get("file")),
-        data=named.data or _path(record["data"]),
+        data=named.data or (None if named.dataset else _path(record["data"])),
         targets=named.targets or _path(record["targets"]),
         discriminator=named.discriminator or previous,
         protect=record["protect"],

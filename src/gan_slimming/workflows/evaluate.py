@@ -14,6 +14,7 @@ from rich.text import Text
 from torch import nn
 
 from gan_slimming.config import WeightsFile, check_numbers
+from gan_slimming.data.dataset import Dataset, check_dataset
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation.choice import Given
 from gan_slimming.evaluation.contest import Work, open_contest
@@ -32,7 +33,7 @@ Model = str | Path | nn.Module
 
 def evaluate(
     models: Model | Sequence[Model],
-    data: str | Path | None = None,
+    data: str | Path | Dataset | None = None,
     *,
     teacher: Model | None = None,
     targets: str | Path | None = None,
@@ -70,7 +71,8 @@ def evaluate(
     Args:
         models: MODELs as for resolve_model, exported files, generators, or folders of images paired
             with `data` by their paths without suffix.
-        data: folder of input images, or a video; None for noise, or if only folders are judged.
+        data: folder of input images, a CSV file that names them and further inputs, a video, or a
+            map-style dataset of inputs; None for noise, or if only folders are judged.
         teacher: a MODEL or a folder of its images; None takes the teacher of each run folder.
         targets: folder of real images from the target domain, for metrics between sets such as fid.
         metrics: names of metrics.catalogue.METRICS; None takes all available default ones.
@@ -105,6 +107,9 @@ def evaluate(
     check_numbers(
         workers=workers, batch_size=batch_size, size=size, count=count, seed=seed, threads=threads
     )
+    data = Path(data) if isinstance(data, str) else data
+    if data is not None and not isinstance(data, Path):
+        check_dataset(data)
     origin = Origin(device, runtime, threads, weights, factory, arguments)
     tasks = TaskNetworks(
         target_class,
@@ -115,7 +120,8 @@ def evaluate(
         download=metrics is not None,
     )
     given = Given(
-        _path(data),
+        data if isinstance(data, Path) else None,
+        data if isinstance(data, Dataset) else None,
         None if targets is None else open_images(targets),
         None if labels is None else open_images(labels),
         None if teacher is None else open_subject(teacher, origin),

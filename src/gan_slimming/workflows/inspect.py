@@ -16,11 +16,11 @@ from torch import nn
 
 from gan_slimming.config import InputContract, WeightsFile, check_exports, check_numbers
 from gan_slimming.data.adapter import check_taken, dummy_inputs, output_side
+from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.architecture import group_rows, layer_rows
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import infer_spec, spec_of
-from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.student.student import prepare
 from gan_slimming.training.test_time import describe_test_time, describe_vanishing
@@ -54,7 +54,7 @@ def inspect(
         exports: formats to try.
 
     Returns:
-        model, size (of the input image, or of the output of noise), macs (true
+        model, size (of the input image or signal, or of the output of noise), signal, macs (true
         multiply-accumulates), paper_convention_macs (transposed convolutions at output resolution:
         the '56.8 G' of CycleGAN's papers), parameters, size_bytes (of the file; None without one),
         layers, test_time (one line on what images depend on besides their input, '' for nothing),
@@ -84,6 +84,7 @@ def inspect(
     return {
         "model": str(spec_of(generator)),
         "size": size,
+        "signal": contract.signal,
         "macs": complexity.macs,
         "paper_convention_macs": complexity.paper_convention_macs,
         "parameters": complexity.parameters,
@@ -154,8 +155,9 @@ def print_report(report: Mapping[str, Any]) -> None:
     if report["groups"]:
         console.print(groups)
     size = report["size"]
+    sides = f"{size} frames" if report["signal"] else f"{size}×{size}"
     console.print(
-        f"{report['macs']:,} MACs at {size}×{size} "
+        f"{report['macs']:,} MACs at {sides} "
         f"({report['paper_convention_macs']:,} as papers count transposed convolutions), "
         f"{report['parameters']:,} parameters"
         + (f", {report['size_bytes']:,} bytes on disk" if report["size_bytes"] else ""),

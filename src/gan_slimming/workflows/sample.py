@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, WeightsFile, check_numbers
 from gan_slimming.data.adapter import GeneratorAdapter, output_side
+from gan_slimming.data.dataset import Dataset, DatasetItems, check_dataset, length_of
 from gan_slimming.data.grid import as_grid
 from gan_slimming.data.image_files import SUFFIXES, write_image
+from gan_slimming.data.inputs import InputSet
 from gan_slimming.data.latents import SAMPLE, LatentSet
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
@@ -31,6 +33,7 @@ def sample(
     truncation: float = 1.0,
     classes: Sequence[int] = (),
     separate: str | Path | None = None,
+    dataset: Dataset | None = None,
     overwrite: bool = False,
     device: str = "auto",
     runtime: str | None = None,
@@ -52,6 +55,7 @@ def sample(
         truncation: standard deviation of the noise; 1 as in training.
         classes: class numbers to take in turn; empty draws them.
         separate: folder for single images 00000.png and so on; None for the grid alone.
+        dataset: a map-style dataset of noise in place of seeded noise; at most `count` items.
         overwrite: whether to replace existing files.
         device: auto, cpu, cuda or mps.
         runtime: torch, onnxruntime or openvino; None is torch, or the runtime of an exported file.
@@ -65,12 +69,16 @@ def sample(
     """
     started = time.monotonic()
     check_numbers(count=count, seed=seed, threads=threads)
+    if dataset is not None:
+        count = min(count, length_of(check_dataset(dataset)))
     grid, folder = Path(output), None if separate is None else Path(separate)
     names = [] if folder is None else [folder / f"{i:05d}.png" for i in range(count)]
     _check_outputs(grid, folder, names, overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
     name = model_name(generator.generator)
     latents = _noise(generator.contract, count, seed, truncation, classes, name)
+    if dataset is not None:
+        latents = DatasetItems(dataset, generator.contract, None, torch.arange(count))
     side = output_side(generator.generator, generator.contract, 0)
     images = draw(generator, latents, device_used)
     write_image(grid, as_grid(images))
@@ -90,11 +98,11 @@ def sample(
 
 
 @torch.inference_mode()
-def draw(generator: GeneratorAdapter, latents: LatentSet, device: torch.device) -> Tensor:
+def draw(generator: GeneratorAdapter, latents: InputSet, device: torch.device) -> Tensor:
     """Return the images of a set of noise: (count, 3, side, side), RGB in [-1, 1], on the CPU."""
     made = []
     for indices in torch.arange(len(latents)).split(BATCH):
-        batch = (x.to(device) for x in latents.batch(indices))
+        batch = (x.to(device) for x in latents.batch(indices, torch.zeros_like(indices)))
         made.append(generator(*batch).float().cpu())
     return torch.cat(made)
 
@@ -106,7 +114,9 @@ def _noise(
     truncation: float,
     classes: Sequence[int],
     model: str,
-) -> LatentSet:
+) -> InputSet:
+    if contract.signal:
+        raise UserError(f"{model} takes signals, not noise; run its exported file")
     if not contract.latent_size:
         raise UserError(f"{model} takes images, not noise; take gan-slimming translate")
     if count < 1:

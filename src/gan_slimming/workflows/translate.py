@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from gan_slimming.config import WeightsFile, check_numbers
+from gan_slimming.config import InputContract, WeightsFile, check_numbers
 from gan_slimming.data.animation import ANIMATED_SUFFIXES, is_animation, translate_animation
 from gan_slimming.data.colours import match_colours as match_colours_of
+from gan_slimming.data.dataset import Dataset
 from gan_slimming.data.deep_colour import DEEP_SUFFIXES
 from gan_slimming.data.destinations import Job, plan
 from gan_slimming.data.image_files import (
@@ -25,11 +26,14 @@ from gan_slimming.data.image_files import (
     read_image,
     write_image,
 )
+from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.pipeline import overlapped
+from gan_slimming.data.table_lines import check_columns
 from gan_slimming.data.video import is_video, translate_video
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 from gan_slimming.runtime.image_runner import ImageRunner
+from gan_slimming.workflows.translate_dataset import translate_dataset
 
 NAMED = 3
 """Most failures named in the warning; the JSON lists all."""
@@ -60,6 +64,7 @@ def translate(
     threads: int | None = None,
     match_colours: bool = False,
     tile: int | None = None,
+    dataset: Dataset | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Send images through a generator, each at its own size, and write them under `output`.
@@ -71,8 +76,8 @@ def translate(
 
     Args:
         model: as for resolve_model, or a generator.
-        inputs: images, videos, animated images, and folders of images at any depth; files in
-            `output` are skipped.
+        inputs: images, videos, animated images, folders of images at any depth, and CSV files that
+            name images and further inputs; files in `output` are skipped.
         output: a folder, created as needed; for a single image or video also a file name.
         weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
@@ -80,6 +85,7 @@ def translate(
         threads: number of CPU threads of onnxruntime and openvino; None takes all cores.
         match_colours: whether to give each result the colours of its input (data.colours).
         tile: side in pixels of the tiles of images larger than that; None takes each image whole.
+        dataset: a map-style dataset of the generator's inputs, in place of `inputs`.
         overwrite: whether to replace existing results; otherwise they are refused before any work.
 
     Returns:
@@ -90,11 +96,24 @@ def translate(
             with one TranslationWarning.
     """
     check_numbers(threads=threads)
-    jobs = plan(inputs, Path(output), overwrite=overwrite)
+    if (dataset is None) is (not inputs):
+        raise UserError("name images or a --dataset to translate, one of them")
+    jobs = [] if dataset is not None else plan(inputs, Path(output), overwrite=overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
     if generator.contract.latent_size:
         name = model_name(generator.generator)
         raise UserError(f"{name} takes noise, not images; take gan-slimming sample")
+    if generator.contract.signal:
+        name = model_name(generator.generator)
+        raise UserError(
+            f"{name} makes waveforms, which translate does not write; run its exported file, or "
+            "load_generator_file in Python"
+        )
+    if dataset is not None:
+        if match_colours or tile is not None:
+            raise UserError("--match-colours and --tile are for image files; leave them out")
+        return translate_dataset(generator, device_used, dataset, Path(output), overwrite=overwrite)
+    _check_lines(jobs, generator.contract, tile)
     started = time.monotonic()
     runner = ImageRunner(generator, device_used, tile)
     frames, failed = _all(runner, jobs, match_colours)
@@ -109,9 +128,19 @@ def translate(
     }
 
 
+def _check_lines(jobs: Sequence[Job], contract: InputContract, tile: int | None) -> None:
+    """Raise UserError where a CSV file lacks what the generator takes."""
+    lines = [job.line for job in jobs if job.line is not None]
+    for table in {id(line.table): line.table for line in lines}.values():
+        check_columns(table, contract.extras)
+    if lines and contract.extras and tile is not None:
+        raise UserError("--tile cuts images alone, not what a CSV file adds; leave it out")
+
+
 def _all(runner: ImageRunner, jobs: Sequence[Job], match: bool) -> tuple[int, Failures]:
     """Translate images, then videos; return the number of video frames and the failures."""
-    videos = [job for job in jobs if is_video(job.source) or _is_moving(job)]
+    alone = [job for job in jobs if job.line is None]
+    videos = [job for job in alone if is_video(job.source) or _is_moving(job)]
     images = [job for job in jobs if job not in videos]
     with _progress(len(jobs)) as advance:
         failed = _images(runner, images, match, advance)
@@ -131,13 +160,18 @@ def _images(runner: ImageRunner, jobs: Sequence[Job], match: bool, advance: Any)
     profiles: Counter[str] = Counter()
     flattened: list[Path] = []
 
-    def read(job: Job) -> DecodedImage:
-        return read_image(job.source)
+    extras = runner.generator.contract.extras
 
-    def run(job: Job, image: DecodedImage) -> Tensor:
-        return runner(image.rgb, job.source)
+    def read(job: Job) -> tuple[DecodedImage, Inputs]:
+        image = read_image(job.source)
+        sides = (image.rgb.shape[1], image.rgb.shape[2])
+        return image, () if job.line is None else job.line.others(extras, sides)
 
-    def write(job: Job, image: DecodedImage, result: Tensor) -> None:
+    def run(job: Job, found: tuple[DecodedImage, Inputs]) -> Tensor:
+        return runner(found[0].rgb, job.source, found[1])
+
+    def write(job: Job, found: tuple[DecodedImage, Inputs], result: Tensor) -> None:
+        image = found[0]
         _write(job.target, image, result, match)
         if image.profile:
             profiles[image.profile] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import ExtraInput, InputContract
 from gan_slimming.data.adapter import (
     GeneratorAdapter,
     dummy_inputs,
@@ -25,6 +27,7 @@ from gan_slimming.errors import UserError
 CONTRACT = InputContract(colour_order="BGR", low=0, high=255)
 NOISE = InputContract(latent_size=5)
 CLASSES = InputContract(latent_size=5, classes=3)
+SIGNAL = InputContract(channels=6, scale=16, signal=True)
 
 
 class Maker(nn.Module):
@@ -95,13 +98,14 @@ def test_the_side_is_found_by_running_the_generator() -> None:
     ("maker", "contract", "text"),
     [
         (Maker(1, 2, 8, 8), NOISE, r"makes \(1, 2, 8, 8\) of \(1, 5\); it must make square"),
-        (Maker(1, 3, 8, 8), InputContract(channels=4), "contract says 4; wrap it in a module"),
         (Maker(1, 3, 8, 9), NOISE, "square images"),
         (Maker(1, 3), NOISE, "square images"),
         (Several(), NOISE, "makes 2 outputs; name a factory whose module returns the image"),
         (Maker(scale=2), InputContract(), "makes 16x16 of 8x8.*scale=1; set scale to 2"),
         (nn.Linear(6, 1), NOISE, r"does not take \(1, 5\), which its InputContract .*says"),
         (nn.Linear(6, 1), InputContract(), r"such as InputContract\(latent_size=100\) for noise"),
+        (Maker(1, 1, 60), SIGNAL, "makes 60 samples of 8 frames, .*scale=16; set scale to 7.5"),
+        (Maker(1, 1, 8, 16), SIGNAL, r"of a signal it must make a waveform"),
         (nn.Conv2d(3, 3, 1), CLASSES, r"does not take \(1, 5\) and \(1,\)"),
     ],
 )
@@ -162,5 +166,20 @@ def test_a_grey_generator_is_fed_luma_and_its_grey_image_has_three_equal_channel
 
 
 def test_a_generator_that_takes_neither_colours_nor_grey_is_refused() -> None:
-    with pytest.raises(UserError, match="contract says 4"):
+    with pytest.raises(
+        UserError, match="contract says 4; give its inputs by --dataset, or wrap it"
+    ):
         to_contract(torch.zeros(1, 3, 2, 2), InputContract(channels=4))
+
+
+def test_signals_pass_the_border_as_they_are() -> None:
+    assert input_shapes(SIGNAL, 8, 2) == {"input": (2, 6, 8)}
+    assert input_shapes(SIGNAL, (1, 9)) == {"input": (1, 6, 9)}
+    spoken = replace(SIGNAL, extras=(ExtraInput("class", 3),))
+    assert [x.shape for x in dummy_inputs(spoken, 8)] == [(1, 6, 8), (1,)]
+    mel, waveform = 5 * torch.randn(2, 6, 8), torch.randn(3, 1, 128)
+    given = to_inputs((mel,), SIGNAL)
+    assert torch.equal(given[0], mel)
+    assert torch.equal(from_contract(waveform, SIGNAL), waveform)
+    assert to_inputs((mel,), spoken)[1].tolist() == [0, 0]
+    assert output_side(Maker(1, 1, 128), SIGNAL, 8) == 128

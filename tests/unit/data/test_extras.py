@@ -32,6 +32,9 @@ class Numbered:
     def distinct(self, downscale: int, draws: int, draws_per_answer: int | None) -> int:
         return min(draws * (draws_per_answer or 1), len(self))
 
+    def name(self, index: int) -> str:
+        return f"number {index}"
+
     def expect(self, coming: Callable[[int], Tensor]) -> None:
         self.coming = coming
 

@@ -56,6 +56,8 @@ def test_of_noise_either_folder_is_one_of_real_images(photos: Path, named: str) 
 
 
 def test_folders_that_are_missing_or_too_many(photos: Path) -> None:
+    with pytest.raises(UserError, match="contract says 4; give its inputs by --dataset"):
+        open_training_data(InputContract(channels=4), RUN, 32, photos, None)
     with pytest.raises(UserError, match="name the images to train on"):
         open_training_data(InputContract(), RUN, 32, None, photos)
     with pytest.raises(UserError, match="leave out --data"):

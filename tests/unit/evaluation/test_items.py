@@ -69,7 +69,7 @@ def test_a_folder_of_outputs_must_be_readable(photos: Items) -> None:
 
 def test_noise_follows_from_its_number() -> None:
     latents = LatentSet(5, 4, classes=3, seed=2, stream=SAMPLE)
-    items = Items(tuple(f"{i:05d}" for i in range(5)), "noise", latents=latents)
+    items = Items(tuple(f"{i:05d}" for i in range(5)), "noise", read=latents.item)
     batches = list(Reader(items, batch_size=2))
     assert [batch.indices for batch in batches] == [(0, 1), (2, 3), (4,)]
     joined = [torch.cat([b.inputs[k] for b in batches if b.inputs]) for k in (0, 1)]

@@ -13,6 +13,7 @@ from gan_slimming.losses.distance import distance_of
 from gan_slimming.losses.encoder import EncoderFeatures
 from gan_slimming.losses.perceptual import content_and_gram, multiscale_l1
 from gan_slimming.models import CartoonGenerator
+from gan_slimming.perceptual.spectral import spectral_distance
 
 CPU = torch.device("cpu")
 
@@ -67,3 +68,17 @@ def test_feature_networks_see_small_images_enlarged(
     larger = Objective(distill="paper", upsample_to=128)
     distance_of(larger, nn.Identity(), InputContract(), CPU)[1](student, teacher)
     assert shown == [(1, 3, 128, 128)] * 2
+
+
+def test_waveforms_have_the_spectral_distance() -> None:
+    contract, net = InputContract(channels=4, scale=16, signal=True), nn.Conv1d(4, 1, 1)
+    for asked in ("auto", "spectral"):
+        name, distance = distance_of(Objective(distill=asked), net, contract, CPU)
+        assert name == "spectral"
+        made, given = torch.rand(2, 1, 400), torch.rand(2, 1, 400)
+        expected = spectral_distance(made, given).mean()
+        torch.testing.assert_close(distance(made, given), expected)
+    with pytest.raises(UserError, match="--distill vgg19 is for images; take spectral"):
+        distance_of(Objective(distill="vgg19"), net, contract, CPU)
+    with pytest.raises(UserError, match="--distill spectral is for waveforms; take lpips"):
+        distance_of(Objective(distill="spectral"), net, InputContract(), CPU)

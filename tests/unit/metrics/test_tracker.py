@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_slimming.config import InputContract
+from gan_slimming.data.dataset import DatasetItems
 from gan_slimming.data.folder import ImageSet
 from gan_slimming.data.image_files import read_image
 from gan_slimming.data.latents import LatentSet
@@ -119,3 +120,25 @@ def test_a_target_is_judged_as_in_the_end(held: ImageSet) -> None:
         assert found[metric] == means(rows)[metric]
         assert "l1" in found
     assert measure.judge(lambda x: 0.9 * x) == measure(lambda x: 0.9 * x)
+
+
+def test_waveforms_are_measured_and_shown_as_spectrograms(tmp_path: Path) -> None:
+    mels = [torch.rand(4, 32) for _ in range(3)]
+    contract = InputContract(channels=4, scale=16, signal=True)
+    held = DatasetItems(mels, contract, 32, torch.arange(3))
+
+    def teacher(mel: Tensor) -> Tensor:
+        return mel.mean(1, keepdim=True).repeat_interleave(16, 2) - 0.5
+
+    tracked = Tracker(held, teacher, CPU, signal=True)
+    assert tracked(teacher) == {"psnr": 100.0, "l1": 0.0, "spectral": 0.0}
+    rows = tracked.each(lambda mel: teacher(mel) * 0.5)
+    assert rows[0].keys() == {"psnr", "l1", "spectral"}
+    assert rows[0]["spectral"] > 0.5
+    assert "sampling rate" in tracked.verdict(rows)
+    assert tracked.names == ["item 0", "item 1", "item 2"]
+    (name,) = tracked.write_samples(teacher, tmp_path / "s", [1])
+    picture = read_image(tmp_path / "s" / name).rgb
+    assert picture.shape[1] == 257
+    half = picture.shape[2] // 2
+    assert torch.equal(picture[:, :, :half], picture[:, :, half:])

@@ -41,3 +41,19 @@ def test_lpips_is_held_against_jpeg(images: list[Tensor]) -> None:
         torch.stack([distance(saved_as_jpeg(i, 30)[None], i[None]) for i in images]).mean()
     )
     assert verdict("lpips", value, images, distance).endswith("saved as JPEG of quality 30")
+
+
+def test_waveforms_are_held_against_a_lower_sampling_rate() -> None:
+    waveforms = [torch.randn(1, 800) * 0.1 for _ in range(2)]
+    measure = pairwise("spectral", torch.device("cpu"))
+    assert verdict("spectral", 0.0, waveforms, measure) == "equal to the teacher on every input"
+    for metric in ("spectral", "psnr"):
+        damaged = [scaled_and_back(w[:, None], 25)[:, 0] for w in waveforms]
+        of = pairwise(metric, torch.device("cpu"))
+        pairs = zip(damaged, waveforms, strict=True)
+        value = sum(float(of(d[None], w[None])) for d, w in pairs) / 2
+        told = verdict(metric, value, waveforms, of)
+        assert (
+            told == "as near to the teacher as the teacher's own waveforms at 25 % of their "
+            "sampling rate"
+        )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
 from tests.tiny_nets import SHALLOW
 from torch import Tensor, nn
+from torch.nn.utils import weight_norm
 
 from gan_slimming.config import InputContract
 from gan_slimming.models.infer_contract import infer_contract
@@ -70,6 +72,26 @@ def test_multiples_scale_and_grey_images(net: nn.Module, found: InputContract) -
     assert spec_of(net).contract is spec_of(net).contract
     assert net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_old_weight_norm_is_no_obstacle() -> None:
+    net = halves()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        for layer in net:
+            if isinstance(layer, nn.Conv2d):
+                weight_norm(layer)
+    net(torch.zeros(1, 3, 64, 64))  # leaves weights that copy.deepcopy refuses
+    assert infer_contract(net) == infer_contract(halves())
+
+
+def test_signals_become_waveforms() -> None:
+    net = nn.Sequential(nn.Conv1d(7, 4, 3, padding=1), nn.ConvTranspose1d(4, 1, 8, 4, 2), nn.Tanh())
+    assert infer_contract(net) == InputContract(channels=7, scale=4, signal=True)
+    halved = nn.Sequential(nn.Conv1d(7, 4, 4, 2, 1), net[1], net[2])
+    found = InputContract(channels=7, multiple_of=2, scale=2, signal=True)
+    assert infer_contract(halved) == found
+    assert infer_contract(nn.Conv1d(7, 4, 3)) == InputContract()  # two samples less
 
 
 def test_what_cannot_be_copied_is_left_alone() -> None:

@@ -23,6 +23,10 @@ def test_what_a_run_writes_fits(tmp_path: Path) -> None:
              folder.layers: shapes.LAYERS}  # fmt: skip
     for file, shape in files.items():
         assert fits(json.loads(file.read_text()), shape)
+    summary = json.loads(folder.summary.read_text())
+    exports = [{"format": "onnx", "parity": {"onnxruntime": {"error": 0.1}}, "float_layers": []}]
+    assert fits(summary | {"exports": exports}, shapes.SUMMARY)
+    assert not fits(summary | {"exports": 3}, shapes.SUMMARY)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +16,6 @@ from gan_slimming.training.divergence import (
     check_answer,
     first_bad_layer,
     is_finite,
-    name_of,
     read_terms,
 )
 
@@ -111,11 +108,3 @@ def test_a_teachers_answer_is_checked(value: float, kind: str) -> None:
         check_answer(image, [], lambda: "image x.png")
     with pytest.raises(BadAnswer, match=r"answer to image x\.png"):
         check_answer(torch.zeros(1), [torch.tensor(NAN)], lambda: "image x.png")
-
-
-def test_inputs_have_names() -> None:
-    class Images:
-        paths = (Path("a.png"), Path("b.png"))
-
-    assert name_of(Images(), 1) == "image b.png"  # pyright: ignore[reportArgumentType]
-    assert name_of(object(), 1) == "noise 1"  # pyright: ignore[reportArgumentType]

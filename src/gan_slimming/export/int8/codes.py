@@ -118,9 +118,23 @@ def shifted(emitter: Emitter, name: str, bias: np.ndarray | None, dims: int) -> 
     return emitter.emit("Add", [name, _along(emitter, bias, dims)])
 
 
-def shuffled(emitter: Emitter, name: str, factor: int, crop: Sequence[int] = (0, 0)) -> str:
-    """Interleave the phases of a subpixel convolution, if it is one, and cut off `crop` pixels."""
-    name = emitter.shuffle(name, factor, "DCR") if factor > 1 else name
+def shuffled(
+    emitter: Emitter, name: str, factor: int, crop: Sequence[int] = (0, 0), channels: int = 0
+) -> str:
+    """Interleave the phases of a subpixel convolution, if it is one, and cut off `crop` pixels.
+
+    Args:
+        crop: of rows and columns; of samples alone for signals.
+        channels: of a signal's phases together.
+    """
+    if factor > 1 and len(crop) == 1:
+        phases = emitter.integers([0, factor, channels // factor, -1])
+        name = emitter.emit("Reshape", [name, phases])
+        name = emitter.emit("Transpose", [name], perm=[0, 2, 3, 1])
+        whole = emitter.integers([0, channels // factor, -1])
+        name = emitter.emit("Reshape", [name, whole])
+    elif factor > 1:
+        name = emitter.shuffle(name, factor, "DCR")
     for axis, pixels in enumerate(crop, 2):
         name = emitter.slice(name, axis, 0, -pixels) if pixels else name
     return name

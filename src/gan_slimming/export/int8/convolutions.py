@@ -31,8 +31,10 @@ from gan_slimming.export.kernels.windows import (
     fits_blocks,
     has_integers,
     in_blocks,
+    is_of_signals,
     is_subpixel,
     overhangs,
+    phases,
     spread,
     subpixel,
 )
@@ -73,7 +75,7 @@ def convolution(emitter: Emitter, node: fx.Node) -> str:
 
 
 def transposed_convolution(emitter: Emitter, node: fx.Node) -> str:
-    """Write aten.conv_transpose2d; as convolution and shuffle if the runtime lacks it in int8."""
+    """Write aten.conv_transpose; as convolution and shuffle if the runtime lacks it in int8."""
     values = arguments_of(node)
     dims = value_of(node).dim() - 2
     names = ("stride", "padding", "output_padding", "dilation")
@@ -160,7 +162,7 @@ class _Kernel:
     Attributes:
         codes, scale, axis: of the weight.
         shuffle: factor of the depth-to-space behind the operator; 0 for none.
-        crop: rows and columns to cut off after the shuffle.
+        crop: rows and columns, or samples of a signal, to cut off after the shuffle.
     """
 
     operator: str
@@ -205,7 +207,7 @@ def _dequantized(
             result = apart(emitter, result)
         result = rounded_sums(emitter, result, outputs.tiled(kernel.shuffle), dims)
         result = shifted(emitter, result, bias, dims)
-    return shuffled(emitter, result, kernel.shuffle, kernel.crop)
+    return shuffled(emitter, result, kernel.shuffle, kernel.crop, kernel.scale.size)
 
 
 def _kernel(
@@ -222,6 +224,10 @@ def _kernel(
         shuffle, (_, crop) = window["strides"][0], overhangs(window)
         codes, scale, bias, window = subpixel(codes, scale, bias, window)
         return _Kernel("Conv", window, codes, scale, 0, bias, shuffle, crop)
+    if operator == "ConvTranspose" and codes.ndim == 3 and is_of_signals(window):
+        shuffle = window["strides"][0]
+        codes, scale, bias, window, crop = phases(codes, scale, bias, window)
+        return _Kernel("Conv", window, codes, scale, 0, bias, shuffle, (crop,))
     if operator == "Conv" and fits_blocks(emitter.traced, node, codes, window):
         codes, scale, bias, window = in_blocks(codes, scale, bias, window)
         return _Kernel("Conv", window, codes, scale, 0, bias, BLOCK)

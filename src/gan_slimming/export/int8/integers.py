@@ -25,6 +25,7 @@ from gan_slimming.export.kernels.rewrites import rows_as_channels, rows_as_input
 from gan_slimming.export.kernels.windows import (
     INPUTS_AT_ONCE,
     overhangs,
+    phases,
     reads_thin_rows,
     rows_to_split,
     subpixel,
@@ -100,7 +101,8 @@ def integer_layer(
     quantized, outputs = _Layer(emitter, *fields), layer.outputs
     if operator in ("Gemm", "MatMul"):
         return _matrix_product(quantized)
-    if outputs is not None and outputs.full and _fills_whole_cells(operator, window):
+    images = len(window["kernel_shape"]) == 2
+    if images and outputs is not None and outputs.full and _fills_whole_cells(operator, window):
         return _bytes_to_bytes(quantized, outputs, operator, window)
     return _bytes_to_float(quantized, outputs, operator, window)
 
@@ -125,7 +127,10 @@ def _bytes_to_float(
     emitter, codes, scale, bias = layer.emitter, layer.codes, layer.scale, layer.bias
     inputs, zero = layer.read(unsigned=not layer.narrow)
     dims, factor, crop = codes.ndim - 2, 0, [0, 0]
-    if operator == "ConvTranspose":
+    if operator == "ConvTranspose" and dims == 1:
+        factor = window["strides"][0]
+        codes, scale, bias, window, *crop = phases(codes, scale, bias, window)
+    elif operator == "ConvTranspose":
         factor, (_, crop) = window["strides"][0], overhangs(window)
         codes, scale, bias, window = subpixel(codes, scale, bias, window)
     rows = rows_to_split(codes, window)
@@ -137,7 +142,8 @@ def _bytes_to_float(
     result = layer.in_float(sums, scale, 1)
     if outputs is not None:
         result = rounded_sums(emitter, result, outputs.tiled(factor), dims)
-    return shuffled(emitter, shifted(emitter, result, bias, dims), factor, crop)
+    result = shifted(emitter, result, bias, dims)
+    return shuffled(emitter, result, factor, crop, codes.shape[0])
 
 
 def _bytes_to_bytes(

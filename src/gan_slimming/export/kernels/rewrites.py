@@ -82,6 +82,27 @@ def subpixel_rows(
     return convolutions
 
 
+def phases_as_channels(
+    weight: np.ndarray, stride: int, padding: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the convolution that computes all phases of a transposed one of signals.
+
+    As `subpixel_convolution`, along one axis.
+
+    Args:
+        weight: (in, out, length) of the transposed convolution, any type of number.
+    Returns:
+        The weight, (stride * out, in, k), whose channel phase * out + c becomes sample `phase` of
+        channel c in each cell; and the zeros to pad before and behind.
+    """
+    inputs, outputs, length = weight.shape
+    taps, before, behind = _taps(length, stride, padding)
+    spread = np.zeros((stride, outputs, inputs, before + behind + 1), weight.dtype)
+    for phase, at, place in taps:
+        spread[phase, :, :, at] = weight[:, :, place].T
+    return spread.reshape(stride * outputs, *spread.shape[2:]), (before, behind)
+
+
 def rows_as_channels(weight: np.ndarray) -> np.ndarray:
     """Turn a convolution of stride 1 into one with a single kernel row, and a sum of slices.
 

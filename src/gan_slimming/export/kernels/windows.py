@@ -10,6 +10,7 @@ from torch import fx
 from gan_slimming.export.kernels.rewrites import (
     blocks_as_channels,
     overhang,
+    phases_as_channels,
     subpixel_convolution,
 )
 from gan_slimming.export.trace.graph import TracedGenerator
@@ -34,8 +35,13 @@ def spread(value: Any, dims: int) -> list[int]:
 def has_integers(operator: str, window: dict[str, Any]) -> bool:
     """Return whether ONNX has the operator on integers, or a rewrite to one."""
     if operator == "ConvTranspose":
-        return is_subpixel(window)
-    return operator in ("Gemm", "MatMul") or len(window["kernel_shape"]) == 2
+        return is_subpixel(window) or is_of_signals(window)
+    return operator in ("Gemm", "MatMul") or len(window["kernel_shape"]) <= 2
+
+
+def is_of_signals(window: dict[str, Any]) -> bool:
+    """Return whether a transposed convolution of signals can become one with its phases apart."""
+    return window["group"] == 1 and window["dilations"] == [1]
 
 
 def is_subpixel(window: dict[str, Any]) -> bool:
@@ -57,6 +63,8 @@ def rows_to_split(codes: np.ndarray, window: dict[str, Any]) -> int:
     ONNX Runtime copies the image in * height * width times in front of its multiplication. With few
     output channels, as in the last layer, that is most of the work.
     """
+    if codes.ndim != 4:
+        return 0
     outputs, inputs, height, width = codes.shape
     few = 8 * outputs <= inputs * width
     return height if few and _has_plain_rows(codes, window) else 0
@@ -76,7 +84,7 @@ def reads_thin_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
 def _has_plain_rows(codes: np.ndarray, window: dict[str, Any]) -> bool:
     """Return whether a kernel has several rows, and no strides, dilations or groups."""
     plain = {*window.get("strides", [1]), *window.get("dilations", [1]), window.get("group", 1)}
-    return plain == {1} and codes.shape[2] > 1
+    return plain == {1} and codes.ndim == 4 and codes.shape[2] > 1
 
 
 def fits_blocks(
@@ -129,3 +137,15 @@ def subpixel(
     return spread, np.tile(scale, factor**2), tiled, {
         "pads": pads, "kernel_shape": list(spread.shape[2:])
     }  # fmt: skip
+
+
+def phases(
+    codes: np.ndarray, scale: np.ndarray, bias: np.ndarray | None, window: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, Any], int]:
+    """Return what `subpixel` does, for signals, and the samples to cut off in the end."""
+    (factor,), padding = window["strides"], window["pads"][0]
+    spread, (before, behind) = phases_as_channels(codes, factor, padding)
+    cells, crop = overhang(codes.shape[2], factor, padding, window["output_padding"][0])
+    tiled = None if bias is None else np.tile(bias, factor)
+    pads = {"pads": [before, behind + cells], "kernel_shape": [spread.shape[2]]}
+    return spread, np.tile(scale, factor), tiled, pads, crop

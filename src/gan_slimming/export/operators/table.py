@@ -89,6 +89,8 @@ def _arithmetic(emitter: Emitter, node: fx.Node, operator: str) -> str:
     if rounding not in (None, "floor") or (rounding and not dtype.is_floating_point):
         raise unknown(node)
     operands = [values["self"], values["other"]]
+    if dtype.is_complex:  # of a number such as 1j
+        raise unknown(node)
     if operator_name(node) == "rsub":
         operands.reverse()
     first, second = (emitter.value(operand, dtype) for operand in operands)

@@ -13,11 +13,11 @@ from torch.utils import _pytree as pytree
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.dummy import input_shapes
+from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.errors import UserError
 from gan_slimming.export.trace.memory import refusal, writes
 from gan_slimming.export.trace.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.graph.nodes import operator_name
-from gan_slimming.pruning.reparametrised import whole_copy
 from gan_slimming.quantization.affine import along, quantize
 from gan_slimming.quantization.fake_quant import ActivationQuantizer
 from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_plain

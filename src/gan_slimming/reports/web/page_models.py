@@ -158,6 +158,8 @@ def _from_metadata(metadata: dict[str, Any], contents: dict[str, bytes]) -> Page
 
 def _check(name: str, contract: InputContract, size_bytes: int) -> None:
     """Raise UserError for a generator that no page can run."""
+    if contract.signal:
+        raise UserError(f"{name} makes waveforms, and a page draws images; run its exported file")
     if not contract.latent_size:
         check_channels(contract)
     if contract.extras:

@@ -9,6 +9,7 @@ from gan_slimming.export.kernels.rewrites import (
     blocks_as_channels,
     lowered_sums,
     overhang,
+    phases_as_channels,
     rows_as_channels,
     rows_as_inputs,
     subpixel_convolution,
@@ -42,6 +43,27 @@ def test_a_transposed_convolution_is_a_convolution_and_a_shuffle(
     phases = phases.unflatten(1, (stride**2, 3)).transpose(1, 2).flatten(1, 2)
     made = F.pixel_shuffle(phases, stride)
     made = made[..., : made.shape[2] - crop, : made.shape[3] - crop]
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "extra"),
+    [(8, 4, 2, 0), (4, 2, 1, 0), (3, 2, 1, 1), (16, 8, 4, 0), (2, 3, 0, 0), (5, 1, 2, 0),
+     (7, 3, 2, 1)],
+)  # fmt: skip
+def test_a_transposed_convolution_of_signals_is_one_of_phases(
+    kernel: int, stride: int, padding: int, extra: int
+) -> None:
+    cells, crop = overhang(kernel, stride, padding, extra)
+    weight = torch.randn(5, 3, kernel, dtype=torch.float64)
+    values = torch.randn(2, 5, 11, dtype=torch.float64)
+    expected = F.conv_transpose1d(
+        values, weight, stride=stride, padding=padding, output_padding=extra
+    )
+    spread, (before, behind) = phases_as_channels(weight.numpy(), stride, padding)
+    phases = F.conv1d(F.pad(values, (before, behind + cells)), torch.from_numpy(spread))
+    made = phases.unflatten(1, (stride, 3)).permute(0, 2, 3, 1).flatten(2)
+    made = made[..., : made.shape[2] - crop]
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
 
 

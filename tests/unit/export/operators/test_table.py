@@ -14,6 +14,8 @@ for package in ("onnx", "onnxruntime", "openvino"):
 
 from tests.unit.export.agreement import difference, kinds  # noqa: E402
 
+from gan_slimming.errors import UserError  # noqa: E402
+
 
 class Family(nn.Module):
     """Operators of one kind, their results side by side; weights are for those that have any."""
@@ -233,3 +235,9 @@ class Tied(nn.Module):
 
 def test_a_weight_for_both_kinds_of_convolution_is_stored_twice() -> None:
     assert difference(Tied()) < 1e-5
+
+
+def test_an_imaginary_number_is_refused() -> None:
+    net = Family(lambda module, x: [torch.view_as_real(x * 1j)])
+    with pytest.raises(UserError, match=r"operator 'mul' .* cannot be exported"):
+        kinds(net)
