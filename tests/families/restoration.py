@@ -78,7 +78,7 @@ class GatedConv(nn.Module):
 class GatedInpainting(nn.Module):
     """A coarse and a fine stage fill in what a mask covers (DeepFill 2); returns both images."""
 
-    contract = gs.InputContract(extras=(gs.ExtraInput("mask", 1),), output=1)
+    contract = gs.InputContract(extras=(gs.ExtraInput("mask", 1),), output="1")
 
     def __init__(self, width: int = 12) -> None:
         super().__init__()
