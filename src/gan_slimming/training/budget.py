@@ -140,7 +140,8 @@ class BudgetController:
         floor: float,
         multiple: int = 1,
     ):
-        self.kind = budget.kind or "macs"
+        assert budget.kind is not None
+        self.kind = budget.kind
         self.bits = bits
         self.steps = steps
         self.multiple = multiple
