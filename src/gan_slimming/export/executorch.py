@@ -32,13 +32,9 @@ from gan_slimming.export.expected import (
     off_the_borders,
     range_of,
 )
-from gan_slimming.export.trace.graph import (
-    TracedGenerator,
-    is_quantized,
-    quantized_layers,
-    trace,
-    without_quantizers,
-)
+from gan_slimming.export.trace.dequantized import without_quantizers
+from gan_slimming.export.trace.graph import TracedGenerator, trace
+from gan_slimming.export.trace.integers import is_quantized, quantized_layers
 from gan_slimming.export.xnnpack.int8 import Int8Convolution, is_int8
 from gan_slimming.export.xnnpack.replay import Replay, int8_step
 from gan_slimming.graph.nodes import module_path
