@@ -118,3 +118,8 @@ def test_shrink_gates_wants_a_threshold_and_a_floor_for_each_group() -> None:
 
 def test_shrink_gates_never_keeps_more_than_there_are() -> None:
     assert torch.equal(shrink_gates([torch.ones(3)], [9.0], [8])[0], torch.ones(3))
+
+
+def test_shrink_gates_keeps_any_number_by_default() -> None:
+    gate = torch.tensor([0.1, 0.2, 0.8, 0.9, 1.0])
+    assert torch.equal(shrink_gates([gate], [0.5], [0])[0], soft_threshold(gate, 0.5))

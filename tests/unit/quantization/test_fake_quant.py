@@ -277,3 +277,26 @@ def test_quantisers_say_what_they_are() -> None:
     weight = torch.randn(4, 3)
     assert WeightQuantizer(weight, 1, 4).extra_repr() == "bits=4, axis=1"
     assert OutputQuantizer(3, 8).extra_repr() == "bits=8"
+
+
+def test_the_gradient_of_a_scale_in_float64_is_summed_in_float64() -> None:
+    quantizer = ActivationQuantizer(4).double()
+    values = torch.rand(1000, dtype=torch.float64) * 6
+    quantizer(values).sum().backward()
+    assert quantizer.scale.grad is not None
+    expected = (values.round() - values).sum() / (1000 * 7) ** 0.5
+    assert float(quantizer.scale.grad) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_under_autocast_values_are_rounded_in_its_type() -> None:
+    quantizer = ActivationQuantizer(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = quantizer(torch.tensor([0.3, 2.7, -20.0]))
+    assert made.dtype == torch.bfloat16
+    assert made.tolist() == [0.0, 3.0, -8.0]
+
+
+def test_a_sign_that_was_saved_overrules_the_one_at_hand() -> None:
+    source, copy = ActivationQuantizer(8), ActivationQuantizer(8, signed=False)
+    copy.load_state_dict(source.state_dict())
+    assert copy.codes == (-128, 127)

@@ -12,7 +12,7 @@ from gan_slimming.config import Budget
 from gan_slimming.errors import UserError
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models import CartoonGenerator
-from gan_slimming.pruning.groups import activations_left, macs_left
+from gan_slimming.pruning.groups import GroupGraph, activations_left, macs_left
 from gan_slimming.pruning.proximal import (
     channel_prices,
     cost_of_widths,
@@ -345,3 +345,8 @@ def test_a_generator_that_is_nearly_all_held_is_better_only_quantised() -> None:
     student = prepare(Wide(), EXAMPLE, bits=8)
     with pytest.raises(UserError, match="; pruning gains nothing here; leave the budget to quant"):
         BudgetController(student, Budget(macs=0.9), 8, STEPS, floor=0.5)
+
+
+def test_each_tensor_of_two_axes_has_its_entry_in_the_header() -> None:
+    shapes = {"weight": (2, 3), "bias": (2,)}
+    assert bytes_left(GroupGraph([], shapes, {}), {}, None) == 4 * 8 + 1000 + 200

@@ -194,3 +194,12 @@ def test_kernels_move_in_their_own_precision() -> None:
     Muon([kernel]).step()
     assert kernel.dtype == torch.float64
     assert not torch.equal(kernel.detach(), before)
+
+
+def test_outputs_are_on_the_first_axis_unless_said() -> None:
+    kernel = nn.Parameter(torch.randn(6, 4, 3, 3))
+    gradient = torch.randn(6, 4, 3, 3)
+    expected = slow_steps(kernel.detach(), [gradient], 0, 0.02)
+    kernel.grad = gradient
+    Muon([kernel]).step()
+    torch.testing.assert_close(kernel.detach().double(), expected, atol=1e-5, rtol=1e-4)

@@ -254,3 +254,44 @@ def test_the_rate_rises_in_the_warm_up_and_falls_to_its_end() -> None:
     rising = [warm_up(step, 4) for step in range(5)]
     assert [r for r, _ in rates] == [cosine(s, 5) * rising[s] for s in range(5)]
     assert [r for _, r in rates] == [cosine(s, 5, 0.5) * rising[s] for s in range(5)]
+
+
+def test_shares_of_the_steps_are_whole_numbers() -> None:
+    assert by(replace(STEPS, steps=10)).stage.end == 2
+    assert by(replace(STEPS, steps=11)).stage.end == 3
+    assert by(replace(STEPS, steps=2, slim_share=0.01)).stage.end == 1
+
+
+def test_no_number_of_steps_is_told_before_it_can_be_known() -> None:
+    schedule = by(CLOCK, slims=False, halves=False)
+    assert schedule.steps == 0
+    told = [schedule.tick(seconds) for seconds in (30.0, 31.0, 32.0, 33.0)]
+    assert told == [False, False, False, True]
+    assert schedule.steps == schedule.total == 91
+
+
+def test_quality_is_tracked_in_equal_parts_of_a_stage_by_the_clock() -> None:
+    schedule, crossed = by(CLOCK, slims=False, halves=False), []
+    for step in range(1, 121):
+        schedule.tick(float(step))
+        if step == 60:
+            schedule.begin(slimming=False)
+        crossed.append(step > 60 and schedule.crosses(5))
+    assert [step for step, at in enumerate(crossed, 1) if at] == [72, 85, 96, 108, 120]
+
+
+def test_only_a_run_by_the_clock_records_its_progress() -> None:
+    steps, clock = by(STEPS), by(CLOCK, slims=False, halves=False)
+    for schedule in (steps, clock):
+        schedule.tick(30.0)
+    assert (steps.record(), clock.record()) == ({}, {"progress": 0.25})
+
+
+def test_a_state_without_its_first_position_is_of_an_older_version() -> None:
+    schedule, again = (by(CLOCK, slims=False, halves=False) for _ in range(2))
+    for seconds in (0.0, 30.0, 60.0):
+        schedule.tick(seconds)
+    state = schedule.state_dict()
+    assert state.pop("first") == 0.0
+    again.load_state_dict(state)
+    assert again.total == schedule.total == 5
