@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-int8 random-nets fuzz fuzz-long kills full-disk check lint docs results format clean
+.PHONY: demo test test-int8 random-nets fuzz fuzz-long kills full-disk mutants lowest check lint docs results format clean
 
 demo: .venv/.demo-installed
 	.venv/bin/gan-slimming demo --output demo-output
@@ -34,6 +34,15 @@ kills: .venv/.dev-installed
 full-disk: .venv/.dev-installed
 	.venv/bin/python -m tests.faults.full_disk --sizes 200
 
+# An hour or two: arithmetic that is broken in one place at a time, which a test must notice.
+mutants: .venv/.dev-installed
+	$(PIP) install 'mutmut>=3.8,<4'
+	.venv/bin/python -m tests.mutants
+
+# The quick tests, with the lowest versions that pyproject.toml allows; others as pinned.
+lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -n auto -m "not slow" tests/unit tests/cli
+
 # All that a change has to pass.
 check: lint docs test
 
@@ -56,7 +65,7 @@ format: .venv/.dev-installed
 	.venv/bin/ruff check --fix .
 
 clean:
-	rm -rf .venv demo-output dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lowest demo-output dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -64,6 +73,13 @@ clean:
 
 .venv/.demo-installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) install -c constraints.txt -e '.[demo]'
+	touch $@
+
+.venv-lowest/.installed: pyproject.toml constraints.txt tests/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python tests/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip --disable-pip-version-check --no-input install -c .venv-lowest/lowest.txt \
+		-e '.[demo,export,flip,hub,video]' 'pytest>=8.3,<10' 'pytest-xdist>=3.6,<4' 'hypothesis>=6.112,<7'
 	touch $@
 
 # dev contains what the demo needs.

@@ -8,7 +8,8 @@ import torch
 import gan_slimming as gs
 from gan_slimming.data.adapter import to_contract
 from gan_slimming.data.image_files import list_images, read_image
-from gan_slimming.export.trace.graph import quantized_layers, trace
+from gan_slimming.export.trace.graph import trace
+from gan_slimming.export.trace.integers import quantized_layers
 from gan_slimming.models.registry import spec_of
 
 for package in ("onnx", "onnxruntime", "openvino"):

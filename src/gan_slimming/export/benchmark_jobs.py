@@ -21,7 +21,7 @@ from gan_slimming.export.drawn_images import drawn_images
 from gan_slimming.export.export_model import AT_ONE_SIZE
 from gan_slimming.export.offers import OFFERS, Offer
 from gan_slimming.export.placement import ExportedGenerator, write_for
-from gan_slimming.export.trace.graph import is_quantized
+from gan_slimming.export.trace.integers import is_quantized
 from gan_slimming.metrics.complexity import count
 from gan_slimming.models.registry import attach_spec, infer_spec, spec_of
 from gan_slimming.runtime.foreign import ForeignFileWarning

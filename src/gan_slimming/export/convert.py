@@ -57,7 +57,8 @@ def convert(
     """
     require("onnx")
     from gan_slimming.export.onnx import onnx_model
-    from gan_slimming.export.trace.graph import is_quantized, trace
+    from gan_slimming.export.trace.graph import trace
+    from gan_slimming.export.trace.integers import is_quantized
     from gan_slimming.export.trace.widest import widest
 
     quantized = is_quantized(module)

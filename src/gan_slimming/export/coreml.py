@@ -29,7 +29,7 @@ from gan_slimming.export.mil.operators import write_node
 from gan_slimming.export.mil.values import Values
 from gan_slimming.export.one_size import OneSize, at_one_size, metadata_at
 from gan_slimming.export.packages import pack
-from gan_slimming.export.trace.graph import without_quantizers
+from gan_slimming.export.trace.dequantized import without_quantizers
 from gan_slimming.graph.nodes import value_of
 from gan_slimming.runtime.flips import nudged, only_flips
 from gan_slimming.runtime.sessions import require

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_slimming.export.trace.graph import Codes, OutputCodes, quantized_layers
+from gan_slimming.export.trace.integers import Codes, OutputCodes, quantized_layers
 from gan_slimming.quantization.affine import along
 
 LAYER_TOLERANCE = 1e-5

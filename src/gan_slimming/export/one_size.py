@@ -25,13 +25,9 @@ from gan_slimming.export.expected import (
     padded_input,
     range_of,
 )
-from gan_slimming.export.trace.graph import (
-    TracedGenerator,
-    is_quantized,
-    quantized_layers,
-    trace,
-    without_quantizers,
-)
+from gan_slimming.export.trace.dequantized import without_quantizers
+from gan_slimming.export.trace.graph import TracedGenerator, trace
+from gan_slimming.export.trace.integers import is_quantized, quantized_layers
 from gan_slimming.graph.nodes import module_path, operator_name
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.flips import nudged, only_flips

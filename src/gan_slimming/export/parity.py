@@ -33,11 +33,9 @@ from gan_slimming.export.expected import (
     range_of,
 )
 from gan_slimming.export.onnx import layer_model
-from gan_slimming.export.trace.graph import (
-    TracedGenerator,
-    quantized_layers,
-    without_quantizers,
-)
+from gan_slimming.export.trace.dequantized import without_quantizers
+from gan_slimming.export.trace.graph import TracedGenerator
+from gan_slimming.export.trace.integers import quantized_layers
 from gan_slimming.graph.nodes import module_path, operator_name
 from gan_slimming.runtime.flips import nudged, only_flips
 from gan_slimming.runtime.sessions import start_onnxruntime, start_openvino

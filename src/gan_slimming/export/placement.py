@@ -155,6 +155,6 @@ def model_name(generator: nn.Module) -> str:
 
 
 def _is_quantized(module: nn.Module) -> bool:
-    from gan_slimming.export.trace.graph import is_quantized
+    from gan_slimming.export.trace.integers import is_quantized
 
     return is_quantized(module)

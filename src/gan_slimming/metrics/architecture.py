@@ -20,7 +20,8 @@ from gan_slimming.pruning.groups import (
 )
 from gan_slimming.quantization.fake_quant import ActivationQuantizer, WeightQuantizer
 from gan_slimming.student.layers import SLIM, SlimConvolution
-from gan_slimming.student.student import drop_quantizers, give_norms_a_scale
+from gan_slimming.student.quantizers import drop_quantizers
+from gan_slimming.student.student import give_norms_a_scale
 
 
 def layer_rows(generator: nn.Module, complexity: Complexity) -> list[dict[str, Any]]:

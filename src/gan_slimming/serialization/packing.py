@@ -30,7 +30,7 @@ from gan_slimming.quantization.fake_quant import (
 )
 from gan_slimming.serialization.narrow_codes import weight_bits, widen_codes
 from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_slim
-from gan_slimming.student.student import replace_module
+from gan_slimming.student.places import replace_module
 
 PACKED = "packed.vectors"
 WEIGHT_SCALE = "weight_quantizer.scale"

@@ -1,12 +1,10 @@
-"""The run folder: settings, metrics, checkpoints, samples, generator, summary, report."""
+"""The run folder: it is begun, written by one run, and read by those that come later."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from gan_slimming.config import EXPORTS, Run
-from gan_slimming.data.files import DRAFT, write_atomically
+from gan_slimming.config import Run
+from gan_slimming.data.files import write_atomically
 from gan_slimming.data.image_list import Row, changes
 from gan_slimming.data.plain_yaml import read_yaml
 from gan_slimming.errors import UserError
@@ -26,67 +24,26 @@ from gan_slimming.serialization.checkpoint_file import (
 )
 from gan_slimming.serialization.logs import Log, parsed, whole_lines
 from gan_slimming.serialization.ownership import holds
-from gan_slimming.serialization.run_lock import RunLock
+from gan_slimming.serialization.run_files import GENERATOR, MARKER, RunFiles
 from gan_slimming.serialization.run_record import plain, reason_of, settings_of
 
-__all__ = ["GENERATOR", "RunFolder", "whole_lines"]
+__all__ = ["GENERATOR", "MARKER", "RunFolder", "whole_lines"]
 
-GENERATOR = "generator.safetensors"
-MARKER = ".gan-slimming-run"
-"""File that only this package writes, by which it knows a folder as its own."""
-SAMPLE = re.compile(r"(\d{2,}_(input_)?teacher_student|step_\d{7,})\.png")
-"""Names of the images in samples/."""
 _log = logging.getLogger("gan_slimming")
 
 
-class RunFolder:
-    """The files of one run, whose names are defined here only.
+class RunFolder(RunFiles):
+    """A run's folder: who may write in it, and what its files say.
 
     Args:
         path: the folder, which need not exist.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.marker = self.path / MARKER
-        self.config = self.path / "config.yaml"
-        self.images = self.path / "images.jsonl"
-        self.metrics = self.path / "metrics.jsonl"
-        self.checkpoint = self.path / "checkpoints" / "last.pt"
-        self.previous = self.checkpoint.with_name("previous.pt")
-        self.refused = self.checkpoint.with_name("refused.pt")
-        self.gates = self.path / "gates.jsonl"
-        self.samples = self.path / "samples"
-        self.held_out = self.path / "held_out.jsonl"
-        self.ranges = self.path / "ranges.json"
-        self.layers = self.path / "layers.json"
-        self.generator = self.path / GENERATOR
-        self.exports = {k: self.generator.with_suffix(end) for k, end in EXPORTS.items()}
-        self.summary = self.path / "summary.json"
-        self.report = self.path / "report.html"
-        self.benchmark = self.path / "benchmark.json"
-        """Where the JSON of `benchmark` is looked for; nothing writes it by itself."""
-        self.lock = RunLock(self.path / ".lock")
+        super().__init__(path)
         self.identity: RunIdentity | None = None
         """What checkpoints are sealed with, and compared with; None compares nothing."""
         self._logs = {"metrics": Log(self.metrics), "gates": Log(self.gates)}
-
-    def __str__(self) -> str:
-        """Return the path."""
-        return str(self.path)
-
-    @property
-    def marked(self) -> bool:
-        """Return whether this package made the folder; versions before the marker did not say."""
-        return self.marker.is_file() and not self.marker.is_symlink()
-
-    @property
-    def finished(self) -> bool:
-        """Return whether the run has ended and its summary is whole."""
-        try:
-            return self.summary.is_file() and parsed(self.summary.read_text("utf-8")) is not None
-        except (OSError, UnicodeDecodeError):
-            return False
 
     # -- beginning ---------------------------------------------------------------------------------
 
@@ -104,7 +61,7 @@ class RunFolder:
             self._check_resume()
         elif self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self} is a file; name another --output")
-        elif self.path.exists() and self._is_used():
+        elif self.path.exists() and self.is_used():
             self._check_overwrite(overwrite, inputs)
 
     def _check_resume(self) -> None:
@@ -132,7 +89,7 @@ class RunFolder:
             raise UserError(
                 f"{self} is not a run folder, so it is not overwritten; name another --output"
             )
-        links = [path for path in self._known() if path.is_symlink()]
+        links = [path for path in self.known() if path.is_symlink()]
         if links:
             raise UserError(f"{links[0]} is a link, which no run makes; remove it, then try again")
         for path in inputs:
@@ -141,31 +98,6 @@ class RunFolder:
                     f"{self} holds {path}, which this run reads, so it is not overwritten; name "
                     "another --output"
                 )
-
-    def _is_used(self) -> bool:
-        """Return whether the folder holds more than a run that has only just begun."""
-        begun = (self.lock.path, self.marker)
-        return any(path not in begun for path in self.path.iterdir())
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Return whether there is a run here that can go on."""
-        return self.config.is_file() and self.checkpoint.is_file() and not self.finished
-
-    def _known(self) -> list[Path]:
-        """Return the files and folders that a run makes, as far as they exist."""
-        files = [
-            self.config, self.images, self.metrics, self.gates, self.held_out, self.ranges,
-            self.layers, self.generator, self.summary, self.report, self.checkpoint, self.previous,
-            self.refused, *self.exports.values(), self.exports["openvino"].with_suffix(".bin"),
-        ]  # fmt: skip
-        folders = [self.samples, self.checkpoint.parent]
-        for folder in (self.path, *folders):
-            if folder.is_dir() and not (folder.is_symlink() and folder != self.path):
-                files += [path for path in folder.iterdir() if DRAFT.fullmatch(path.name)]
-        if self.samples.is_dir() and not self.samples.is_symlink():
-            files += [path for path in self.samples.iterdir() if SAMPLE.fullmatch(path.name)]
-        return [path for path in (*files, *folders, self.marker) if os.path.lexists(path)]
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -201,9 +133,9 @@ class RunFolder:
             raise UserError(f"{self} is a file; name another --output")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if used := self._is_used():
+            if used := self.is_used():
                 self._check_overwrite(overwrite, inputs)
-            for path in self._known() if used else ():
+            for path in self.known() if used else ():
                 if path.is_dir():
                     with contextlib.suppress(OSError):  # other files are in it
                         path.rmdir()

@@ -18,30 +18,18 @@ from gan_slimming.data.whole_copy import detach_kept
 from gan_slimming.errors import UserError
 from gan_slimming.graph.contexts import ThroughNoGrad
 from gan_slimming.pruning.discovery import find_groups, pad_norms
-from gan_slimming.pruning.groups import (
-    GATE,
-    SCALES,
-    GroupGraph,
-    Member,
-    drop_modules,
-    owner_of,
-)
+from gan_slimming.pruning.groups import GATE, GroupGraph, drop_modules
 from gan_slimming.pruning.reparametrised import plain_copy
 from gan_slimming.pruning.slicing import mark_affine, norm_width
 from gan_slimming.quantization.fake_quant import (
     ActivationQuantizer,
-    OutputQuantizer,
     Quantizer,
     WeightQuantizer,
 )
 from gan_slimming.student.gates import LayerGate, gate_parameter, on_cpu
-from gan_slimming.student.layers import (
-    SLIM,
-    SlimConvolution,
-    output_axis,
-    to_plain,
-    to_slim,
-)
+from gan_slimming.student.layers import SLIM, SlimConvolution, to_slim
+from gan_slimming.student.places import holders_of, like, replace_module
+from gan_slimming.student.quantizers import drop_quantizers, quantize_layer, quantize_output
 
 
 class Student(nn.Module):
@@ -61,7 +49,7 @@ class Student(nn.Module):
         self.module = module
         self.graph = graph
         self.gates = nn.ParameterList(
-            torch.ones(group.channels).to(_like(module)) for group in graph.prunable
+            torch.ones(group.channels).to(like(module)) for group in graph.prunable
         )
         self.identities: list[str] = []
         self.through_no_grad = False
@@ -220,9 +208,9 @@ def prepare(
     if bits is not None:
         weights = bits_of_weights(bits, weight_bits)
         for path in graph.quantized_layers:
-            _quantize_layer(student, path, bits, weights, activation_range)
+            quantize_layer(student.module, graph, path, bits, weights, activation_range)
             if quantize_outputs and path not in graph.last_layers:
-                _quantize_output(student, path, bits)
+                quantize_output(student.module, graph, path, bits)
     return student.eval()
 
 
@@ -250,74 +238,6 @@ def give_norms_a_scale(module: nn.Module) -> None:
     for layer in module.modules():
         width = norm_width(layer)
         if width is not None and layer.weight is None:
-            layer.weight = nn.Parameter(torch.ones(width).to(_like(module)))
-            layer.bias = nn.Parameter(torch.zeros(width).to(_like(module)))
+            layer.weight = nn.Parameter(torch.ones(width).to(like(module)))
+            layer.bias = nn.Parameter(torch.zeros(width).to(like(module)))
             mark_affine(layer)
-
-
-def drop_quantizers(module: nn.Module) -> None:
-    """Replace a student's layers by standard layers, in place; weights keep their values."""
-    for name, layer in list(module.named_modules()):
-        if isinstance(layer, tuple(SLIM.values())):
-            replace_module(module, name, to_plain(layer))
-
-
-def _quantize_layer(
-    student: Student, path: str, bits: int, weight_bits: int, activation_range: float | None
-) -> None:
-    layer: Any = student.module.get_submodule(path)
-    if type(layer) in SLIM:
-        layer = to_slim(layer)
-        replace_module(student.module, path, layer)
-    if not isinstance(layer, SlimConvolution):
-        return
-    axis = output_axis(layer)
-    layer.weight_quantizer = WeightQuantizer(layer.weight, axis, weight_bits)
-    layer.input_quantizer = ActivationQuantizer(bits, fixed_range=activation_range).to(layer.weight)
-    _cut_with_outputs(student, layer, path + SCALES[0])
-
-
-def _quantize_output(student: Student, path: str, bits: int) -> None:
-    layer: Any = student.module.get_submodule(path)
-    channels = layer.weight.shape[output_axis(layer)]
-    # A linear layer has no out_channels; a grouped transposed convolution has other axes.
-    if getattr(layer, "out_channels", None) != channels or not isinstance(layer, SlimConvolution):
-        return
-    quantizer = OutputQuantizer(channels, bits, layer.weight.dim() - 2)
-    layer.output_quantizer = quantizer.to(layer.weight)
-    _cut_with_outputs(student, layer, path + SCALES[1])
-
-
-def _cut_with_outputs(student: Student, layer: Any, name: str) -> None:
-    """Register a vector to be cut with the layer's output channels, as its weight is."""
-    axis = output_axis(layer)
-    student.graph.shapes[name] = (layer.weight.shape[axis],)
-    # A weight that several layers share is in the graph under its first name.
-    known = next(n for n, p in student.module.named_parameters() if p is layer.weight)
-    for group in student.graph.groups:
-        group.members += [
-            Member(name, 0, member.positions, member.channels)
-            for member in group.members
-            if member.tensor == known and member.axis == axis
-        ]
-
-
-def replace_module(root: nn.Module, path: str, layer: nn.Module) -> None:
-    """Replace a module, by its qualified name, in every place that shares it."""
-    old = root.get_submodule(path)
-    for name, module in list(root.named_modules(remove_duplicate=False)):
-        if module is old and name:
-            parent, attribute = owner_of(root, name)
-            setattr(parent, attribute, layer)
-
-
-def holders_of(root: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
-    """Return every module that owns a parameter, with the parameter's name there."""
-    owner, field = owner_of(root, name)
-    tensor = owner._parameters[field]
-    return [(m, key) for m in root.modules() for key, p in m._parameters.items() if p is tensor]
-
-
-def _like(module: nn.Module) -> Tensor:
-    """Return a parameter, whose device and type new parameters take."""
-    return next(module.parameters())

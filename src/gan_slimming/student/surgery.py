@@ -24,7 +24,8 @@ from gan_slimming.student.layers import (
     scale_channels,
     to_plain,
 )
-from gan_slimming.student.student import Student, replace_module
+from gan_slimming.student.places import replace_module
+from gan_slimming.student.student import Student
 
 
 def cut(

@@ -142,7 +142,8 @@ class BudgetController:
         multiple: int = 1,
         whole: float | None = None,
     ):
-        self.kind = budget.kind or "macs"
+        assert budget.kind is not None
+        self.kind = budget.kind
         self.bits = bits
         self.steps = steps
         self.multiple = multiple

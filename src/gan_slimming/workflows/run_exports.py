@@ -58,7 +58,7 @@ def write_exports(
     if formats:
         from gan_slimming.export.export_model import ExportWarning, export_model
         from gan_slimming.export.rehearsal import quantization_of
-        from gan_slimming.export.trace.graph import is_quantized
+        from gan_slimming.export.trace.integers import is_quantized
 
         for name in formats:
             quantization = quantization_of(name, quantized=is_quantized(generator))

@@ -51,7 +51,7 @@ def test_the_package_has_the_trained_codes(
     exported: tuple[nn.Module, Path, dict[str, Any]],
 ) -> None:
     from gan_slimming.export.coreml import _loaded
-    from gan_slimming.export.trace.graph import quantized_layers
+    from gan_slimming.export.trace.integers import quantized_layers
 
     student, path, told = exported
     assert (told["format"], told["quantization"], told["outside"]) == ("coreml", "qdq", None)

@@ -14,7 +14,8 @@ from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
 from gan_slimming.export.content import metadata_of
-from gan_slimming.export.trace.graph import trace, without_quantizers
+from gan_slimming.export.trace.dequantized import without_quantizers
+from gan_slimming.export.trace.graph import trace
 from gan_slimming.models.registry import spec_of
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
@@ -330,7 +331,7 @@ def test_a_float_export_that_differs_is_refused(student: nn.Module) -> None:
 
 
 def test_inputs_on_a_border_are_moved_and_counted() -> None:
-    from gan_slimming.export.trace.graph import Codes
+    from gan_slimming.export.trace.integers import Codes
 
     values = torch.tensor([0.05, 0.1, 0.149999, 0.12, 99.95])
     moved, share = parity.off_the_borders(values, Codes(0.1, 0, 255))

@@ -13,7 +13,8 @@ import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
-from gan_slimming.export.trace.graph import quantized_layers, trace
+from gan_slimming.export.trace.graph import trace
+from gan_slimming.export.trace.integers import quantized_layers
 from gan_slimming.models.registry import spec_of
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")

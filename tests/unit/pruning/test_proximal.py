@@ -81,3 +81,45 @@ def test_uniform_widths_fit_the_target_and_one_more_step_does_not() -> None:
     wider = {g.name: min(g.channels, widths[g.name] + 2) for g in graph.prunable}
     assert cost_of_widths(graph, measure, wider) > target
     assert uniform_widths(graph, measure, 1e12) == {g.name: g.channels for g in graph.prunable}
+
+
+def test_a_channel_that_saves_nothing_has_no_price() -> None:
+    """Where no group saves anything, all prices are 1; none is negative."""
+    groups = find_groups(net(), (torch.zeros(1, 3, 8, 8),)).prunable
+    free, dear = groups[0].name, groups[1].name
+    assert channel_prices(groups, lambda alive: 5.0) == [1.0, 1.0]
+    # The first group's channels cost a thousandth less than nothing.
+    prices = channel_prices(
+        groups, lambda alive: {free: 1.001, dear: 0.5}.get(next(iter(alive), ""), 1.0)
+    )
+    assert prices == pytest.approx([0.0, 12 / 4])
+    assert channel_prices([], lambda alive: 5.0) == []
+
+
+def test_uniform_widths_may_cost_the_whole_target() -> None:
+    graph = find_groups(net(), (torch.zeros(1, 3, 8, 8),))
+
+    def channels(alive: Mapping[str, torch.Tensor]) -> float:
+        return float(sum(mask.sum() for mask in alive.values()))
+
+    for half in (2, 4):
+        target = sum(g.channels // half for g in graph.prunable)
+        widths = uniform_widths(graph, channels, target)
+        assert widths == {g.name: g.channels // half for g in graph.prunable}
+    assert uniform_widths(graph, channels, 0) == {g.name: 1 for g in graph.prunable}
+
+
+def test_shrink_gates_wants_a_threshold_and_a_floor_for_each_group() -> None:
+    gate = torch.ones(3)
+    for thresholds, floors in (([0.1, 0.1], [0]), ([0.1], [0, 0])):
+        with pytest.raises(ValueError, match="zip"):
+            shrink_gates([gate], thresholds, floors)
+
+
+def test_shrink_gates_never_keeps_more_than_there_are() -> None:
+    assert torch.equal(shrink_gates([torch.ones(3)], [9.0], [8])[0], torch.ones(3))
+
+
+def test_shrink_gates_keeps_any_number_by_default() -> None:
+    gate = torch.tensor([0.1, 0.2, 0.8, 0.9, 1.0])
+    assert torch.equal(shrink_gates([gate], [0.5], [0])[0], soft_threshold(gate, 0.5))

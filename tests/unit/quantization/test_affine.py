@@ -64,3 +64,7 @@ def test_a_channel_of_zeros_has_a_positive_scale() -> None:
 
 def test_along_broadcasts_on_its_axis() -> None:
     assert along(torch.ones(4), 1, 4).shape == (1, 4, 1, 1)
+
+
+def test_one_weight_per_channel_is_its_own_scale() -> None:
+    assert weight_scale(torch.tensor([-7.0, 0.7]), 0, 4).tolist() == pytest.approx([1.0, 0.1])

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_slimming.models.patchgan import PatchDiscriminator
-from gan_slimming.quantization.dynamic import quantize_layers
+from gan_slimming.quantization.affine import along
+from gan_slimming.quantization.dynamic import _InputRounding, quantize_layers
 
 
 def weight_of(layer: nn.Module) -> Tensor:
@@ -64,3 +65,39 @@ def test_a_batch_of_zeros_stays_finite() -> None:
     layer = nn.Linear(3, 2)
     quantize_layers(layer, 8)
     assert layer(torch.zeros(1, 3)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "axis"),
+    [(nn.Conv2d(3, 4, 2), 0), (nn.ConvTranspose2d(3, 4, 2), 1), (nn.Linear(3, 4), 0)],
+)
+def test_each_output_channel_has_its_own_scale(layer: nn.Module, axis: int) -> None:
+    whole = weight_of(layer)
+    quantize_layers(layer, 4)
+    steps = along(whole.transpose(0, axis).flatten(1).abs().amax(dim=1) / 7, axis, whole.dim())
+    torch.testing.assert_close(weight_of(layer), (whole / steps).round() * steps)
+
+
+@pytest.mark.parametrize(("bits", "codes"), [(8, 127), (4, 7), (2, 1)])
+def test_inputs_lie_on_a_grid_that_ends_at_the_largest_of_the_batch(bits: int, codes: int) -> None:
+    """The most negative code stays unused; other arguments pass as they are."""
+    seen = []
+
+    class Last(nn.Linear):
+        def forward(self, input: Tensor, more: str = "") -> Tensor:
+            seen.append((input, more))
+            return super().forward(input)
+
+    layer = Last(6, 2)
+    quantize_layers(layer, bits)
+    values = torch.linspace(-3, 2, 30).view(5, 6)
+    layer(values, "kept")
+    step = 3 / codes
+    torch.testing.assert_close(seen[0][0], (values / step).round() * step)
+    assert seen[0][1] == "kept"
+
+
+def test_small_inputs_keep_their_grid() -> None:
+    hook = _InputRounding(8)
+    values = torch.tensor([[-1e-6, 4e-7]])
+    torch.testing.assert_close(hook(nn.Identity(), (values,))[0], values, atol=5e-9, rtol=0)

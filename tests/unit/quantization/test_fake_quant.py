@@ -210,3 +210,93 @@ def integer_convolution(
         for j in range(3)
     ]
     return torch.stack(taps).sum(0, dtype=torch.int32)
+
+
+def slow_best_scale(values: torch.Tensor, low: int, high: int) -> float:
+    """The fraction of the largest value, of 24, with the least error."""
+    top = float(values.abs().max()) / high
+    scales = [top * (0.4 + 0.6 * n / 23) for n in range(24)]
+    errors = [float((quantize(values, s, low, high) * s - values).square().mean()) for s in scales]
+    return scales[errors.index(min(errors))]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e3])
+@pytest.mark.parametrize(("low", "high"), [(0, 15), (-8, 7), (-2, 1)])
+def test_the_best_scale_is_that_of_the_slow_search(low: int, high: int, size: float) -> None:
+    values = (torch.randn(5000) if low else torch.rand(5000) ** 3) * size
+    assert float(best_scale(values, low, high)) == pytest.approx(slow_best_scale(values, low, high))
+
+
+def test_large_tensors_are_sampled_evenly_but_for_their_largest_value() -> None:
+    values = torch.zeros(4 * 65536)
+    values[::4] = torch.rand(65536)
+    values[1] = -20.0  # not in the sample
+    expected = slow_best_scale(torch.cat([values[::4], values[1:2]]), -128, 127)
+    found = float(best_scale(values, -128, 127))
+    assert found == pytest.approx(20 * 0.4 / 127)
+    assert found <= expected
+
+
+def test_calibration_keeps_the_largest_range_of_all_batches() -> None:
+    values = torch.rand(2, 3, 4, 4) + 0.5
+    sizes = 1.0, 8.0, 2.0
+    output, activation = OutputQuantizer(3, 8), ActivationQuantizer(8)
+    for quantizer in (output, activation):
+        for _ in range(2):  # the second calibration starts anew
+            quantizer.start_observing()
+            for size in sizes:
+                quantizer(values * size)
+            largest = quantizer.scale.detach().clone()
+            quantizer.start_observing()
+            quantizer(values)
+            quantizer.stop_observing()
+            torch.testing.assert_close(largest, 8 * quantizer.scale.detach())
+    torch.testing.assert_close(output.scale, values.amax((0, 2, 3)) / 127)
+
+
+def test_outputs_follow_by_a_tenth_of_the_way() -> None:
+    quantizer = OutputQuantizer(2, 8, dims=1).train()
+    quantizer(torch.full((1, 2, 5), 254.0))
+    assert quantizer.scale.tolist() == pytest.approx([1.1, 1.1])
+    assert quantizer.scale.dtype == torch.float32
+    quantizer(torch.full((1, 2, 5), 254.0, dtype=torch.float64))
+    assert quantizer.scale.tolist() == pytest.approx([1.19, 1.19])
+
+
+def test_sums_of_half_precision_are_made_in_float32() -> None:
+    """The gradient of a scale sums as many products as there are values."""
+    quantizer = ActivationQuantizer(8)
+    values = torch.full((40_000,), 300.0, dtype=torch.bfloat16)
+    quantizer(values).sum().backward()
+    assert quantizer.scale.grad is not None
+    expected = 40_000 * 127 / (40_000 * 127) ** 0.5
+    assert float(quantizer.scale.grad) == pytest.approx(expected, rel=1e-3)
+
+
+def test_quantisers_say_what_they_are() -> None:
+    weight = torch.randn(4, 3)
+    assert WeightQuantizer(weight, 1, 4).extra_repr() == "bits=4, axis=1"
+    assert OutputQuantizer(3, 8).extra_repr() == "bits=8"
+
+
+def test_the_gradient_of_a_scale_in_float64_is_summed_in_float64() -> None:
+    quantizer = ActivationQuantizer(4).double()
+    values = torch.rand(1000, dtype=torch.float64) * 6
+    quantizer(values).sum().backward()
+    assert quantizer.scale.grad is not None
+    expected = (values.round() - values).sum() / (1000 * 7) ** 0.5
+    assert float(quantizer.scale.grad) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_under_autocast_values_are_rounded_in_its_type() -> None:
+    quantizer = ActivationQuantizer(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = quantizer(torch.tensor([0.3, 2.7, -20.0]))
+    assert made.dtype == torch.bfloat16
+    assert made.tolist() == [0.0, 3.0, -8.0]
+
+
+def test_a_sign_that_was_saved_overrules_the_one_at_hand() -> None:
+    source, copy = ActivationQuantizer(8), ActivationQuantizer(8, signed=False)
+    copy.load_state_dict(source.state_dict())
+    assert copy.codes == (-128, 127)

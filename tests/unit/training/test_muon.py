@@ -162,3 +162,44 @@ def test_state_goes_on_bit_for_bit() -> None:
     steps(resumed, gradients[2:])
     for kernel, again in zip(kernels, copies, strict=True):
         assert torch.equal(kernel, again)
+
+
+def test_a_step_computes_and_returns_the_loss_of_its_closure() -> None:
+    kernel = nn.Parameter(torch.randn(4, 2, 3, 3))
+    optimizer = Muon([kernel])
+
+    def closure() -> float:
+        loss = kernel.square().sum()
+        loss.backward()
+        return float(loss.detach())
+
+    expected, before = float(kernel.detach().square().sum()), kernel.detach().clone()
+    assert optimizer.step(closure) == pytest.approx(expected)
+    assert not torch.equal(kernel.detach(), before)
+    assert optimizer.step() is None
+
+
+def test_zeros_leave_zero_by_steps_of_a_small_weight() -> None:
+    kernel = nn.Parameter(torch.zeros(4, 2, 3, 3))
+    kernel.grad = torch.randn_like(kernel)
+    Muon([kernel], lr=0.5).step()
+    assert float(kernel.detach().square().mean().sqrt()) == pytest.approx(0.5e-4, rel=1e-4)
+
+
+def test_kernels_move_in_their_own_precision() -> None:
+    kernel = nn.Parameter(torch.randn(4, 2, 3, 3, dtype=torch.float64))
+    before = kernel.detach().clone()
+    kernel.grad = torch.randn_like(kernel)
+    assert orthogonalize(kernel.grad.flatten(2)).dtype == torch.float64
+    Muon([kernel]).step()
+    assert kernel.dtype == torch.float64
+    assert not torch.equal(kernel.detach(), before)
+
+
+def test_outputs_are_on_the_first_axis_unless_said() -> None:
+    kernel = nn.Parameter(torch.randn(6, 4, 3, 3))
+    gradient = torch.randn(6, 4, 3, 3)
+    expected = slow_steps(kernel.detach(), [gradient], 0, 0.02)
+    kernel.grad = gradient
+    Muon([kernel]).step()
+    torch.testing.assert_close(kernel.detach().double(), expected, atol=1e-5, rtol=1e-4)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from gan_slimming.config import Optimisation
-from gan_slimming.training.schedule import Schedule, cosine
+from gan_slimming.training.schedule import Schedule, cosine, warm_up
 
 STEPS = Optimisation(steps=20, slim_share=0.25, half_size_share=0.5, warmup=1)
 CLOCK = Optimisation(minutes=2.0, slim_share=0.25, half_size_share=0.5, warmup=1)
@@ -171,3 +171,127 @@ def test_it_says_how_far_it_is() -> None:
     assert str(clock) == "step 3, 25% of 2 minutes"
     assert (steps.total, clock.total) == (20, 12)
     assert (steps.share, clock.share) == (0.15, 0.25)
+
+
+def test_by_the_clock_a_step_counts_by_its_cost() -> None:
+    """Half of the steps at half the size take a fifth of the time; alike steps a steady share."""
+    halved, plain = by(CLOCK, slims=False), by(CLOCK, slims=False, halves=False)
+    slims = by(CLOCK, halves=False)
+    for schedule in (halved, plain, slims):
+        schedule.tick(24.0)
+    assert halved.position == pytest.approx(0.5)
+    assert plain.position == pytest.approx(0.2)
+    # A quarter of the steps takes 2.5 times as long as each of the rest.
+    assert slims.position == pytest.approx(0.2 * (0.25 * 2.5 + 0.75) / 2.5, abs=1e-6)
+
+
+def test_a_step_by_the_clock_leads_as_far_as_it_lasts() -> None:
+    schedule = by(CLOCK, slims=False, halves=False)
+    assert (schedule.stride, schedule.after) == (0.0, 0.0)
+    for seconds in (12.0, 36.0):
+        schedule.tick(seconds)
+    assert (schedule.position, schedule.after) == (pytest.approx(0.3), schedule.position)
+    assert schedule.stride == pytest.approx(0.2)
+    schedule.tick(30.0)  # a clock that was set back: the position never is
+    assert (schedule.position, schedule.stride) == (pytest.approx(0.3), 0.0)
+
+
+def test_a_stage_knows_its_ends_and_what_is_over() -> None:
+    steps, clock = by(STEPS), by(CLOCK, slims=False, halves=False)
+    assert (steps.stage.end, steps.stage_ends) == (5, 5)
+    assert (by(STEPS, slims=False).stage.end, clock.stage.end) == (20, 1.0)
+    for step in range(1, 9):
+        steps.tick(0.0)
+        clock.tick(step * 12.0)
+    assert (steps.stride, steps.after) == (0.0, 9)
+    assert clock.stage_ends == clock.total == 10
+    steps.begin(slimming=False)
+    clock.begin(slimming=True, share=0.1)
+    assert (steps.stage.start, steps.stage.end) == (8, 20)
+    assert (clock.stage.start, clock.stage.end) == (pytest.approx(0.8), pytest.approx(0.9))
+    for seconds in (102.0, 102.0, 102.0):
+        steps.tick(0.0)
+        clock.tick(seconds)
+    assert steps.recovered == pytest.approx(3 / 12)
+    assert clock.recovered == pytest.approx(0.5)
+    assert clock.stage_ends == clock.step + 1 == 12
+    steps.begin(slimming=True, share=0.25)
+    assert (steps.stage.first_step, steps.stage.start, steps.stage.end) == (11, 11, 16)
+
+
+def test_quality_is_tracked_in_equal_parts_of_the_stage() -> None:
+    steps, crossed = by(STEPS), []
+    for step in range(1, 21):
+        steps.tick(0.0)
+        if step == 5:
+            steps.begin(slimming=False)
+        crossed.append(steps.crosses(3))
+    assert [step for step, at in enumerate(crossed, 1) if at and step > 5] == [10, 15, 20]
+    many = by(STEPS, slims=False)
+    many.tick(0.0)
+    assert many.crosses(1000)  # at each step, where there are fewer of them
+
+
+def test_a_state_by_the_clock_keeps_what_the_estimate_depends_on() -> None:
+    schedule, again = by(CLOCK), by(CLOCK)
+    for seconds in (30.0, 33.0, 36.0, 39.0):
+        schedule.tick(seconds)
+    again.load_state_dict(schedule.state_dict())
+    assert again.total == schedule.total > schedule.step
+    assert again.state_dict() == schedule.state_dict()
+    assert again.stride == 0.0  # a stride is never taken twice
+
+
+def test_the_rate_rises_in_the_warm_up_and_falls_to_its_end() -> None:
+    assert [warm_up(step, 4) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert warm_up(0, 0) == 1.0
+    assert [cosine(at, 2, 0.5) for at in range(4)] == pytest.approx([1, 0.75, 0.5, 0.5])
+    schedule = by(replace(STEPS, warmup=4))
+    rates = []
+    for _ in range(5):
+        rates.append((schedule.rate_factor(False), schedule.rate_factor(True)))
+        schedule.tick(0.0)
+    rising = [warm_up(step, 4) for step in range(5)]
+    assert [r for r, _ in rates] == [cosine(s, 5) * rising[s] for s in range(5)]
+    assert [r for _, r in rates] == [cosine(s, 5, 0.5) * rising[s] for s in range(5)]
+
+
+def test_shares_of_the_steps_are_whole_numbers() -> None:
+    assert by(replace(STEPS, steps=10)).stage.end == 2
+    assert by(replace(STEPS, steps=11)).stage.end == 3
+    assert by(replace(STEPS, steps=2, slim_share=0.01)).stage.end == 1
+
+
+def test_no_number_of_steps_is_told_before_it_can_be_known() -> None:
+    schedule = by(CLOCK, slims=False, halves=False)
+    assert schedule.steps == 0
+    told = [schedule.tick(seconds) for seconds in (30.0, 31.0, 32.0, 33.0)]
+    assert told == [False, False, False, True]
+    assert schedule.steps == schedule.total == 91
+
+
+def test_quality_is_tracked_in_equal_parts_of_a_stage_by_the_clock() -> None:
+    schedule, crossed = by(CLOCK, slims=False, halves=False), []
+    for step in range(1, 121):
+        schedule.tick(float(step))
+        if step == 60:
+            schedule.begin(slimming=False)
+        crossed.append(step > 60 and schedule.crosses(5))
+    assert [step for step, at in enumerate(crossed, 1) if at] == [72, 85, 96, 108, 120]
+
+
+def test_only_a_run_by_the_clock_records_its_progress() -> None:
+    steps, clock = by(STEPS), by(CLOCK, slims=False, halves=False)
+    for schedule in (steps, clock):
+        schedule.tick(30.0)
+    assert (steps.record(), clock.record()) == ({}, {"progress": 0.25})
+
+
+def test_a_state_without_its_first_position_is_of_an_older_version() -> None:
+    schedule, again = (by(CLOCK, slims=False, halves=False) for _ in range(2))
+    for seconds in (0.0, 30.0, 60.0):
+        schedule.tick(seconds)
+    state = schedule.state_dict()
+    assert state.pop("first") == 0.0
+    again.load_state_dict(state)
+    assert again.total == schedule.total == 5

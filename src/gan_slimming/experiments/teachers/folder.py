@@ -37,9 +37,10 @@ class TeacherFolder(RunFolder):
         self.config = self.path / "teacher.yaml"
         self.networks = {name: self.path / f"{name}.safetensors" for name in NETWORKS}
 
-    def _known(self) -> list[Path]:
+    def known(self) -> list[Path]:
+        """Return the files and folders that a training makes, as far as they exist."""
         own = [path for path in self.networks.values() if os.path.lexists(path)]
-        return [*own, *super()._known()]
+        return [*own, *super().known()]
 
     def read_settings(self) -> tuple[TeacherSettings, dict[str, Any]]:
         """Return the settings, and the whole record around them.

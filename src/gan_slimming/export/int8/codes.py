@@ -8,7 +8,7 @@ import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from gan_slimming.export.emitter import Emitter
-from gan_slimming.export.trace.graph import Codes, OutputCodes
+from gan_slimming.export.trace.integers import Codes, OutputCodes
 
 LOWEST = float(np.finfo(np.float32).min)
 FOLDED = frozenset({

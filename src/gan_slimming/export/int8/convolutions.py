@@ -38,7 +38,8 @@ from gan_slimming.export.kernels.windows import (
     spread,
     subpixel,
 )
-from gan_slimming.export.trace.graph import Codes, QuantizedLayer, arguments_of
+from gan_slimming.export.trace.graph import arguments_of
+from gan_slimming.export.trace.integers import Codes, QuantizedLayer
 from gan_slimming.export.trace.tracing import sides_of
 from gan_slimming.graph.nodes import module_path, operator_name, value_of
 from gan_slimming.runtime.openvino_int8 import CODES

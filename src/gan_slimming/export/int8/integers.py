@@ -30,7 +30,7 @@ from gan_slimming.export.kernels.windows import (
     rows_to_split,
     subpixel,
 )
-from gan_slimming.export.trace.graph import Codes, OutputCodes, QuantizedLayer
+from gan_slimming.export.trace.integers import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.graph.nodes import value_of
 
 MIDDLE = 64

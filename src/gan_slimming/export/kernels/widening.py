@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 from torch import fx
 
-from gan_slimming.export.trace.graph import QuantizedLayer, TracedGenerator, arguments_of
+from gan_slimming.export.trace.graph import TracedGenerator, arguments_of
+from gan_slimming.export.trace.integers import QuantizedLayer
 from gan_slimming.graph.nodes import module_path, operator_name, value_of
 
 LANES = 16

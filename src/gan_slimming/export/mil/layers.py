@@ -11,7 +11,8 @@ from torch import fx
 
 from gan_slimming.export.kernels.windows import spread
 from gan_slimming.export.mil.values import Values, unknown
-from gan_slimming.export.trace.graph import Codes, QuantizedLayer, arguments_of
+from gan_slimming.export.trace.graph import arguments_of
+from gan_slimming.export.trace.integers import Codes, QuantizedLayer
 from gan_slimming.graph.nodes import module_path, operator_name, value_of
 
 

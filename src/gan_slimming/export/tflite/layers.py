@@ -23,7 +23,8 @@ from gan_slimming.export.tflite.pads import (
     zero_line,
 )
 from gan_slimming.export.tflite.windows import SAME, VALID, Window, window_of
-from gan_slimming.export.trace.graph import Codes, OutputCodes, QuantizedLayer, arguments_of
+from gan_slimming.export.trace.graph import arguments_of
+from gan_slimming.export.trace.integers import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.export.xnnpack.int8 import HIGH, LOW
 from gan_slimming.export.xnnpack.pads import Pads, pads_of
 from gan_slimming.graph.nodes import module_path, operator_name, value_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,76 +12,20 @@ from torch.utils import _pytree as pytree
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.dummy import input_shapes
-from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.errors import UserError
+from gan_slimming.export.trace.dequantized import without_quantizers
+from gan_slimming.export.trace.integers import (
+    QuantizedLayer,
+    array_of,
+    layer_integers,
+    quantized_layers,
+)
 from gan_slimming.export.trace.memory import refusal, writes
 from gan_slimming.export.trace.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.graph.nodes import operator_name
-from gan_slimming.quantization.affine import along, quantize
-from gan_slimming.quantization.fake_quant import ActivationQuantizer
-from gan_slimming.student.layers import SLIM, SlimConvolution, output_axis, to_plain
-from gan_slimming.student.student import replace_module
-
-FULL = ((-128, 127), (0, 255))
-"""The ranges of 8-bit codes, signed and unsigned."""
-
 
 NOISE = frozenset({"randn", "rand", "randn_like", "rand_like", "normal", "uniform"})
 """Operators that draw random numbers, in place or not."""
-
-
-@dataclass(frozen=True)
-class Codes:
-    """The quantisation of a layer's input: codes in [low, high]; a value is scale * code."""
-
-    scale: float
-    low: int
-    high: int
-
-    @property
-    def signed(self) -> bool:
-        return self.low < 0
-
-    @property
-    def full(self) -> bool:
-        """Return whether the codes fill the range of a byte."""
-        return (self.low, self.high) in FULL
-
-
-@dataclass(frozen=True)
-class OutputCodes:
-    """The quantisation of a layer's sums: codes in [low, high]; scale is (output channels,)."""
-
-    scale: np.ndarray
-    low: int
-    high: int
-
-    @property
-    def full(self) -> bool:
-        return (self.low, self.high) in FULL
-
-    def tiled(self, factor: int) -> OutputCodes:
-        """Return the codes for factor x factor pixels computed at once; 0 stands for one pixel."""
-        return dataclasses.replace(self, scale=np.tile(self.scale, factor**2)) if factor else self
-
-
-@dataclass(frozen=True)
-class QuantizedLayer:
-    """The integers of one trained layer.
-
-    Attributes:
-        codes: the weight's shape, int8; None where the weight is in float.
-        scale: (output channels,) float32; a weight is scale * code along `axis`.
-        axis: the weight's axis of output channels.
-        inputs: of the input; None where it is in float.
-        outputs: of the sums, before the bias; None where they are in float.
-    """
-
-    codes: np.ndarray | None
-    scale: np.ndarray | None
-    axis: int
-    inputs: Codes | None
-    outputs: OutputCodes | None = None
 
 
 @dataclass
@@ -113,92 +56,6 @@ class TracedGenerator:
     sides: tuple[Side, ...] = ()
     noisy: bool = False
     random: torch.Generator | None = None
-
-
-def is_quantized(module: nn.Module) -> bool:
-    """Return whether any layer of the generator has a quantiser."""
-    return bool(quantized_layers(module))
-
-
-def quantized_layers(module: nn.Module) -> dict[str, Any]:
-    """Return path -> layer, for layers with a quantiser."""
-    return {
-        name: layer
-        for name, layer in module.named_modules(remove_duplicate=False)
-        if isinstance(layer, SlimConvolution)
-        and (layer.weight_quantizer is not None or layer.input_quantizer is not None)
-    }
-
-
-def without_quantizers(module: nn.Module, *, clips: bool = True) -> nn.Module:
-    """Return a copy of standard layers, with quantised weights on their grid, in evaluation mode.
-
-    The float export computes this copy.
-
-    Args:
-        clips: keep the ends of trained activation ranges. Students learn to saturate there: without
-            them they draw another image.
-    """
-    plain = whole_copy(module)
-    plain.eval()
-    for name, layer in list(plain.named_modules(remove_duplicate=False)):
-        if not isinstance(layer, tuple(SLIM.values())):
-            continue
-        if getattr(layer, "gate", None) is not None:
-            raise UserError(f"{name} still has a gate; export what extract() returned")
-        quantizer = getattr(layer, "weight_quantizer", None)
-        if quantizer is not None:
-            with torch.no_grad():
-                layer.weight.copy_(quantizer(layer.weight))  # pyright: ignore
-        standard = to_plain(layer)
-        if clips and getattr(layer, "input_quantizer", None) is not None:
-            standard.register_forward_pre_hook(_Clip(layer.input_quantizer))  # pyright: ignore
-        replace_module(plain, name, standard)
-    return plain
-
-
-class _Clip:
-    """A hook that limits a layer's input to the range of its quantiser, without rounding."""
-
-    def __init__(self, quantizer: ActivationQuantizer):
-        scale = float(quantizer.scale.detach())
-        self.low, self.high = (code * scale for code in quantizer.codes)
-
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return inputs[0].clamp(self.low, self.high), *inputs[1:]
-
-
-def layer_integers(path: str, layer: Any) -> QuantizedLayer:
-    """Return the integers of a quantised layer.
-
-    Raises:
-        UserError: it has more than 8 bits, for which no runtime has int8 kernels.
-    """
-    weights = layer.weight_quantizer
-    for quantizer in (weights, layer.input_quantizer, layer.output_quantizer):
-        if quantizer is not None and quantizer.bits > 8:
-            raise UserError(
-                f"{path} is quantised to {quantizer.bits} bits; export takes up to 8, or "
-                "--quantization none"
-            )
-    axis = output_axis(layer)
-    codes = scale = None
-    if weights is not None:
-        spread = along(weights.scale, axis, layer.weight.dim())
-        integers = quantize(layer.weight.detach(), spread, *weights.codes)
-        codes, scale = integers.to(torch.int8).cpu().numpy(), array_of(weights.scale)
-    reads = gives = None
-    if (inputs := layer.input_quantizer) is not None:
-        reads = Codes(float(inputs.scale.detach().float()), *inputs.codes)
-    if (outputs := layer.output_quantizer) is not None:
-        gives = OutputCodes(array_of(outputs.scale), *outputs.codes)
-    return QuantizedLayer(codes, scale, axis, reads, gives)
-
-
-def array_of(tensor: Tensor) -> np.ndarray:
-    """Copy a tensor to numpy, as float32 if it is floating point."""
-    kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
-    return tensor.detach().to("cpu", kind).contiguous().numpy().copy()
 
 
 def trace(

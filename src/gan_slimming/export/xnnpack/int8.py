@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.ao.quantization.fx import _decomposed  # noqa: F401  registers the operators below
 
-from gan_slimming.export.trace.graph import Codes, OutputCodes, QuantizedLayer, arguments_of
+from gan_slimming.export.trace.graph import arguments_of
+from gan_slimming.export.trace.integers import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.export.xnnpack.pads import Pads, padded
 from gan_slimming.graph.nodes import operator_name, value_of
 

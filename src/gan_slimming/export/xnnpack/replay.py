@@ -9,13 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from gan_slimming.export.trace.graph import (
-    Codes,
-    OutputCodes,
-    QuantizedLayer,
-    TracedGenerator,
-    arguments_of,
-)
+from gan_slimming.export.trace.graph import TracedGenerator, arguments_of
+from gan_slimming.export.trace.integers import Codes, OutputCodes, QuantizedLayer
 from gan_slimming.export.xnnpack.int8 import Int8Convolution, is_int8, on_grid
 from gan_slimming.export.xnnpack.pads import Pads, padded, pads_of
 from gan_slimming.graph.nodes import module_path, operator_name, value_of

@@ -85,7 +85,7 @@ def page_model(module: nn.Module) -> PageModel:
         UserError: it cannot be exported, or no page can run it.
     """
     require("onnx", "onnxruntime")
-    from gan_slimming.export.trace.graph import is_quantized
+    from gan_slimming.export.trace.integers import is_quantized
 
     if not is_quantized(module):
         exported = convert(module, quantization="none", runtimes=["onnxruntime"])

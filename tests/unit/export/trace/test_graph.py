@@ -9,13 +9,9 @@ from torch import Tensor, nn
 import gan_slimming as gs
 from gan_slimming.config import InputContract
 from gan_slimming.errors import UserError
-from gan_slimming.export.trace.graph import (
-    arguments_of,
-    is_quantized,
-    quantized_layers,
-    trace,
-    without_quantizers,
-)
+from gan_slimming.export.trace.dequantized import without_quantizers
+from gan_slimming.export.trace.graph import arguments_of, trace
+from gan_slimming.export.trace.integers import is_quantized, quantized_layers
 from gan_slimming.quantization.fake_quant import ActivationQuantizer
 
 CONTRACT = InputContract(multiple_of=4)

@@ -16,7 +16,8 @@ from gan_slimming.export.expected import (
     off_the_borders,
     range_of,
 )
-from gan_slimming.export.trace.graph import quantized_layers, trace
+from gan_slimming.export.trace.graph import trace
+from gan_slimming.export.trace.integers import quantized_layers
 from gan_slimming.export.xnnpack.int8 import is_int8
 from gan_slimming.export.xnnpack.pads import Pads, padded
 from gan_slimming.export.xnnpack.replay import InstanceNorm, Replay, int8_step
