@@ -6,9 +6,11 @@ from gan_slimming.config.contract import ExtraInput, InputContract
 from gan_slimming.config.exports import EXPORTS, check_exports
 from gan_slimming.config.goals import Budget, Target, parse_amount
 from gan_slimming.config.memory import Memory
+from gan_slimming.config.objective import Objective
 from gan_slimming.config.old_names import RENAMED
+from gan_slimming.config.optimisation import Optimisation
 from gan_slimming.config.presets import PAPER
-from gan_slimming.config.settings import Objective, Optimisation, Run
+from gan_slimming.config.settings import Run
 from gan_slimming.config.weights_file import WeightsFile
 
 __all__ = [
