@@ -82,9 +82,9 @@ class Optimisation:
     """Least width of each channel group, 0 to 1, as a share of its width in an evenly narrowed
     generator of the same cost."""
     block_share: float | None = None
-    """Share of the residual blocks that stay when slimming to a budget, 0 to 1; the others are
-    taken out first, and their work goes to wider layers. Default: a half for budgets up to 15 %,
-    else all."""
+    """Share of the residual blocks that stay when slimming to a budget, 0 to 1. Those of the least
+    effect on the image are taken out first, and the other layers stay wider. Default: a half for
+    budgets up to 15 %, else all."""
     width_multiple: int = 1
     """Divisor of the widths of pruned channel groups, in channels: 16 suits int8 kernels, which
     compute 16 at once. The cost may then end several percent below the budget. Needs a budget."""

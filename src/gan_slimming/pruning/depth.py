@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gan_slimming.pruning.groups import ResidualBlock
 
@@ -22,17 +22,18 @@ def share_of_blocks(wanted: float | None, budget: float) -> float:
     return 0.5 if budget <= SMALL else 1.0
 
 
-def surplus_blocks(blocks: Sequence[ResidualBlock], share: float) -> list[str]:
-    """Return the paths of the residual blocks to take out: every second one for a half.
+def outer_blocks(blocks: Sequence[ResidualBlock]) -> list[str]:
+    """Return the paths of the residual blocks that are inside of no other."""
+    paths = [block.module for block in blocks]
+    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
 
-    The first stays, and so does at least one. Blocks inside of another go with it.
+
+def weakest(effects: Mapping[str, float], share: float) -> list[str]:
+    """Return the blocks to take out: those of the least effect, never all.
 
     Args:
-        blocks: in the order of the forward.
-        share: of those that stay, from 0 to 1.
+        effects: path -> how much the image changes without this block.
+        share: of the blocks that stay, from 0 to 1.
     """
-    paths = [block.module for block in blocks]
-    outer = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
-    count = max(1, round(share * len(outer)))
-    kept = {place * len(outer) // count for place in range(count)}
-    return [path for place, path in enumerate(outer) if place not in kept]
+    count = max(1, round(share * len(effects)))
+    return sorted(effects, key=lambda path: effects[path])[: len(effects) - count]

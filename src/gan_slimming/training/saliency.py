@@ -1,4 +1,4 @@
-"""The saliency of channels, at which their gates start.
+"""The saliency of channels, at which their gates start, and the effect of residual blocks.
 
 The gamma of a released generator says little about a channel: other weights can make up for it.
 This measure does not depend on how a network is parametrised. It is the diagonal of the
@@ -11,11 +11,11 @@ to first order the squared change of the image that removing channel c makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_slimming.errors import UserError
 from gan_slimming.student.student import Student
@@ -68,6 +68,27 @@ def start_gates(student: Student, inputs: Iterable[tuple[Tensor, ...]], seed: in
     if not 0 < float(mean) < float("inf"):
         return
     set_gates(student, {name: (s / mean).clamp(MIN_GATE, 10.0) for name, s in saliency.items()})
+
+
+@torch.no_grad()
+def block_effects(
+    network: nn.Module, paths: Sequence[str], images: Callable[[], Tensor]
+) -> dict[str, float]:
+    """Return path -> mean difference of the images where this residual block is the identity.
+
+    Args:
+        network: holds the blocks.
+        images: runs it on some inputs.
+    """
+    whole, effects = images(), {}
+    for path in paths:
+        block = network.get_submodule(path)
+        hook = block.register_forward_hook(lambda _, taken, made: taken[0])
+        try:
+            effects[path] = float((images() - whole).abs().mean())
+        finally:
+            hook.remove()
+    return effects
 
 
 def _projection(image: Tensor, generator: torch.Generator) -> Tensor:

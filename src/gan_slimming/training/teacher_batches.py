@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +17,13 @@ from gan_slimming.losses.feature_distillation import FeatureDistillation
 from gan_slimming.student.student import Student
 from gan_slimming.training.context import TrainingContext
 from gan_slimming.training.divergence import check_answer, first_bad_layer
+from gan_slimming.training.saliency import block_effects
 from gan_slimming.training.schedule import Schedule
 from gan_slimming.training.teacher_cache import Answer, TeacherCache
 from gan_slimming.training.trials import channels_last
 
+EFFECT_IMAGES = 2
+"""Inputs on which the effect of residual blocks is measured."""
 CHECKED = 16
 """Most inputs about which the teacher is asked before training."""
 
@@ -125,6 +128,18 @@ class TeacherBatches:
             place = torch.tensor([index])
             found = inputs.batch(place, torch.zeros_like(place), downscale)
             self._answer(None, tuple(x.to(self.fabric.device) for x in found), 0, index)
+
+    def block_effects(self, paths: Sequence[str]) -> dict[str, float]:
+        """Return path -> mean difference of the teacher's images without this residual block."""
+        place = torch.arange(min(EFFECT_IMAGES, len(self.context.inputs)))
+        found = self.context.inputs.batch(place, torch.zeros_like(place), self.schedule.downscale)
+        batch = tuple(x.to(self.fabric.device) for x in found)
+
+        def images() -> Tensor:
+            with self.fabric.autocast(), self.context.noise(place.tolist()):
+                return self.context.teacher(*batch).float()
+
+        return block_effects(self.context.teacher.generator, paths, images)
 
     @property
     def augmentations(self) -> int:

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from gan_slimming.config import Budget, Run
 from gan_slimming.data.ranks.collectives import check_same, copy_from_first, from_first
 from gan_slimming.losses.feature_distillation import FeatureDistillation
-from gan_slimming.pruning.depth import share_of_blocks, surplus_blocks
+from gan_slimming.pruning.depth import outer_blocks, share_of_blocks, weakest
 from gan_slimming.pruning.groups import macs_left, parameters_left
 from gan_slimming.pruning.proximal import soft_threshold
 from gan_slimming.student.student import Student
@@ -94,7 +94,7 @@ class Trainer:
     def begin(self) -> dict[str, float]:
         """Calibrate ranges and start the first stage; return what was measured there."""
         if self.controller is not None:
-            self._remove_surplus_blocks(self.controller)
+            self._remove_weak_blocks(self.controller)
         # Ranges come first: on a grid of step 1 most channels would seem to be worth nothing.
         self.calibration.ranges(self.student)
         if self.slims:
@@ -104,12 +104,13 @@ class Trainer:
         self.begun = True
         return {}
 
-    def _remove_surplus_blocks(self, controller: BudgetController) -> None:
+    def _remove_weak_blocks(self, controller: BudgetController) -> None:
         """Take out the residual blocks that the budget does without; the others stay wider."""
         share = share_of_blocks(self.settings.block_share, controller.budget / controller.start)
-        paths = surplus_blocks(self.student.graph.blocks, share)
-        if not paths:
+        blocks = outer_blocks(self.student.graph.blocks)
+        if share == 1 or len(blocks) < 2 or not self.context.same_channels:
             return
+        paths = from_first(lambda: weakest(self.batches.block_effects(blocks), share))
         self.student.remove_blocks(paths)
         self.cost_at_cut = macs_left(self.student.graph, {})
         self.controller = self.make_controller(self.run.budget, controller.whole)

@@ -1,37 +1,31 @@
-"""Which residual blocks go: evenly spread, never the first, never all."""
+"""Which residual blocks go: those of the least effect, never all."""
 
 from __future__ import annotations
 
 import pytest
 
-from gan_slimming.pruning.depth import share_of_blocks, surplus_blocks
+from gan_slimming.pruning.depth import outer_blocks, share_of_blocks, weakest
 from gan_slimming.pruning.groups import ResidualBlock
 
-
-def blocks(*paths: str) -> list[ResidualBlock]:
-    return [ResidualBlock(path, f"{path}.last", []) for path in paths]
+EFFECTS = {"a": 0.3, "b": 0.1, "c": 0.4, "d": 0.2}
 
 
 @pytest.mark.parametrize(
-    ("count", "share", "gone"),
-    [
-        (8, 0.5, [1, 3, 5, 7]),
-        (9, 0.5, [1, 3, 5, 7, 8]),
-        (8, 0.75, [3, 7]),
-        (8, 1.0, []),
-        (3, 0.0, [1, 2]),
-        (1, 0.5, []),
-        (0, 0.5, []),
-    ],
+    ("share", "gone"),
+    [(0.5, ["b", "d"]), (0.75, ["b"]), (1.0, []), (0.0, ["b", "d", "a"])],
 )
-def test_those_that_stay_are_spread(count: int, share: float, gone: list[int]) -> None:
-    found = surplus_blocks(blocks(*(f"b{i}" for i in range(count))), share)
-    assert found == [f"b{i}" for i in gone]
+def test_those_of_the_least_effect_go(share: float, gone: list[str]) -> None:
+    assert weakest(EFFECTS, share) == gone
 
 
-def test_blocks_inside_of_another_go_with_it() -> None:
-    nested = blocks("a", "a.one", "a.two", "ab", "ab.one")
-    assert surplus_blocks(nested, 0.5) == ["ab"]
+def test_one_block_stays_and_none_is_no_mistake() -> None:
+    assert weakest({"a": 0.1}, 0.5) == weakest({}, 0.5) == []
+
+
+def test_blocks_inside_of_another_are_not_counted() -> None:
+    paths = ("a", "a.one", "a.two", "ab", "ab.one")
+    blocks = [ResidualBlock(path, f"{path}.last", []) for path in paths]
+    assert outer_blocks(blocks) == ["a", "ab"]
 
 
 def test_small_budgets_keep_half() -> None:

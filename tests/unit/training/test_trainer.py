@@ -82,9 +82,10 @@ def build() -> Callable[..., Trainer]:
         run: Run = RUN,
         width: int = 6,
         blocks: int = 1,
+        change: Callable[[nn.Module], nn.Module] = lambda network: network,
         on_step: Callable[[int, dict[str, float]], None] = lambda step, terms: None,
     ) -> Trainer:
-        teacher = net(width, blocks).eval().requires_grad_(False)
+        teacher = change(net(width, blocks)).eval().requires_grad_(False)
         pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(1))
         images = ImageSet(
             pixels.to(torch.uint8), torch.arange(4), tuple(Path(str(i)) for i in range(4))
@@ -123,30 +124,39 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 # -- residual blocks ---------------------------------------------------------------------------
 
 
-def test_a_small_budget_takes_every_second_block_out_and_is_met(
-    build: Build,
-) -> None:
+def damped(*places: int) -> Callable[[nn.Module], nn.Module]:
+    """Return a change of a net of four blocks: those at these places hardly do anything."""
+
+    def change(network: nn.Module) -> nn.Module:
+        for place in places:
+            with torch.no_grad():
+                network.get_submodule(f"{3 + place}.inner.4").weight.mul_(1e-3)  # pyright: ignore
+        return network
+
+    return change
+
+
+def test_a_small_budget_takes_the_weakest_blocks_out_and_is_met(build: Build) -> None:
     run = replace(RUN, budget=Budget(macs=0.15))
-    trainer = build(run, blocks=4)
+    trainer = build(run, blocks=4, change=damped(1, 2))
     whole = macs_left(trainer.student.graph, {})
     trainer.begin()
-    assert trainer.student.identities == ["4", "6"]
-    assert macs_left(trainer.student.graph, {}) < whole
+    assert sorted(trainer.student.identities) == ["4", "5"]
     while not trainer.schedule.over:
         trainer.advance()
     assert macs_left(trainer.final().graph, {}) <= 0.15 * whole
-    again = build(run, blocks=4)
+    again = build(run, blocks=4, change=damped(1, 2))
     again.load_state_dict(trainer.state_dict())
     assert same(state_of(again.student), state_of(trainer.student))
 
 
-@pytest.mark.parametrize(("share", "left"), [(None, []), (0.5, ["4", "6"]), (0, ["4", "5", "6"])])
+@pytest.mark.parametrize(("share", "left"), [(None, 4), (0.75, 3), (0.5, 2), (0, 1)])
 def test_other_budgets_keep_all_blocks_unless_asked(
-    build: Build, share: float | None, left: list[str]
+    build: Build, share: float | None, left: int
 ) -> None:
     trainer = build(changed(RUN, block_share=share), blocks=4)
     trainer.begin()
-    assert trainer.student.identities == left
+    assert 4 - len(trainer.student.identities) == left
 
 
 # -- the proximal step -------------------------------------------------------------------------
