@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from gan_slimming.export.content import (
     with_macs,
     with_version,
 )
+from gan_slimming.export.one_size import SUFFIXES, OneSize, at_one_size
 from gan_slimming.graph.contexts import WithoutNoise
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.sessions import RUNTIMES, require
@@ -145,3 +146,43 @@ def _parity(
     batches = [dummy_inputs(contract, pair, batch=min(n, most)) for n, pair in enumerate(sides, 1)]
     errors = parity.check_float(module, content, batches, runtimes)
     return {runtime: {"error": error} for runtime, error in errors.items()}
+
+
+def convert_at_one_size(
+    module: nn.Module,
+    format: str,
+    *,
+    quantization: str | None = None,
+    size: int,
+    provenance: Mapping[str, Any] | None = None,
+    check: bool = True,
+) -> ExportedContent:
+    """Return the content of a file that takes images of one size, after checking its parity.
+
+    Args:
+        format: one of `one_size.NAMES`, whose packages are installed.
+        quantization: qdq for int8, none for float (Core ML: half precision); None takes qdq for a
+            quantised generator.
+        size: height and width in pixels of the images.
+        provenance: entries for the file's metadata.
+        check: whether parity is checked.
+    Raises:
+        UserError: the format lacks an operator, or parity is missed.
+    """
+    one = at_one_size(module, quantization, size, SUFFIXES[format])
+    return _writer(format)(one, provenance, check)
+
+
+def _writer(format: str) -> Callable[[OneSize, Mapping[str, Any] | None, bool], ExportedContent]:
+    """Return the function that writes a format; its packages are imported no sooner."""
+    if format == "executorch":
+        from gan_slimming.export.executorch import convert_executorch
+
+        return convert_executorch
+    if format == "coreml":
+        from gan_slimming.export.coreml import convert_coreml
+
+        return convert_coreml
+    from gan_slimming.export.litert import convert_litert
+
+    return convert_litert

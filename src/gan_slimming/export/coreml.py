@@ -20,19 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.export.content import ExportedContent
 from gan_slimming.export.mil.evaluate import evaluate
 from gan_slimming.export.mil.operators import write_node
 from gan_slimming.export.mil.values import Values
-from gan_slimming.export.one_size import OneSize, at_one_size, metadata_at
+from gan_slimming.export.one_size import OneSize, image_error, metadata_at
 from gan_slimming.export.packages import pack
-from gan_slimming.export.trace.dequantized import without_quantizers
 from gan_slimming.graph.nodes import value_of
-from gan_slimming.runtime.flips import nudged, only_flips
-from gan_slimming.runtime.sessions import require
 from gan_slimming.runtime.started import KEY
 
 HALF = 2**-11
@@ -40,25 +36,13 @@ HALF = 2**-11
 
 
 def convert_coreml(
-    module: nn.Module,
-    *,
-    quantization: str | None = None,
-    size: int,
-    provenance: Mapping[str, Any] | None = None,
+    one: OneSize, provenance: Mapping[str, Any] | None, check: bool
 ) -> ExportedContent:
-    """Return the .mlpackage of a generator for images of one size, as a zip archive's content.
+    """Return the .mlpackage of a generator as a zip archive, as `convert_at_one_size` does.
 
-    Args:
-        quantization: qdq for int8, none for half precision; None takes qdq for a quantised
-            generator.
-        size: height and width in pixels of the images.
-        provenance: entries for the file's metadata.
     Raises:
-        UserError: coremltools is not installed, an operator has no counterpart, or the saved
-            program computes something else.
+        UserError: an operator has no counterpart, or the saved program computes something else.
     """
-    require("coremltools")
-    one = at_one_size(module, quantization, size, ".mlpackage")
     metadata = metadata_at(one, [], provenance)
     with _quiet(), tempfile.TemporaryDirectory(prefix="gan-slimming-") as folder:
         package = Path(folder) / "model.mlpackage"
@@ -71,7 +55,7 @@ def convert_coreml(
                 f"coremltools cannot write the generator ({one_line(error)[:200]}); take --format "
                 "onnx, and please report the generator"
             ) from error
-        parity = {"coreml": _check(one, _loaded(package))}
+        parity = {"coreml": _checked(one, _loaded(package))} if check else {}
         content = pack(package)
     return ExportedContent(content, metadata, [], parity, {})
 
@@ -128,28 +112,16 @@ def _loaded(package: Path) -> Any:
     return load(spec, spec.specificationVersion, model.weights_dir)
 
 
-def _check(one: OneSize, program: Any) -> dict[str, Any]:
+def _checked(one: OneSize, program: Any) -> dict[str, Any]:
     """Return the mean difference of the program's image over the image's standard deviation.
 
     Raises:
         UserError: a layer has other codes, or rounding does not explain the difference.
     """
     _check_codes(one, program)
-    inputs = one.inputs
     with torch.no_grad():
-        plain = one.module if one.quantized else without_quantizers(one.module)
-        expected = plain(*inputs).numpy()
-        made = evaluate(program, dict(zip(one.traced.sources, inputs, strict=True))).numpy()
-        first, *rest = inputs
-        moved = plain(torch.from_numpy(nudged(first.numpy())), *rest).numpy()
-    apart = float(np.abs(made - expected).mean())
-    image = apart / max(float(expected.std()), float(np.finfo(np.float32).tiny))
-    if not only_flips(made, expected, moved):
-        raise UserError(
-            f"the Core ML program's image is off by {image:.2g} of its spread; nothing is written. "
-            "Take --format onnx, and please report the generator"
-        )
-    return {"image": image, "computed_by": "torch"}
+        made = evaluate(program, dict(zip(one.traced.sources, one.inputs, strict=True)))
+    return {"image": image_error(one, made.numpy(), "coreml"), "computed_by": "torch"}
 
 
 def _check_codes(one: OneSize, program: Any) -> None:

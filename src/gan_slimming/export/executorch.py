@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from gan_slimming.errors import UserError, one_line
 from gan_slimming.export.content import ExportedContent
 from gan_slimming.export.expected import Inputs
-from gan_slimming.export.one_size import at_one_size, check_parity, metadata_at
+from gan_slimming.export.one_size import OneSize, checked, metadata_at
 from gan_slimming.export.trace.graph import TracedGenerator
 from gan_slimming.export.xnnpack.int8 import Int8Convolution
 from gan_slimming.export.xnnpack.replay import Replay, int8_step
@@ -27,42 +27,27 @@ from gan_slimming.runtime.executorch import (
     quiet,
     start_executorch,
 )
-from gan_slimming.runtime.sessions import require
 from gan_slimming.runtime.started import KEY
 
-RUNTIME = "executorch"
 _NO_COST = ("getitem", "alloc")
 
 
 def convert_executorch(
-    module: nn.Module,
-    *,
-    quantization: str | None = None,
-    size: int,
-    provenance: Mapping[str, Any] | None = None,
-    check: bool = True,
+    one: OneSize, provenance: Mapping[str, Any] | None, check: bool
 ) -> ExportedContent:
-    """Return the program of a generator for images of one size, after checking its parity.
+    """Return the program of a generator, as `convert_at_one_size` does.
 
-    Args:
-        quantization: qdq for int8, none for float; None takes qdq for a quantised generator.
-        size: height and width in pixels of the images.
-        provenance: entries for the file's metadata.
     Raises:
-        UserError: ExecuTorch is not installed or lacks an operator, or parity is missed.
+        UserError: ExecuTorch lacks an operator, or parity is missed.
     """
-    require(RUNTIME)
-    one = at_one_size(module, quantization, size, ".pte")
     replay = Replay(one.traced).eval()
     metadata = metadata_at(one, replay.float_layers, provenance)
     content, outside = program(replay, one.inputs, metadata)
     parity: dict[str, Any] = {}
     if check:
+        alone = partial(_layers_alone, one.traced)
         started = start_executorch(content, 1)
-        parity = check_parity(
-            one, RUNTIME, lambda inputs: started.run(*(x.numpy() for x in inputs)),
-            partial(_layers_alone, one.traced), replay.float_layers,
-        )  # fmt: skip
+        parity = checked(one, "executorch", started, alone, replay.float_layers)
     return ExportedContent(content, metadata, replay.float_layers, parity, {}, outside=outside)
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,8 @@ from gan_slimming.config import EXPORTS, WeightsFile, check_numbers
 from gan_slimming.data.files import refuse_existing
 from gan_slimming.errors import UserError, renamed
 from gan_slimming.export.content import FLOAT, ExportedContent
-from gan_slimming.export.convert import OPSET, TRACED_SIZE, convert
-from gan_slimming.export.one_size import NAMES
+from gan_slimming.export.convert import OPSET, TRACED_SIZE, convert, convert_at_one_size
+from gan_slimming.export.one_size import NAMES, SUFFIXES
 from gan_slimming.export.packages import refuse_package, write_package
 from gan_slimming.metrics.complexity import parameters_of
 from gan_slimming.runtime.profiling import executed_layers
@@ -28,7 +28,7 @@ from gan_slimming.serialization.resolve import model_file, resolve_model
 from gan_slimming.serialization.run_folder import RunFolder
 
 Format = Literal["onnx", "openvino", "executorch", "litert", "coreml"]
-FORMATS = {**EXPORTS, "executorch": ".pte", "litert": ".tflite", "coreml": ".mlpackage"}
+FORMATS = {**EXPORTS, **SUFFIXES}
 """Format -> the ending of its file."""
 _NEEDED = {"onnx": ("onnx",), "openvino": ("onnx", "openvino"), "coreml": ("coremltools",)}
 """Format -> the packages that write it, where that is not a runtime of its name."""
@@ -40,21 +40,6 @@ QUANTIZATIONS = ("qdq", "integer", "none")
 
 class ExportWarning(UserWarning):
     """A warning that the likeliest runtime runs the file, or layers of it, in float."""
-
-
-def converter_at_one_size(kind: str) -> Callable[..., ExportedContent]:
-    """Return the function that makes a file of one of AT_ONE_SIZE."""
-    if kind == "executorch":
-        from gan_slimming.export.executorch import convert_executorch
-
-        return convert_executorch
-    if kind == "coreml":
-        from gan_slimming.export.coreml import convert_coreml
-
-        return convert_coreml
-    from gan_slimming.export.litert import convert_litert
-
-    return convert_litert
 
 
 @renamed(form="quantization")
@@ -122,8 +107,8 @@ def export_model(
     if not isinstance(model, nn.Module):
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
     if kind in AT_ONE_SIZE:
-        exported = converter_at_one_size(kind)(
-            model, quantization=quantization, size=own or TRACED_SIZE, provenance=provenance
+        exported = convert_at_one_size(
+            model, kind, quantization=quantization, size=own or TRACED_SIZE, provenance=provenance
         )
     else:
         runtimes = ["openvino"] if kind == "openvino" else list(RUNTIMES)

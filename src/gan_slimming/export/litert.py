@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import fx, nn
+from torch import fx
 
 from gan_slimming.export.content import ExportedContent
 from gan_slimming.export.expected import Inputs
-from gan_slimming.export.one_size import at_one_size, check_parity, metadata_at
+from gan_slimming.export.one_size import OneSize, checked, metadata_at
 from gan_slimming.export.tflite.emitter import Emitter
 from gan_slimming.export.tflite.layers import int8_layer
 from gan_slimming.export.tflite.operators import write_node
@@ -25,30 +25,16 @@ from gan_slimming.runtime.litert import (
     operators_outside,
     start_litert,
 )
-from gan_slimming.runtime.sessions import require
-
-RUNTIME = "litert"
 
 
 def convert_litert(
-    module: nn.Module,
-    *,
-    quantization: str | None = None,
-    size: int,
-    provenance: Mapping[str, Any] | None = None,
-    check: bool = True,
+    one: OneSize, provenance: Mapping[str, Any] | None, check: bool
 ) -> ExportedContent:
-    """Return the .tflite model of a generator for images of one size, after checking its parity.
+    """Return the .tflite model of a generator, as `convert_at_one_size` does.
 
-    Args:
-        quantization: qdq for int8, none for float; None takes qdq for a quantised generator.
-        size: height and width in pixels of the images.
-        provenance: entries for the file's metadata.
     Raises:
-        UserError: LiteRT is not installed or lacks an operator, or parity is missed.
+        UserError: LiteRT lacks an operator, or parity is missed.
     """
-    require(RUNTIME)
-    one = at_one_size(module, quantization, size, ".tflite")
     emitter = Emitter(one.traced)
     for node in one.traced.nodes:
         write_node(emitter, node)
@@ -63,10 +49,8 @@ def convert_litert(
     ]
     parity: dict[str, Any] = {}
     if check:
-        parity = check_parity(
-            one, RUNTIME, lambda inputs: started.run(*(x.numpy() for x in inputs)),
-            partial(_layers_alone, one.traced), emitter.float_layers,
-        )  # fmt: skip
+        alone = partial(_layers_alone, one.traced)
+        parity = checked(one, "litert", started, alone, emitter.float_layers)
     return ExportedContent(content, metadata, emitter.float_layers, parity, {}, outside=outside)
 
 

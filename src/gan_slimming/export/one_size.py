@@ -31,9 +31,12 @@ from gan_slimming.export.trace.integers import is_quantized, quantized_layers
 from gan_slimming.graph.nodes import module_path, operator_name
 from gan_slimming.models.registry import infer_spec
 from gan_slimming.runtime.flips import nudged, only_flips
+from gan_slimming.runtime.started import Started
 
 NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT", "coreml": "Core ML"}
 """Format, most with a runtime of the same name -> its name in texts."""
+SUFFIXES = {"executorch": ".pte", "litert": ".tflite", "coreml": ".mlpackage"}
+"""Format -> the ending of its file."""
 Layers = Callable[[Sequence[fx.Node], Inputs], Sequence[np.ndarray]]
 """(calls of int8 layers, the input of each) -> the output of each, alone, in the runtime."""
 
@@ -56,6 +59,13 @@ class OneSize:
     def inputs(self) -> Inputs:
         """Return constant inputs, a batch of one."""
         return dummy_inputs(self.contract, self.side)
+
+    @torch.no_grad()
+    def image(self, nudge: bool = False) -> np.ndarray:
+        """Return what the file should draw of these inputs, or of slightly changed ones."""
+        plain = self.module if self.quantized else without_quantizers(self.module)
+        first, *rest = self.inputs
+        return plain(torch.from_numpy(nudged(first.numpy())) if nudge else first, *rest).numpy()
 
 
 def at_one_size(module: nn.Module, quantization: str | None, size: int, suffix: str) -> OneSize:
@@ -101,35 +111,41 @@ def metadata_at(
     }
 
 
-def check_parity(
-    one: OneSize, runtime: str, draw: Callable[[Inputs], np.ndarray], layers: Layers,
-    float_layers: Sequence[str],
-) -> dict[str, Any]:  # fmt: skip
+def checked(
+    one: OneSize, runtime: str, started: Started, layers: Layers, float_layers: Sequence[str]
+) -> dict[str, Any]:
     """Return runtime -> the greatest difference of a layer in int8, and of the image.
 
     Args:
-        draw: the file in its runtime.
+        started: the file in its runtime.
         float_layers: quantised layers that are not in int8, and are not compared alone.
     Raises:
         UserError: it exceeds what rounding explains.
     """
-    inputs = one.inputs
-    with torch.no_grad():
-        plain = one.module if one.quantized else without_quantizers(one.module)
-        expected, made = plain(*inputs).numpy(), draw(inputs)
-        apart = np.abs(made - expected)
-        if not one.quantized:
-            error = float(apart.max())
-            if not error <= FLOAT_TOLERANCE * max(1.0, float(np.abs(expected).max())):
-                raise _missed("the float file's image", error, runtime)
-            return {runtime: {"error": error}}
+    made = started.run(*(x.numpy() for x in one.inputs))
+    if one.quantized:
         worst = check_layers(one, runtime, layers, float_layers)
-        first, *rest = inputs
-        moved = one.module(torch.from_numpy(nudged(first.numpy())), *rest).numpy()
-    image = float(apart.mean()) / max(float(expected.std()), float(np.finfo(np.float32).tiny))
+        return {runtime: {**worst, "image": image_error(one, made, runtime)}}
+    expected = one.image()
+    error = float(np.abs(made - expected).max())
+    if not error <= FLOAT_TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise _missed("the float file's image", error, runtime)
+    return {runtime: {"error": error}}
+
+
+def image_error(one: OneSize, made: np.ndarray, runtime: str) -> float:
+    """Return the mean difference of a file's image over the deviation of the generator's.
+
+    Raises:
+        UserError: flips of codes do not explain it.
+    """
+    expected, moved = one.image(), one.image(nudge=True)
+    spread = max(float(expected.std()), float(np.finfo(np.float32).tiny))
+    error = float(np.abs(made - expected).mean()) / spread
     if not only_flips(made, expected, moved):
-        raise _missed("the int8 file's image", image, runtime)
-    return {runtime: {**worst, "image": image}}
+        kind = "int8 file" if one.quantized else "file"
+        raise _missed(f"the {kind}'s image", error, runtime)
+    return error
 
 
 def check_layers(

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.errors import UserError
-from gan_slimming.export.convert import convert
-from gan_slimming.export.export_model import AT_ONE_SIZE, FORMATS, converter_at_one_size
+from gan_slimming.export.convert import convert, convert_at_one_size
+from gan_slimming.export.export_model import AT_ONE_SIZE, FORMATS
 from gan_slimming.export.one_size import NAMES
 from gan_slimming.models.registry import infer_spec, spec_of
 from gan_slimming.runtime.sessions import (
@@ -85,8 +85,9 @@ def write_for(
                 f"--format {runtime} --size N, and give the {suffix} in place of the generator"
             )
         path = folder / f"{runtime}-{quantization}{suffix}"
-        convert_one = converter_at_one_size(runtime)
-        made = convert_one(module, quantization=quantization, size=size, check=False)
+        made = convert_at_one_size(
+            module, runtime, quantization=quantization, size=size, check=False
+        )
         path.write_bytes(made.content)
         return path
     path = folder / f"{runtime}-{quantization}.onnx"

@@ -7,29 +7,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from gan_slimming.runtime.foreign import Port
-from gan_slimming.runtime.started import KEY, Started
+from gan_slimming.runtime.started import KEY, Loaded, Started
 
 FORWARD = "forward"
 """Name of the method that computes."""
 _DTYPES = {6: np.dtype(np.float32), 4: np.dtype(np.int64)}
 """ExecuTorch's number of a type -> NumPy's, for the inputs of generators."""
-
-
-class Program(NamedTuple):
-    """A loaded file: its function, the runtime's own object, metadata, and its inputs."""
-
-    run: Callable[..., list[np.ndarray]]
-    native: Any
-    metadata: str
-    ports: tuple[Port, ...]
 
 
 @contextlib.contextmanager
@@ -56,7 +47,7 @@ def start_executorch(
     )  # fmt: skip
 
 
-def load_program(source: Path | bytes, threads: int) -> Program:
+def load_program(source: Path | bytes, threads: int) -> Loaded:
     """Load a file's path or its content.
 
     Args:
@@ -90,7 +81,7 @@ def load_program(source: Path | bytes, threads: int) -> Program:
         return [value.numpy().copy() for value in made]
 
     # The method reads its weights from the program, which has to live as long.
-    return Program(run, (program, method), metadata, ports)
+    return Loaded(run, (program, method), metadata, ports)
 
 
 def operator_names() -> frozenset[str]:

@@ -7,26 +7,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gan_slimming.runtime.foreign import Port
-from gan_slimming.runtime.started import KEY, Started
+from gan_slimming.runtime.started import KEY, Loaded, Started
 
 _DELEGATE = "DELEGATE"
 """The interpreter's name of an operator that stands for many, here XNNPACK."""
-
-
-class Interpreted(NamedTuple):
-    """A loaded file: its function, the interpreter, metadata, and its inputs."""
-
-    run: Callable[..., list[np.ndarray]]
-    native: Any
-    metadata: str
-    ports: tuple[Port, ...]
 
 
 @contextlib.contextmanager
@@ -67,7 +58,7 @@ def channels_last(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.transpose(0, 2, 3, 1)) if values.ndim == 4 else values
 
 
-def load_model(source: Path | bytes, threads: int) -> Interpreted:
+def load_model(source: Path | bytes, threads: int) -> Loaded:
     """Load a file's path or its content.
 
     Raises:
@@ -91,7 +82,7 @@ def load_model(source: Path | bytes, threads: int) -> Interpreted:
         Port(port["name"], tuple(int(n) for n in port["shape"]), np.dtype(port["dtype"]))
         for port in inputs
     )
-    return Interpreted(run, interpreter, _metadata(content), ports)
+    return Loaded(run, interpreter, _metadata(content), ports)
 
 
 def _metadata(content: bytes) -> str:

@@ -23,3 +23,12 @@ class Started(NamedTuple):
     metadata: str
     float_layers: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
+
+
+class Loaded(NamedTuple):
+    """A file of one size in a runtime, which may have several outputs."""
+
+    run: Callable[..., list[np.ndarray]]
+    native: Any
+    metadata: str
+    ports: tuple[Port, ...]

@@ -15,27 +15,12 @@ from torch import nn
 import gan_slimming as gs
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
-from gan_slimming.export.export_model import check_format, export_model
+from gan_slimming.export.export_model import export_model
 from gan_slimming.models.registry import attach_spec, build_generator, infer_spec, spec_of
 
 SIDE = 16
 MISSING = "coremltools is not installed"
 QUIET = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def test_the_format_is_known_by_its_suffix() -> None:
-    assert check_format(Path("a.mlpackage"), None, None) == "coreml"
-    with pytest.raises(UserError, match="take --quantization qdq, which Core ML runs in int8"):
-        check_format(Path("a.mlpackage"), None, "integer")
-
-
-def test_without_coremltools_one_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'gan-slimming\[coreml\]'"):
-        export_model(made(), tmp_path / "g.mlpackage", size=SIDE)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

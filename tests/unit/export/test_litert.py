@@ -11,35 +11,14 @@ from tests.unit.export.xnnpack_student import Net, made
 from torch import nn
 
 import gan_slimming as gs
-from gan_slimming.data.adapter import GeneratorAdapter, dummy_inputs
-from gan_slimming.data.padding import run_padded
+from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.errors import UserError
-from gan_slimming.export.export_model import check_format, export_model
-from gan_slimming.export.placement import in_runtime, is_exported, write_for
+from gan_slimming.export.export_model import export_model
 from gan_slimming.models.registry import attach_spec, build_generator, infer_spec, spec_of
 from gan_slimming.runtime.sessions import open_runtime
-from gan_slimming.workflows.benchmark import benchmark
 
 SIDE = 16
 MISSING = "ai-edge-litert is not installed"
-
-
-def test_the_format_is_known_by_its_suffix() -> None:
-    assert check_format(Path("a.tflite"), None, None) == "litert"
-    assert is_exported("a.tflite")
-    with pytest.raises(UserError, match=r"litert files end in .tflite, got a.onnx"):
-        check_format(Path("a.onnx"), "litert", None)
-    with pytest.raises(UserError, match="take --quantization qdq, which LiteRT runs in int8"):
-        check_format(Path("a.tflite"), None, "integer")
-
-
-def test_without_litert_one_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'gan-slimming\[litert\]'"):
-        export_model(made(), tmp_path / "g.tflite", size=SIDE)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -50,48 +29,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path,
     return student, path, export_model(student, path, size=SIDE)
 
 
-def test_the_report_names_what_is_not_in_int8(
-    exported: tuple[nn.Module, Path, dict[str, Any]],
-) -> None:
-    _, path, told = exported
-    assert (told["format"], told["quantization"], told["opset"]) == ("litert", "qdq", None)
-    assert told["size_bytes"] == path.stat().st_size
-    assert told["float_layers"] == ["depthwise"]
-    assert told["sizes"] == "16x16 pixels only"
-    assert told["outside"] == []  # XNNPACK takes everything
-    assert told["parity"]["litert"]["error"] <= 1e-5
-
-
-def test_its_image_is_the_students(exported: tuple[nn.Module, Path, dict[str, Any]]) -> None:
-    student, path, _ = exported
-    image = torch.rand(1, 3, SIDE, SIDE) * 2 - 1
-    opened = open_runtime(path, threads=1)
-    assert opened.contract.size == SIDE
-    assert opened.metadata["quantized_layers"] == 6
-    with torch.no_grad():
-        expected = student(image).numpy()
-    result = opened(image.numpy())
-    assert np.abs(result - expected).mean() < 0.02 * expected.std()
-
-
 def test_apps_find_its_input_by_name_with_channels_last(
     exported: tuple[nn.Module, Path, dict[str, Any]],
 ) -> None:
     runner = open_runtime(exported[1], threads=1).native.get_signature_runner()
     image = np.zeros((1, SIDE, SIDE, 3), np.float32)
     assert runner(input=image)["output"].shape == (1, SIDE, SIDE, 3)
-
-
-def test_an_image_of_another_size_is_padded_or_refused(
-    exported: tuple[nn.Module, Path, dict[str, Any]],
-) -> None:
-    generator = in_runtime(exported[1], None, 1)
-    adapter = GeneratorAdapter(generator, generator.contract)
-    assert run_padded(adapter, torch.zeros(1, 3, 12, 10)).shape == (1, 3, 12, 10)
-    with pytest.raises(UserError, match="takes images of 16x16 pixels only, got"):
-        run_padded(adapter, torch.zeros(1, 3, 18, 10))
-    with pytest.raises(UserError, match="takes images of 16x16 pixels only, got size 32"):
-        benchmark([str(exported[1])], size=32, threads=1, rounds=1)
 
 
 @pytest.mark.parametrize("quantize_outputs", [False, True])
@@ -137,15 +80,23 @@ def test_an_operator_that_the_format_lacks_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+class Dropping(Net):
+    """A generator whose dropout stays on in eval()."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(super().forward(image), 0.5)
+
+
+def test_dropout_that_stays_on_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason=MISSING)
+    with pytest.raises(UserError, match="drops values at random also in eval"):
+        export_model(Dropping().eval(), tmp_path / "g.tflite", size=SIDE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason=MISSING)
     file = tmp_path / "g.tflite"
     file.write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
     with pytest.raises(UserError, match=r"litert cannot open .*export it again"):
         open_runtime(file)
-
-
-def test_a_size_is_needed_for_a_generator_in_litert(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert", reason=MISSING)
-    with pytest.raises(UserError, match=r"LiteRT takes images of one size; write it by export"):
-        write_for(Net().eval(), "litert", "none", tmp_path)

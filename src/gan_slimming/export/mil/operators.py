@@ -11,7 +11,8 @@ from torch import Tensor, fx
 from gan_slimming.export.kernels.windows import spread
 from gan_slimming.export.mil.layers import write_layer
 from gan_slimming.export.mil.values import Values, unknown
-from gan_slimming.export.trace.graph import arguments_of
+from gan_slimming.export.trace.graph import arguments_of, is_identity
+from gan_slimming.export.trace.tracing import RESHAPES
 from gan_slimming.export.xnnpack.pads import pads_of
 from gan_slimming.graph.nodes import operator_name, value_of
 
@@ -24,13 +25,10 @@ SAME_NAME = {
     "sqrt": "sqrt", "silu": "silu", "relu6": "relu6", "square": "square",
 }  # fmt: skip
 """Operators of one argument that MIL has unchanged."""
-IDENTITIES = frozenset({
-    "clone", "contiguous", "detach", "alias", "positive", "lift_fresh_copy", "dropout",
-    "feature_dropout", "alpha_dropout", "to",
-})  # fmt: skip
 PAIRS = {"add": "add", "sub": "sub", "mul": "mul", "div": "real_div", "rsub": "sub",
          "maximum": "maximum", "minimum": "minimum"}  # fmt: skip
-RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"})
+SAME_ORDER = RESHAPES | {"squeeze", "unsqueeze"}
+"""Operators that keep all numbers in their order."""
 
 
 def write_node(values: Values, node: fx.Node) -> Any:
@@ -42,13 +40,13 @@ def write_node(values: Values, node: fx.Node) -> Any:
     name, sample = operator_name(node).strip("_"), node.meta.get("val")
     if not isinstance(sample, Tensor) or not sample.is_floating_point():
         raise unknown(node)
-    if name in IDENTITIES:
+    if name == "to" or is_identity(node):
         return values.value(node.args[0])
     if name in SAME_NAME:
         return getattr(values.mb, SAME_NAME[name])(x=values.value(node.args[0]))
     if name in PAIRS:
         return _pair(values, node)
-    if name in RESHAPES:
+    if name in SAME_ORDER:
         shape = [int(n) for n in sample.shape]
         return values.mb.reshape(x=values.value(node.args[0]), shape=shape)
     if name not in TABLE:

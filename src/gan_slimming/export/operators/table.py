@@ -23,8 +23,7 @@ from gan_slimming.export.operators.pools import POOLS
 from gan_slimming.export.operators.products import PRODUCTS
 from gan_slimming.export.operators.reductions import REDUCTIONS
 from gan_slimming.export.operators.shapes import SHAPES
-from gan_slimming.export.trace.graph import arguments_of, unknown
-from gan_slimming.export.trace.memory import refusal
+from gan_slimming.export.trace.graph import arguments_of, is_identity, unknown
 from gan_slimming.graph.nodes import operator_name, value_of
 
 Handler = Callable[[Emitter, fx.Node], str]
@@ -37,13 +36,6 @@ SAME_NAME = {
     "logical_not": "Not", "bitwise_not": "Not",
 }  # fmt: skip
 """Operators of one argument that ONNX has unchanged."""
-DROPS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
-"""Operators that leave every value unchanged in evaluation mode."""
-IDENTITIES = frozenset({
-    "clone", "contiguous", "detach", "alias",
-    "positive", "lift_fresh_copy",
-})  # fmt: skip
-"""Operators that leave every value unchanged."""
 ARITHMETIC = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "rsub": "Sub"}
 PAIRS = {"maximum": "Max", "minimum": "Min", "pow": "Pow"}
 """Operators of two arguments that ONNX has unchanged."""
@@ -65,9 +57,7 @@ def write_node(emitter: Emitter, node: fx.Node) -> str:
         if name not in OF_COMPLEX:
             raise unknown(node)
         return OF_COMPLEX[name](emitter, node)
-    if name in DROPS and node.args[2] and node.args[1]:
-        raise refusal(node, "drops values at random also in eval(); leave training=True out")
-    if name in IDENTITIES or name in DROPS:
+    if is_identity(node):
         return emitter.value(node.args[0])
     if name in SAME_NAME:
         return emitter.emit(SAME_NAME[name], [emitter.value(node.args[0])])

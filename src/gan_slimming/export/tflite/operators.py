@@ -19,7 +19,8 @@ from gan_slimming.export.tflite.emitter import (
 from gan_slimming.export.tflite.layers import write_layer
 from gan_slimming.export.tflite.pads import COLUMNS, ROWS, is_pad, write_pad
 from gan_slimming.export.tflite.pixels import PIXELS
-from gan_slimming.export.trace.graph import arguments_of
+from gan_slimming.export.trace.graph import arguments_of, is_identity
+from gan_slimming.export.trace.tracing import RESHAPES
 from gan_slimming.graph.nodes import module_path, operator_name, value_of
 
 Handler = Callable[[Emitter, fx.Node], int]
@@ -31,14 +32,10 @@ SAME_NAME = {
     "relu6": "RELU6",
 }  # fmt: skip
 """Operators of one argument that the format has unchanged."""
-IDENTITIES = frozenset({
-    "clone", "contiguous", "detach", "alias", "positive", "lift_fresh_copy", "dropout",
-    "feature_dropout", "alpha_dropout", "to",
-})  # fmt: skip
-"""Operators that leave every value unchanged, dropout in evaluation mode among them."""
 PAIRS = {"add": "ADD", "sub": "SUB", "mul": "MUL", "div": "DIV", "maximum": "MAXIMUM",
          "minimum": "MINIMUM", "rsub": "SUB"}  # fmt: skip
-RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"})
+SAME_ORDER = RESHAPES | {"squeeze", "unsqueeze"}
+"""Operators that keep all numbers in their order."""
 
 
 def write_node(emitter: Emitter, node: fx.Node) -> None:
@@ -61,13 +58,13 @@ def write_node(emitter: Emitter, node: fx.Node) -> None:
 
 def _handler(node: fx.Node) -> Handler:
     name = operator_name(node).strip("_")
-    if name in IDENTITIES:
+    if name == "to" or is_identity(node):
         return lambda emitter, node: emitter.value(node.args[0])
     if name in SAME_NAME:
         return lambda emitter, node: emitter.unary(SAME_NAME[name], emitter.value(node.args[0]))
     if name in PAIRS:
         return _pair
-    if name in RESHAPES:
+    if name in SAME_ORDER:
         return _reshape
     if is_pad(node):
         return write_pad

@@ -24,6 +24,10 @@ from gan_slimming.export.trace.memory import refusal, writes
 from gan_slimming.export.trace.tracing import Side, calls, sides_of, trace_calls
 from gan_slimming.graph.nodes import operator_name
 
+DROPS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
+"""Operators that leave every value unchanged in evaluation mode."""
+IDENTITIES = frozenset({"clone", "contiguous", "detach", "alias", "positive", "lift_fresh_copy"})
+"""Operators that leave every value unchanged."""
 NOISE = frozenset({"randn", "rand", "randn_like", "rand_like", "normal", "uniform"})
 """Operators that draw random numbers, in place or not."""
 
@@ -159,6 +163,18 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
         else:
             values[argument.name] = argument.default_value
     return values
+
+
+def is_identity(node: fx.Node) -> bool:
+    """Return whether a call leaves every value unchanged, as dropout does in evaluation mode.
+
+    Raises:
+        UserError: it is dropout that the forward itself calls with training=True.
+    """
+    name = operator_name(node).strip("_")
+    if name in DROPS and node.args[2] and node.args[1]:
+        raise refusal(node, "drops values at random also in eval(); leave training=True out")
+    return name in IDENTITIES or name in DROPS
 
 
 def unknown(node: fx.Node) -> UserError:
