@@ -138,7 +138,7 @@ def check_counts(
     """Return the metrics for which there are enough images; warn if there are few.
 
     Raises:
-        UserError: a requested metric would be meaningless.
+        UserError: a requested metric would be meaningless, or none is left.
     """
     kept, weak = [], []
     for metric in metrics:
@@ -151,16 +151,27 @@ def check_counts(
         if fewest < least:
             text = f"{metric.name} of {fewest} images means nothing, at least {least} are needed"
             if asked:
-                raise UserError(f"{text}; give more, or take kid or precision and recall")
+                raise UserError(f"{text}; {_advice(metric, fewest)}")
             _warn(f"{metric.name} is left out: {text}")
             continue
         if fewest < advised:
             effect = "is too large" if kind_of(metric) == "frechet" else "scatters widely"
             weak.append(f"{metric.name} {effect} below {advised:,}")
         kept.append(metric)
+    if not kept:
+        real = "" if targets is None else f" and {targets} real ones"
+        raise UserError(f"nothing can be measured on {images} images{real}; give more")
     if weak:
         _warn(f"there are few images: {', '.join(weak)}; compare only with figures of equally many")
     return kept
+
+
+def _advice(metric: Metric, images: int) -> str:
+    """Return what to do where so few images say nothing by a metric."""
+    kernel = metric.name.replace("frechet", "kid").replace("fid", "kid")
+    if kernel == metric.name or kernel not in METRICS or images < least_images("kid", 0)[0]:
+        return "give more"
+    return f"give more, or take {kernel}"
 
 
 def warn_of_training_images(subjects: Sequence[Subject], given: Given) -> None:

@@ -248,7 +248,8 @@ def _scores(
     if given.labels is not None and tools.segment is not None:
         maps = partners(items.names, given.labels, items.label)
     networks = list(tools.embeddings) if subject.generator is not None else []
-    return Scores(subject.name, own, tools, networks, maps, given.seed, items.frames_per_second)
+    rate, named = items.frames_per_second, items.names
+    return Scores(subject.name, own, tools, networks, maps, given.seed, rate, named)
 
 
 def _warn_of(bad: Sequence[tuple[str, str]]) -> None:

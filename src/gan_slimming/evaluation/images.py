@@ -116,7 +116,8 @@ def partners(names: Sequence[str], folder: ImageFolder, of: str) -> tuple[Path, 
     if missing:
         raise UserError(
             f"{folder.root} lacks partners for {len(missing)} of {len(names)} images of {of} "
-            f"({_listed(missing)}); images belong together by their path without its ending"
+            f"({_listed(missing)}); it holds {_listed(folder.names)}; images belong together by "
+            "their path without its ending"
         )
     return tuple(folder.by_name[name] for name in names)
 

@@ -23,6 +23,7 @@ from gan_slimming.evaluation.images import (
     as_image,
     held_out,
     open_images,
+    partners,
     read_image,
 )
 from gan_slimming.evaluation.items import Items, frame_rate, read_frames
@@ -69,11 +70,8 @@ def choose_items(
     folder = named[0].folder
     assert folder is not None
     for other in named[1:]:
-        if other.folder is not None and not set(folder.names) <= set(other.folder.names):
-            raise UserError(
-                f"{named[0].name} and {other.name} hold images of different names, so they cannot "
-                "be judged together; judge one after the other, or name their inputs with --data"
-            )
+        if other.folder is not None:
+            partners(folder.names, other.folder, named[0].name)
     return _photos(folder, named[0].name, None)
 
 

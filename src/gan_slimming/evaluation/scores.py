@@ -28,6 +28,7 @@ class Scores:
         labels: the label map of each item, if there are any.
         seed: of feature samples.
         frames_per_second: rate of the frames, for cvvdp.
+        names: of the items, for messages.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Scores:
         labels: Sequence[Path] = (),
         seed: int = 0,
         frames_per_second: float = 30.0,
+        names: Sequence[str] = (),
     ) -> None:
-        self.name, self.tools, self.labels = name, tools, labels
+        self.name, self.tools, self.labels, self.names = name, tools, labels, names
         self.metrics = {metric.name: metric for metric in metrics}
         self.sets = {network: self.empty_set(network, seed) for network in networks}
         self._values: dict[str, list[Tensor]] = {}
@@ -64,12 +66,16 @@ class Scores:
             made: the model's images, (batch, 3, height, width) RGB in [-1, 1].
             reference: the teacher's images, likewise; None without a teacher.
         Raises:
-            UserError: the images of model and teacher differ in size.
+            UserError: the images of model and teacher differ in size, or are too small.
         """
         self.count += len(indices)
         made = made.to(self.tools.device)
         if reference is not None:
-            self._add_compared(made, reference.to(self.tools.device))
+            try:
+                self._add_compared(made, reference.to(self.tools.device))
+            except UserError as error:
+                name = self.names[indices[0]] if self.names else indices[0]
+                raise UserError(f"image {name}: {error}") from error
         for network, found in self.sets.items():
             found.update(*self.tools.embeddings[network].run(made))
         if "class_rate" in self.metrics and self.tools.hits is not None:

@@ -47,7 +47,7 @@ def class_index(name: str, classes: int, labels: Path | None = None) -> int:
     for index, line in enumerate(lines[:classes]):
         if wanted in [synonym.strip().lower() for synonym in line.split(",")]:
             return index
-    near = [line for line in lines if wanted in line.lower()][:3]
+    near = [line for line in lines if wanted and wanted in line.lower()][:3]
     hint = f"; near it are {'; '.join(near)}" if near else ""
     raise UserError(f"{file} has no class {name!r}{hint}")
 

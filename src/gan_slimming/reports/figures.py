@@ -66,7 +66,7 @@ def loss_charts(data: RunData) -> list[Chart]:
         ("The GAN game", GAME, "losses of both players"),
     ):
         lines = {name: key for key, name in terms.items() if _points(data, key)}
-        if lines:
+        if any(y for key in lines.values() for _, y in _points(data, key)):
             charts.append(_over_both(data, title, lines, note=note))
     return charts
 

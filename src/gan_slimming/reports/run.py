@@ -62,7 +62,7 @@ def sections_of(data: RunData, gallery: Gallery | None) -> list[Section]:
     """Return the sections below the images; some may be empty."""
     spread = figures.spread_charts(data, gallery.measures[:3] if gallery else ())
     return [
-        Section("spread", "Every held-out image", spread),
+        Section("spread", "Every held-out image", spread, tables.quality_tables(data.summary)),
         Section(
             "training",
             "Training",
@@ -99,9 +99,9 @@ def _small_print(data: RunData) -> list[str]:
     notes = []
     protocol: Mapping[str, Any] | None = data.summary.get("protocol")
     if protocol:
-        notes.append(
-            "How quality was measured: " + "; ".join(f"{k} {v}" for k, v in protocol.items()) + "."
-        )
+        told = {k: v for k, v in protocol.items() if k != "pictures" or "images" not in protocol}
+        parts = [f"{key.replace('_', ' ')} {value}" for key, value in told.items()]
+        notes.append(f"How quality was measured: {'; '.join(parts)}.")
     if data.ranges:
         notes.append(
             "An activation counts as clipped if it is more than half a quantisation step outside "

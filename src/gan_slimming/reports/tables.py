@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from gan_slimming.metrics.catalogue import METRICS
 from gan_slimming.reports.figures import QUALITY
 from gan_slimming.reports.page import Card, Table
 from gan_slimming.reports.run_data import RunData
@@ -24,8 +25,11 @@ def lead(summary: Mapping[str, Any]) -> str:
     size = summary["teacher_size_bytes"] / summary["size_bytes"]
     bits = f"in {summary['bits']} bits" if summary.get("bits") else "in floating point"
     found = f"{work:.1f} times less work, {size:.1f} times fewer bytes, {bits}."
-    target = summary.get("target")
-    return f"{found} {target['text'][:1].upper()}{target['text'][1:]}" if target else found
+    if target := summary.get("target"):
+        found += f" {target['text'][:1].upper()}{target['text'][1:]}"
+    if verdict := summary.get("verdict"):
+        found += f" Its outputs are {verdict}."
+    return found
 
 
 def cards(data: RunData) -> list[Card]:
@@ -48,6 +52,18 @@ def cards(data: RunData) -> list[Card]:
     return found
 
 
+def quality_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """Return the table of mean distances to the teacher, each with its definition."""
+    rows = []
+    for name, metric in METRICS.items():
+        value = summary.get(name)
+        if metric.needs == "teacher" and isinstance(value, float):
+            unit = f" ({metric.unit})" if metric.unit else ""
+            rows.append([name + unit, f"{value:.4g}", metric.direction, metric.meaning])
+    head = ["distance to the teacher", "mean", "better", "definition"]
+    return [Table("Means over all held-out images", head, rows)] if rows else []
+
+
 def cost_tables(data: RunData) -> list[Table]:
     """Return the tables of costs of teacher and student, in total and by layer."""
     summary, rows = data.summary, []
@@ -55,9 +71,6 @@ def cost_tables(data: RunData) -> list[Table]:
         if summary.get(key) and summary.get(f"teacher_{key}"):
             before, after = summary[f"teacher_{key}"], summary[key]
             rows.append([name, f"{before:,}", f"{after:,}", f"{after / before:.2%}"])
-    for key, (title, sense) in QUALITY.items():
-        if key in summary:
-            rows.append([f"{title} ({sense})", "–", f"{summary[key]:.4g}", ""])
     tables = [Table("", ["", "teacher", "student", "share"], rows)] if rows else []
     teacher, student = (
         {layer["name"]: layer for layer in data.layers.get(side, ())}

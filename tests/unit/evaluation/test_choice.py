@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from gan_slimming.errors import UserError
-from gan_slimming.evaluation.choice import Given, choose_metrics, kind_of
+from gan_slimming.evaluation.choice import (
+    EvaluationWarning,
+    Given,
+    check_counts,
+    choose_metrics,
+    kind_of,
+)
 from gan_slimming.evaluation.tools import TaskNetworks
 from gan_slimming.metrics.catalogue import METRICS
 
@@ -27,3 +33,28 @@ def test_a_classifier_has_to_be_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="frechet_classifier needs real images"):
         choose_metrics(["frechet_classifier"], given, [])
     assert not METRICS["classifier_score"].default
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "advice"),
+    [
+        ("fid", 100, "give more, or take kid$"),
+        ("frechet_squeezenet", 100, "give more, or take kid_squeezenet$"),
+        ("frechet_squeezenet", 12, "give more$"),
+        ("kid", 12, "give more$"),
+        ("classifier_score", 12, "give more$"),
+        ("frechet_classifier", 12, "give more$"),
+    ],
+)
+def test_advice_for_too_few_images_can_be_followed(name: str, images: int, advice: str) -> None:
+    with pytest.raises(UserError, match=f"means nothing, .*; {advice}"):
+        check_counts([METRICS[name]], images, images, asked=True)
+
+
+def test_an_evaluation_of_nothing_is_no_result() -> None:
+    metrics = [METRICS["kid"], METRICS["recall"]]
+    with (
+        pytest.raises(UserError, match="nothing can be measured on 12 images and 7 real ones"),
+        pytest.warns(EvaluationWarning, match="is left out"),
+    ):
+        check_counts(metrics, 12, 7, asked=False)

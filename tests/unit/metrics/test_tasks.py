@@ -46,6 +46,8 @@ def test_a_file_of_names_is_needed(
         class_index("zebra", 1000)
     with pytest.raises(UserError, match="absent"):
         class_index("zebra", 1000, tmp_path / "absent")
+    with pytest.raises(UserError, match=r"has no class ' '$"):
+        class_index(" ", 4, labels)
     with pytest.raises(UserError, match="no class"):
         class_index("²", 4, labels)  # a digit to Python, and no number
     (tmp_path / "imagenet_labels.txt").write_text("a\nzebra\n")

@@ -1,9 +1,10 @@
-"""AlexNet, VGG-16 and DISTS against torchmetrics' networks, with the same random weights."""
+"""AlexNet, VGG-16 and DISTS against other packages, with the same random weights."""
 
 from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from gan_slimming.errors import UserError
 from gan_slimming.perceptual.dists import CHANNELS, Dists
 from gan_slimming.perceptual.lpips import Lpips, load_lpips
 from gan_slimming.perceptual.lpips_networks import AlexNetFeatures, DeepVgg16Features
+from gan_slimming.perceptual.weights import check_weights, load_weights
 
 
 def alexnet(**_: Any) -> nn.Module:
@@ -51,7 +53,7 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     package, models = types.ModuleType("torchvision"), types.ModuleType("torchvision.models")
     weights = types.SimpleNamespace(DEFAULT=None)
     models.__dict__.update(alexnet=alexnet, vgg16=vgg16, VGG16_Weights=weights)
-    package.__dict__["models"] = models
+    package.__dict__.update(models=models, transforms=None)
     monkeypatch.setitem(sys.modules, "torchvision", package)
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     for module in (their_dists, their_lpips):
@@ -111,6 +113,51 @@ def test_dists_is_torchmetrics(torchvision: None) -> None:
     assert sum(CHANNELS) == 1475
     with pytest.raises(UserError, match=r"DISTS needs 'beta' of \(1, 1475, 1, 1\), got nothing"):
         Dists(state, {"alpha": theirs.alpha.detach()})
+
+
+def test_dists_is_its_authors(torchvision: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network and channel weights of DISTS-pytorch 0.1, which the stand-in for VGG-16 serves."""
+    pytest.importorskip(
+        "DISTS_pytorch", reason="pip install --no-deps DISTS-pytorch", exc_type=ImportError
+    )
+    from DISTS_pytorch import DISTS_pt  # pyright: ignore[reportMissingImports]
+
+    source: Any = vgg16()
+    state = state_of(source.features)
+    monkeypatch.setattr(DISTS_pt.models, "vgg16", lambda **_: source)
+    theirs: Any = DISTS_pt.DISTS(load_weights=False).eval()
+    published = Path(DISTS_pt.__file__).with_name("weights.pt")
+    check_weights("dists", published)
+    weights = load_weights("dists", published)
+    theirs.alpha.data, theirs.beta.data = weights["alpha"], weights["beta"]
+    ours = Dists(state, weights)
+    first, second = images()
+    expected = theirs((first + 1) / 2, (second + 1) / 2)
+    torch.testing.assert_close(ours(first, second), expected, rtol=1e-4, atol=1e-5)
+    assert float(expected.detach().min()) > 0.01
+
+
+@pytest.mark.parametrize("network", ["alex", "vgg"])
+def test_lpips_is_its_authors(
+    torchvision: None, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """Network of lpips 0.1.4 with its own linear layers, on the same random features."""
+    package = pytest.importorskip(
+        "lpips", reason="pip install --no-deps lpips", exc_type=ImportError
+    )
+    source: Any = alexnet() if network == "alex" else vgg16()
+    state = state_of(source.features)
+    kind = package.pretrained_networks
+    name = "alexnet" if network == "alex" else "vgg16"
+    monkeypatch.setattr(kind.tv, name, lambda **_: source)
+    theirs: Any = package.LPIPS(net=network, verbose=False).eval()
+    linear = {
+        n: t for n, t in theirs.state_dict().items() if n.startswith("lin") and "lins" not in n
+    }
+    ours = Lpips((AlexNetFeatures if network == "alex" else DeepVgg16Features)(state), linear)
+    first, second = images()
+    expected = theirs(first, second).flatten()
+    torch.testing.assert_close(ours(first, second), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_an_unknown_network_of_lpips() -> None:

@@ -62,6 +62,33 @@ def test_a_finished_run_shows_everything(tmp_path: Path) -> None:
         assert shown in text
 
 
+def test_the_page_says_what_the_figures_mean(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path / "run")
+    file = folder / "summary.json"
+    summary = json.loads(file.read_text())
+    summary |= {"verdict": "equal to the teacher on every image", "ssim": 0.875, "dots": 0.5}
+    summary["protocol"] = {"images": 5, "pictures": 5, "distance_trained_on": "lpips"}
+    file.write_text(json.dumps(summary))
+    report(folder)
+    text = (folder / "report.html").read_text()
+    assert "in 8 bits. Its outputs are equal to the teacher on every image." in text
+    assert "Means over all held-out images" in text
+    for cell in ("ssim", "0.875", "higher", "dots (8-bit levels)", "structural similarity, 11x11"):
+        assert f">{cell}" in text
+    assert "How quality was measured: images 5; distance trained on lpips." in text
+
+
+def test_a_game_that_was_not_played_has_no_chart(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path / "run")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()[:-1]]
+    still = [line | {"adversarial": 0.0, "critic": 0.0} for line in lines]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in still))
+    report(folder)
+    found = captions((folder / "report.html").read_text())
+    assert "Distances in the loss" in found
+    assert "The GAN game" not in found
+
+
 def test_a_run_of_an_earlier_version_still_has_its_page(tmp_path: Path) -> None:
     finished_run(tmp_path)
     for name in NEW:

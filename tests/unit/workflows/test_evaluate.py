@@ -578,7 +578,7 @@ def test_mistakes_with_folders(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lacks partners for 1 of 7 images of .* \(sub/3\)"):
         evaluate(made, photos, teacher=Tint(), metrics=["l1"])
     Image.new("RGB", (9, 9)).save(made / "sub" / "3.png")
-    with pytest.raises(UserError, match="differ in size"):
+    with pytest.raises(UserError, match=r"^image sub/3: images of .* differ in size \(9x9 and"):
         evaluate(made, photos, teacher=Tint(), metrics=["l1"])
     (made / "sub" / "3.png").write_text("no image")
     with pytest.raises(UserError, match=r"cannot read image .*3\.png"):
@@ -593,8 +593,14 @@ def test_folders_of_other_names(photos: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     for name in ("x", "y"):
         write_image(other / f"{name}.png", torch.zeros(3, 8, 8))
-    with pytest.raises(UserError, match="hold images of different names"):
+    with pytest.raises(UserError, match=r"other lacks partners for .*; it holds x, y; images"):
         evaluate([photos, other], metrics=["class_rate"], target_class="3")
+
+
+def test_an_image_that_a_metric_cannot_take_is_named(photos: Path) -> None:
+    write_image(photos / "speck.png", torch.zeros(3, 4, 4))
+    with pytest.raises(UserError, match=r"^image speck: SSIM needs images of at least 11x11"):
+        evaluate(Tint(), photos, teacher=Tint(), metrics=["ssim"])
 
 
 def test_frames_of_a_video(tmp_path: Path) -> None:
