@@ -81,7 +81,7 @@ def open_subject(model: str | Path | nn.Module, origin: Origin) -> Subject:
     """Return the subject that MODEL names, ready to make images.
 
     Raises:
-        UserError: there is no such model, or its run folder is unfinished.
+        UserError: there is no such model, or its run folder is unfinished or has lost its model.
     """
     if isinstance(model, nn.Module):
         return _generator(model, str(model_name(model)), origin)
@@ -94,6 +94,11 @@ def open_subject(model: str | Path | nn.Module, origin: Origin) -> Subject:
                 f"finish it with compress --output {path} --resume"
             )
         if not run.generator.is_file():
+            if run.config.is_file():  # its samples are strips of several images
+                raise UserError(
+                    f"{path} is a run folder that lacks {run.generator.name}; put a copy back, or "
+                    "name a folder of images"
+                )
             return Subject(str(model), folder=open_images(path))
         subject = _generator(model, str(model), origin)
         return replace(subject, run=path if run.config.is_file() else None)

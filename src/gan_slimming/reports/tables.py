@@ -58,9 +58,10 @@ def quality_tables(summary: Mapping[str, Any]) -> list[Table]:
     for name, metric in METRICS.items():
         value = summary.get(name)
         if metric.needs == "teacher" and isinstance(value, float):
-            unit = f" ({metric.unit})" if metric.unit else ""
-            rows.append([name + unit, f"{value:.4g}", metric.direction, metric.meaning])
-    head = ["distance to the teacher", "mean", "better", "definition"]
+            unit = f", {metric.unit}" if metric.unit else ""
+            told = f"{name} ({metric.direction} is better{unit}): {metric.meaning}"
+            rows.append([told, f"{value:.4g}"])
+    head = ["distance to the teacher", "mean"]
     return [Table("Means over all held-out images", head, rows)] if rows else []
 
 

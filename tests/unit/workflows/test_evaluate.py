@@ -281,6 +281,15 @@ def test_a_run_that_is_being_written(photos: Path, tmp_path: Path) -> None:
         evaluate(tmp_path / "run", photos)
 
 
+def test_a_run_without_its_model_is_no_folder_of_images(photos: Path, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
+    (tmp_path / "run" / "generator.safetensors").unlink()
+    for number in range(2):
+        write_image(tmp_path / "run" / "samples" / f"{number}.png", torch.zeros(3, 8, 24))
+    with pytest.raises(UserError, match=r"run folder that lacks generator\.safetensors; put"):
+        evaluate(tmp_path / "run", metrics=["class_rate"], target_class="3")
+
+
 class Noise(nn.Module):
     """Noise of 4 numbers to images of 16 x 16, of few colours with `modes`."""
 
