@@ -121,7 +121,7 @@ def open_runtime(
             stacklevel=2,
         )
     metadata, contract = read_metadata(started.metadata, file)
-    run = started.run
+    run = started.for_any_batch()
     if not metadata:
         run, contract = adapt_foreign(run, started.ports, file.name)
     return RuntimeModel(
