@@ -151,3 +151,17 @@ def test_a_file_of_single_images_serves_batches(tmp_path: Path, runtime: str) ->
     noise, label = torch.randn(3, 6, 1, 1), torch.rand(3, 5)
     made = torch.from_numpy(opened(noise.numpy(), label.numpy()))
     assert torch.allclose(made, net(noise, label), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::gan_slimming.export.export_model.ExportWarning")
+@pytest.mark.parametrize("form", ["integer", "qdq"])
+def test_a_quantised_layer_takes_a_lone_vector(tmp_path: Path, form: str) -> None:
+    net = Squeezed().eval()
+    example = (torch.randn(1, 6, 1, 1), torch.rand(1, 5))
+    prepared = gs.prepare(net, example)
+    gs.calibrate(prepared, [example])
+    student = gs.extract(prepared)
+    told = export(student, tmp_path / "g.onnx", quantization=form, cpus="own")
+    assert told["float_layers"] == []
+    made = open_runtime(tmp_path / "g.onnx", "onnxruntime", 1)(*(x.numpy() for x in example))
+    assert torch.allclose(torch.from_numpy(made), student(*example), atol=1e-5)
