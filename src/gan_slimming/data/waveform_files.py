@@ -68,6 +68,15 @@ def plan_waveforms(
     return made
 
 
+def hold_signals(inputs: Sequence[str | Path]) -> bool:
+    """Return whether any input is a file of a signal, or a folder that holds one."""
+    return any(
+        path.suffix.lower() in SUFFIXES
+        for given in map(Path, inputs)
+        for path in (given.rglob("*") if given.is_dir() else [given])
+    )
+
+
 def _signals(given: Path, output: Path) -> list[Path]:
     """Return one input's files of signals."""
     if given.is_dir():

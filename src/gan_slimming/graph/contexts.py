@@ -93,7 +93,7 @@ def keeping_features(module: nn.Module) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*assigned during export")
         move = nn.Module._apply
-        nn.Module._apply = lambda module, *_, **__: module
+        nn.Module._apply = lambda self, fn, recurse=True: self
         try:
             yield
         finally:

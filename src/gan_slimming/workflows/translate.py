@@ -30,7 +30,7 @@ from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.table_lines import check_columns
 from gan_slimming.data.video import is_video, translate_video
-from gan_slimming.data.waveform_files import plan_waveforms
+from gan_slimming.data.waveform_files import hold_signals, plan_waveforms
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 from gan_slimming.runtime.image_runner import ImageRunner
@@ -103,6 +103,10 @@ def translate(
     check_numbers(threads=threads, sample_rate=sample_rate)
     if (dataset is None) is (not inputs):
         raise UserError("name images or a --dataset to translate, one of them")
+    target = Path(output)
+    jobs: list[Job] = []
+    if dataset is None and not hold_signals(inputs):
+        jobs = plan(inputs, target, overwrite=overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
     name, contract = model_name(generator.generator), generator.contract
     if contract.latent_size:
@@ -112,8 +116,7 @@ def translate(
     if sample_rate is not None and not contract.signal:
         raise UserError(f"{name} makes images; leave out --sample-rate")
     started = time.monotonic()
-    target, rate = Path(output), sample_rate or contract.sample_rate
-    frames, failed = 0, []
+    rate, frames, failed = sample_rate or contract.sample_rate, 0, []
     if dataset is not None:
         if contract.signal:
             count = translate_items(
@@ -127,7 +130,7 @@ def translate(
             failed = translate_signals(generator, device_used, waveforms, rate, advance)
         _judge(failed, count := len(waveforms), "signal")
     else:
-        jobs = plan(inputs, target, overwrite=overwrite)
+        jobs = jobs or plan(inputs, target, overwrite=overwrite)
         _check_lines(jobs, contract, tile)
         frames, failed = _all(ImageRunner(generator, device_used, tile), jobs, match_colours)
         count = len(jobs)

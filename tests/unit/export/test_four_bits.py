@@ -54,7 +54,7 @@ def test_files_of_half_a_byte_draw_the_same(tmp_path: Path) -> None:
     assert told["size_bytes"] < bytes_each - 0.45 * codes
     for runtime in ("onnxruntime", "openvino"):
         drawn = [open_runtime(path, runtime, 1)(image) for path in (packed, plain)]
-        np.testing.assert_array_equal(*drawn)
+        np.testing.assert_array_equal(drawn[0], drawn[1])
     paths = [
         {layer.path for layer in quantized_layers(read_model(path)).values()}
         for path in (packed, plain)
