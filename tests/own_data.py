@@ -57,6 +57,51 @@ class Filled(nn.Module):
         return torch.tanh(self.last(torch.relu(hidden + self.embed(number)[..., None, None])))
 
 
+class Tagged(nn.Module):
+    """A network that draws from noise and two labels, as of hair and eyes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hair, self.eyes = nn.Linear(7, 4, bias=False), nn.Linear(7, 4, bias=False)
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(100 + 8, 8, 4), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.ConvTranspose2d(8, 3, 8, 4, 2), nn.Tanh(),
+        )  # fmt: skip
+
+    def forward(self, noise: Tensor, hair: Tensor, eyes: Tensor) -> Tensor:
+        labels = torch.cat([self.hair(hair), self.eyes(eyes)], 1)
+        return self.layers(torch.cat([noise, labels[..., None, None]], 1))
+
+
+class Noisy(nn.Module):
+    """A vocoder of a mel spectrogram and noise as long, as UnivNet is."""
+
+    contract = InputContract(
+        channels=5, scale=4, signal=True, extras=(ExtraInput("noise", 3),), sample_rate=8000
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mel, self.noise = nn.Conv1d(5, 8, 7, padding=3), nn.Conv1d(3, 8, 7, padding=3)
+        self.up = nn.ConvTranspose1d(8, 8, 8, 4, 2)
+        self.last = nn.Conv1d(8, 1, 7, padding=3)
+
+    def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
+        hidden = F.leaky_relu(self.mel(mel) + self.noise(noise), 0.1)
+        return torch.tanh(self.last(F.leaky_relu(self.up(hidden), 0.1)))
+
+
+def tagged() -> Tagged:
+    torch.manual_seed(9)
+    return Tagged()
+
+
+def noisy() -> Noisy:
+    torch.manual_seed(10)
+    return Noisy()
+
+
 def photos() -> Photos:
     return Changed() if os.environ.get("OWN_DATA") == "changed" else Photos()
 

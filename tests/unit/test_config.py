@@ -99,6 +99,15 @@ def test_a_fraction_is_of_the_whole_and_an_amount_is_itself() -> None:
             "beside a signal there is a class, a label or a vector, no image",
         ),
         (
+            lambda: InputContract(latent_size=8, extras=(ExtraInput("image"),)),
+            "beside a noise vector there is a class, a label or a vector, no image",
+        ),
+        (
+            lambda: InputContract(extras=(ExtraInput("noise", 4),)),
+            "an ExtraInput('noise') stands beside a signal; take 'vector'",
+        ),
+        (lambda: InputContract(sample_rate=0), "sample_rate must be 1 to 1048576, got 0"),
+        (
             lambda: InputContract(signal=True, size=32).check_side(64),
             "takes signals of 32 frames only, got size 64; write --size 32",
         ),

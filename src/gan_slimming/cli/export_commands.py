@@ -15,7 +15,7 @@ def export(
     output: Path,
     format: Literal["onnx", "openvino", "executorch", "litert", "coreml"] | None = None,
     quantization: Literal["qdq", "integer", "none"] | None = None,
-    opset: int = 17,
+    opset: int | None = None,
     size: int | None = None,
     fixed_size: bool = False,
     cpus: Literal["all", "own"] = "all",
@@ -36,7 +36,8 @@ def export(
         format: onnx, openvino, executorch, litert or coreml. Default: by the ending of --output.
         quantization: integer, for int8 in ONNX Runtime; qdq, for int8 elsewhere; none,
             for float. Default: qdq for a quantised generator, else none.
-        opset: Version of the ONNX operator set, 17 to 21. Without effect on other formats.
+        opset: Version of the ONNX operator set, 17 to 21. Without effect on other formats. Default:
+            17, or 21 for weights of at most 4 bits, which it stores in half a byte.
         size: Height and width in pixels of the image used for the check, and of the images of a
             file of a single size. Default: the run's size for the latter, else 64.
         fixed_size: Write a file that takes images of a single size, as some runtimes need, and as

@@ -53,13 +53,14 @@ def translate(
     dataset: str | None = None,
     match_colours: bool = False,
     tile: int | None = None,
+    sample_rate: int | None = None,
     overwrite: bool = False,
     device: str = "auto",
     runtime: Literal["torch", "onnxruntime", "openvino"] | None = None,
     threads: int | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Send images and folders of images through a generator, each at its own size.
+    """Send images, or signals, through a generator, each at its own size.
 
     For example:
         gan-slimming translate runs/hayao photos/ holiday.jpg --output cartoons/
@@ -69,15 +70,18 @@ def translate(
             vintage; an exported .onnx, .xml, .pte or .tflite; NAME:WEIGHTS, such as
             cartoongan:Hayao.pth; package.module:factory; or a NAME alone, with random weights.
         inputs: Images, videos, animated GIF, WebP or PNG, folders of images at any depth, and CSV
-            files as for compress, such as photos/ holiday.jpg.
-        output: Folder for the results, which keep their names and sub-folders. For a single image
-            or video, also a file name.
+            files as for compress, such as photos/ holiday.jpg. For a generator of waveforms,
+            signals (.npy, .safetensors) and folders of these.
+        output: Folder for the results, which keep their names and sub-folders. For a single image,
+            video or waveform, also a file name.
         dataset: Your own map-style dataset in place of images, as package.module:factory, such as
             mine.data:faces. Results are called 00000.png and so on.
         match_colours: Give each result the colours of its input (CartoonGAN's post-processing).
         tile: Side in pixels of tiles in which larger images are computed, such as 512, to save
             memory; the result is that of the whole image. Generators that look at the whole image
             (InstanceNorm, attention) cannot be tiled. Default: each image whole.
+        sample_rate: Samples a second of the .wav files that a generator of waveforms makes, such as
+            24000. Default: its contract's, which is 22050 unless it was declared.
         overwrite: Replace results that exist. Inputs are never replaced.
         device: auto, cpu, cuda or mps; auto takes a GPU where there is one.
         runtime: torch, onnxruntime or openvino. The last two run on the CPU, in int8 if the
@@ -97,6 +101,7 @@ def translate(
         threads=threads,
         match_colours=match_colours,
         tile=tile,
+        sample_rate=sample_rate,
         overwrite=overwrite,
     )
 

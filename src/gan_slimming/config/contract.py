@@ -15,13 +15,14 @@ RANGES = {
     "scale": (1, 4096),
     "latent_size": (0, 1 << 20),
     "classes": (0, 1 << 20),
+    "sample_rate": (1, 1 << 20),
 }
 """Field -> least and most; beyond, a damaged file would ask for all memory."""
 
 
 MOST_ENLARGED = 64
 """Most by which images are enlarged; a signal of frames may become thousands of samples each."""
-KINDS = ("label", "vector", "class", "mask", "image")
+KINDS = ("label", "vector", "class", "mask", "image", "noise")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class ExtraInput:
         """Return the shape of a batch of them, beside images of this size."""
         if self.kind in ("label", "vector"):
             return (batch, self.size)
+        if self.kind == "noise":
+            return (batch, self.size, width)
         channels = 3 if self.kind == "image" else self.size
         return (batch,) if self.kind == "class" else (batch, channels, height, width)
 
@@ -91,6 +94,8 @@ class InputContract:
     signal: bool = False
     """Whether inputs are signals (batch, channels, length), such as mel spectrograms, and outputs
     are waveforms (batch, channels, scale * length). All sizes are lengths then."""
+    sample_rate: int = 22_050
+    """Samples of a waveform a second, for its .wav file."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -105,8 +110,12 @@ class InputContract:
         object.__setattr__(self, "extras", tuple(extras))  # a file has them as dicts
         if self.scale > MOST_ENLARGED and not self.signal:
             raise UserError(f"scale must be 1 to {MOST_ENLARGED} for images, got {self.scale}")
-        if self.signal and any(e.kind in ("mask", "image") for e in self.extras):
-            raise UserError("beside a signal there is a class, a label or a vector, no image")
+        kinds = {e.kind for e in self.extras}
+        if (self.signal or self.latent_size) and kinds & {"mask", "image"}:
+            beside = "a signal" if self.signal else "a noise vector"
+            raise UserError(f"beside {beside} there is a class, a label or a vector, no image")
+        if "noise" in kinds and not self.signal:
+            raise UserError("an ExtraInput('noise') stands beside a signal; take 'vector'")
         if self.dropout not in ("", "off"):
             raise UserError(f"dropout must be 'off' or '', got {self.dropout!r}")
         if self.colour_order not in ("RGB", "BGR"):

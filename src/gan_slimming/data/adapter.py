@@ -42,6 +42,9 @@ def to_inputs(batch: Inputs, contract: InputContract) -> Inputs:
     """Convert a batch of the package to arguments of the generator's forward."""
     first, *others = batch
     if contract.latent_size:
+        if contract.extras and len(others) < len(contract.extras):
+            drawn = dummy_inputs(contract, 0, batch=len(first))[-len(contract.extras) :]
+            others += [x.to(first.device) for x in drawn]
         return (first[(...,) + (None,) * (contract.latent_dims - first.dim())], *others)
     images = first if contract.signal else to_contract(first, contract)
     if contract.extras and not others:  # plain images, as translate has them

@@ -38,7 +38,11 @@ def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list
         UserError: no inputs, one target for two images, a target among the inputs, or an existing
             target without `overwrite`.
     """
-    jobs = _as_file(inputs, output) or _into_folder(inputs, output)
+    return checked(_as_file(inputs, output) or _into_folder(inputs, output), overwrite=overwrite)
+
+
+def checked(jobs: Sequence[Job], *, overwrite: bool) -> list[Job]:
+    """Return jobs of which no result meets another one, an input, or an existing file."""
     sources = {job.source.resolve() for job in jobs}
     taken: dict[Path, Path] = {}
     for job in jobs:
@@ -61,7 +65,7 @@ def plan(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list
         )
     if folders := [path for path in present if path.is_dir()]:
         raise UserError(f"{folders[0]} is a folder; name another --output")
-    return jobs
+    return list(jobs)
 
 
 def _as_file(inputs: Sequence[str | Path], output: Path) -> list[Job]:

@@ -24,14 +24,19 @@ def input_shapes(
     if contract.latent_size:
         classes: dict[str, tuple[int, ...]] = {"y": (batch,)} if contract.classes else {}
         noise = (batch, contract.latent_size, 1, 1)[: contract.latent_dims]
-        return {"z": noise, **classes}
+        return {"z": noise, **classes, **_extra_shapes(contract, batch, 1, 1)}
     height, width = (size, size) if isinstance(size, int) else size
     first = (batch, contract.channels, height, width)
     if contract.signal:
         first = (batch, contract.channels, width)
+    return {"input": first, **_extra_shapes(contract, batch, height, width)}
+
+
+def _extra_shapes(
+    contract: InputContract, batch: int, height: int, width: int
+) -> dict[str, tuple[int, ...]]:
     extras = enumerate(contract.extras, 1)
-    others = {f"{e.kind}_{n}": e.shape(batch, height, width) for n, e in extras}
-    return {"input": first, **others}
+    return {f"{e.kind}_{n}": e.shape(batch, height, width) for n, e in extras}
 
 
 def dummy_arrays(
@@ -42,21 +47,22 @@ def dummy_arrays(
     Args:
         size: as for `input_shapes`.
     """
-    shapes = list(input_shapes(contract, size, batch).values())
+    shapes = input_shapes(contract, size, batch)
+    classes = shapes.pop("y", None)
+    first, *others = shapes.values()
+    extras = (_dummy_extra(*pair) for pair in zip(contract.extras, others, strict=True))
     if not contract.latent_size:
-        image = dummy_image(shapes[0], contract.low, contract.high)
-        return (
-            image,
-            *(_dummy_extra(*pair) for pair in zip(contract.extras, shapes[1:], strict=True)),
-        )
-    noise = np.random.default_rng(0).standard_normal(shapes[0], np.float32)
-    return (noise, *(np.zeros(shape, np.int64) for shape in shapes[1:]))
+        return (dummy_image(first, contract.low, contract.high), *extras)
+    noise = np.random.default_rng(0).standard_normal(first, np.float32)
+    return (noise, *([] if classes is None else [np.zeros(classes, np.int64)]), *extras)
 
 
 def _dummy_extra(extra: ExtraInput, shape: tuple[int, ...]) -> np.ndarray:
     """Return class 0, or numbers in [0, 1]."""
     if extra.kind == "class":
         return np.zeros(shape, np.int64)
+    if extra.kind == "noise":
+        return np.random.default_rng(1).standard_normal(shape, np.float32)
     values = np.random.default_rng(1).random(shape, np.float32)
     return values.round() if extra.kind in ("label", "mask") else values
 

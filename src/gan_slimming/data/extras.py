@@ -21,7 +21,7 @@ from gan_slimming.data.table import Column
 
 @dataclass(frozen=True)
 class WithExtras:
-    """A set of images, each with the further inputs that its generator takes."""
+    """A set of images, signals or noise, each with the further inputs of its generator."""
 
     images: InputSet
     extras: tuple[ExtraInput, ...]
@@ -56,11 +56,10 @@ class WithExtras:
         self.images.expect(coming)
 
     def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Inputs:
-        """Return images (batch, 3, height, width) and the further inputs of each."""
-        (images,) = self.images.batch(indices, augmentations, downscale)
+        """Return what the set has, such as images, and the further inputs of each."""
+        images, *others = self.images.batch(indices, augmentations, downscale)
         if self.columns:
             return (images, *(read(indices, augmentations, downscale) for read in self.columns))
-        others = []
         for number, extra in enumerate(self.extras):
             if extra.kind == "image":
                 other = (indices + 1 + number) % len(self.images)
@@ -85,7 +84,11 @@ def with_extras(
 
 
 def _drawn(extra: ExtraInput, seed: int, sides: torch.Size) -> Tensor:
-    """Draw one input: a class, a label of zeros and ones, noise, or a mask with a hole of ones."""
+    """Draw one input: a class, a label of zeros and ones, noise, or a mask with a hole of ones.
+
+    Args:
+        sides: the last two lengths of what it stands beside.
+    """
     random = torch.Generator().manual_seed(seed % 2**63)
     if extra.kind == "class":
         return torch.randint(extra.size, (), generator=random)
@@ -93,6 +96,8 @@ def _drawn(extra: ExtraInput, seed: int, sides: torch.Size) -> Tensor:
         return torch.randint(2, (extra.size,), generator=random).float()
     if extra.kind == "vector":
         return torch.randn(extra.size, generator=random)
+    if extra.kind == "noise":
+        return torch.randn(extra.size, sides[-1], generator=random)
     height, width = sides
     top, left = (int(torch.randint(side // 2, (), generator=random)) for side in sides)
     mask = torch.zeros(extra.size, height, width)

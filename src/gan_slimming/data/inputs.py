@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,6 +64,12 @@ class InputSet(Protocol):
             downscale: integer factor by which images are downscaled.
         """
         ...
+
+
+def item_of(inputs: InputSet, index: int) -> Inputs:
+    """Return the parts of one item, without the batch axis."""
+    place = torch.tensor([index])
+    return tuple(x[0] for x in inputs.batch(place, torch.zeros_like(place)))
 
 
 def downscaled(images: Tensor, factor: int) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gan_slimming.config import InputContract
-from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.extras import with_extras
+from gan_slimming.data.inputs import Inputs, InputSet
 from gan_slimming.errors import UserError
 
 TRAIN, HELD, SAMPLE = 0, 1, 2
@@ -99,6 +100,15 @@ class LatentSet:
         return latent * np.float32(self.truncation), label
 
 
-def latents_for(contract: InputContract, count: int, seed: int, stream: int) -> LatentSet:
-    """Return a set of noise for a generator of noise."""
-    return LatentSet(count, contract.latent_size, contract.classes, seed, stream)
+def latents_for(
+    contract: InputContract,
+    count: int,
+    seed: int,
+    stream: int,
+    truncation: float = 1.0,
+    chosen: tuple[int, ...] = (),
+) -> InputSet:
+    """Return a set of noise for a generator of noise, with the further inputs that it takes."""
+    size, classes = contract.latent_size, contract.classes
+    latents = LatentSet(count, size, classes, seed, stream, truncation, chosen)
+    return with_extras(latents, contract.extras, seed)

@@ -1,4 +1,4 @@
-"""Images of any size through a generator that takes multiples of so many pixels."""
+"""Images and signals of any size through a generator that takes multiples of so many."""
 
 from __future__ import annotations
 
@@ -57,6 +57,42 @@ def run_padded(generator: GeneratorAdapter, images: Tensor, *others: Tensor) -> 
             f"InputContract has scale={scale} and multiple_of={contract.multiple_of}; correct these"
         )
     return crop_back(result, CropBox(scale * box.height, scale * box.width)).float()
+
+
+@torch.inference_mode()
+def run_signal(generator: GeneratorAdapter, signals: Tensor, *others: Tensor) -> Tensor:
+    """Return the generator's waveforms (batch, channels, scale * length), in float32.
+
+    Args:
+        signals: (batch, channels, length), of any length; padded at the end by reflection.
+        others: further inputs; none takes fixed ones.
+    Raises:
+        UserError: the generator does not take them, or the output has another length.
+    """
+    contract, length = generator.contract, signals.shape[-1]
+    if 0 < contract.size < length:
+        raise UserError(
+            f"the generator takes signals of {contract.size} frames only, got {length}; cut the "
+            "signal first"
+        )
+    index = _padding_index(length, contract.next_side(length)).to(signals.device)
+    padded = signals.index_select(-1, index)
+    others = tuple(x.index_select(-1, index) if x.dim() == 3 else x for x in others)
+    try:
+        made = generator(padded, *others)
+    except Exception as error:  # the user's module, or a runtime, may raise anything
+        if is_out_of_memory(error):
+            raise UserError(f"not enough memory for {length} frames; cut the signal") from error
+        raise UserError(
+            f"the generator does not take signals of {padded.shape[-1]} frames: "
+            f"{one_line(error)[:200]}"
+        ) from error
+    if made.dim() != 3 or made.shape[-1] != contract.scale * padded.shape[-1]:
+        raise UserError(
+            f"the generator makes {tuple(made.shape)} of {padded.shape[-1]} frames, where its "
+            f"InputContract has scale={contract.scale}; correct it"
+        )
+    return made[..., : contract.scale * length].float()
 
 
 def _padded(x: Tensor, multiple: int, least: int) -> Tensor:

@@ -33,7 +33,7 @@ class SignalFolder:
         self.root, self.length = root, length
         self.windows: list[tuple[Path, int]] = []
         for path in found:
-            frames = _shape(path, channels)[1]
+            frames = read_signal(path, channels).shape[1]
             count = frames // length if length else 1
             self.windows += [(path, window) for window in range(count)]
         if not self.windows:
@@ -49,7 +49,7 @@ class SignalFolder:
     def __getitem__(self, index: int) -> np.ndarray:
         """Return a window (channels, length), float32."""
         path, window = self.windows[index]
-        values = _read(path)
+        values = _array(path)
         if self.length:
             values = values[:, window * self.length : (window + 1) * self.length]
         return np.array(values, np.float32)
@@ -66,18 +66,22 @@ class SignalFolder:
         return tuple(path.with_suffix("").as_posix() for path in paths)
 
 
-def _shape(path: Path, channels: int) -> tuple[int, int]:
-    """Return the shape of a file's array; raise UserError for one that is no signal."""
-    shape = _read(path).shape
-    if len(shape) != 2 or shape[0] != channels:
-        turned = "; transpose it" if len(shape) == 2 and shape[1] == channels else ""
+def read_signal(path: Path, channels: int) -> np.ndarray:
+    """Return a file's signal (channels, length), of .npy as a view of the file.
+
+    Raises:
+        UserError: it cannot be read, or is no signal of so many channels.
+    """
+    found = _array(path)
+    if found.ndim != 2 or found.shape[0] != channels:
+        turned = "; transpose it" if found.ndim == 2 and found.shape[1] == channels else ""
         raise UserError(
-            f"{path} has the shape {shape}, the generator takes ({channels}, length){turned}"
+            f"{path} has the shape {found.shape}, the generator takes ({channels}, length){turned}"
         )
-    return shape[0], shape[1]
+    return found
 
 
-def _read(path: Path) -> np.ndarray:
+def _array(path: Path) -> np.ndarray:
     """Return a file's only array, of .npy as a view of the file, without a leading axis of 1."""
     try:
         if path.suffix.lower() == ".npy":

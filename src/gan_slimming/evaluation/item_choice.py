@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.dataset import Dataset, DatasetItems, length_of
-from gan_slimming.data.inputs import Inputs
-from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.data.inputs import Inputs, item_of
+from gan_slimming.data.latents import SAMPLE, latents_for
 from gan_slimming.data.signal_folder import SignalFolder
 from gan_slimming.data.table import read_table
 from gan_slimming.data.table_lines import Line, check_columns
@@ -80,18 +81,16 @@ def _noise(noisy: Sequence[Subject], generators: Sequence[Subject], given: Given
         raise UserError(
             f"{noisy[0].name} takes noise, so --data has no use; real images go to --targets"
         )
-    contracts = {s.generator.contract for s in generators if s.generator is not None}
-    shapes = {(c.latent_size, c.classes) for c in contracts}
-    if len(shapes) > 1:
+    contracts = [s.generator.contract for s in generators if s.generator is not None]
+    if len({(c.latent_size, c.classes, c.extras) for c in contracts}) > 1:
         names = ", ".join(s.name for s in generators)
         raise UserError(f"models of one evaluation must take the same noise; got {names}")
-    size, classes = shapes.pop()
     count = COUNT if given.count is None else given.count
     if count < 2:
         raise UserError(f"count must be at least 2, got {count}")
-    latents = LatentSet(count, size, classes, given.seed, SAMPLE)
+    latents = latents_for(contracts[0], count, given.seed, SAMPLE)
     names = tuple(f"{index:05d}" for index in range(count))
-    return Items(names, f"noise of seed {given.seed}", read=latents.item)
+    return Items(names, f"noise of seed {given.seed}", read=partial(item_of, latents))
 
 
 def _of_dataset(dataset: Dataset, generators: Sequence[Subject], given: Given) -> Items:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import GeneratorAdapter
-from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.data.latents import SAMPLE, latents_for
 from gan_slimming.data.padding import run_padded
 
 
@@ -27,8 +27,8 @@ def drawn_images(
     """
     adapter = GeneratorAdapter(generator, contract)
     if contract.latent_size:
-        noise = LatentSet(count, contract.latent_size, contract.classes, 0, SAMPLE)
-        batches = [noise.batch(torch.tensor([index])) for index in range(count)]
+        noise, first = latents_for(contract, count, 0, SAMPLE), torch.zeros(1, dtype=torch.int64)
+        batches = [noise.batch(torch.tensor([index]), first) for index in range(count)]
         return np.concatenate([_as_bytes(adapter(*batch)) for batch in batches])
     if photos is None:
         return None

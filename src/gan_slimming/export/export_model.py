@@ -49,7 +49,7 @@ def export_model(
     *,
     format: Format | None = None,
     quantization: str | None = None,
-    opset: int = OPSET,
+    opset: int | None = None,
     size: int | None = None,
     weights: str | Path | WeightsFile | None = None,
     factory: str | None = None,
@@ -69,7 +69,8 @@ def export_model(
         quantization: integer for int8 in ONNX Runtime, qdq for int8 elsewhere, none for float. None
             takes qdq for a quantised generator, else none; an .onnx file in qdq by default gives an
             ExportWarning.
-        opset: ONNX opset; without effect on other formats.
+        opset: ONNX opset; without effect on other formats. None takes 17, or 21 where weights have
+            at most 4 bits, which it stores in half a byte.
         size: height and width, in pixels, of the image for the parity check, and of the images of
             a file of a single size; None takes the run's size for the latter, else 64.
         weights, factory, arguments: as for resolve_model.
@@ -106,6 +107,7 @@ def export_model(
     provenance = _provenance(source) if source else {}
     if not isinstance(model, nn.Module):
         model = resolve_model(model, weights, factory=factory, arguments=arguments)
+    opset = opset or _opset_for(model, kind, quantization)
     if kind in AT_ONE_SIZE:
         exported = convert_at_one_size(
             model, kind, quantization=quantization, size=own or TRACED_SIZE, provenance=provenance
@@ -135,6 +137,16 @@ def export_model(
         **_told(exported),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _opset_for(model: nn.Module, kind: str, quantization: str | None) -> int:
+    """Return the least opset that stores weights of 4 bits in as many."""
+    if kind != "onnx" or quantization not in (None, "qdq"):
+        return OPSET
+    from gan_slimming.export.four_bits import OPSET as INT4
+    from gan_slimming.export.four_bits import fits_four_bits
+
+    return INT4 if fits_four_bits(model) else OPSET
 
 
 def check_format(path: Path, format: str | None, quantization: str | None) -> str:

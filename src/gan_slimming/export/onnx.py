@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from torch import fx
 
 from gan_slimming.errors import UserError
+from gan_slimming.export import four_bits
 from gan_slimming.export.emitter import Emitter, Quantization, file_widths
 from gan_slimming.export.operators.table import write_node
 from gan_slimming.export.trace.graph import TracedGenerator
@@ -52,6 +53,8 @@ def onnx_model(
     for node in traced.nodes:
         emitter.names[node] = write_node(emitter, node)
     model = _assemble(emitter, traced.result, opset)
+    if opset >= four_bits.OPSET:
+        four_bits.store_in_four_bits(model)
     helper.set_model_props(model, {KEY: json.dumps(dict(metadata))})
     onnx.checker.check_model(model, full_check=True)
     return model, emitter.float_layers
@@ -112,5 +115,5 @@ def _tensor(label: str, node: fx.Node, suffix: str = "") -> onnx.ValueInfoProto:
     names = ["features", *names][: max(0, value.dim() - 1)]
     axes = [s.first if s.fixed else name + suffix for s, name in zip(sides[1:], names, strict=True)]
     kind = TensorProto.FLOAT if value.is_floating_point() else TensorProto.INT64
-    shape = [1 if sides[0].fixed else "batch", *axes][: value.dim()]
+    shape = [sides[0].first if sides[0].fixed else "batch", *axes][: value.dim()]
     return helper.make_tensor_value_info(label, kind, shape)

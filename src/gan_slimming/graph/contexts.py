@@ -86,14 +86,18 @@ def _adopt(module: fx.GraphModule, inner: fx.GraphModule, node: fx.Node) -> None
 def keeping_features(module: nn.Module) -> Iterator[None]:
     """Let a forward leave features in attributes while it is traced, and put back what was there.
 
-    A traced feature has no values, and would break the next copy of the module.
+    A traced feature has no values, and would break the next copy of the module. Modules that the
+    forward moves, as by `self.block.to(x.device)`, stay where they are.
     """
     before = [(child, dict(child.__dict__)) for child in module.modules()]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*assigned during export")
+        move = nn.Module._apply
+        nn.Module._apply = lambda self, fn, recurse=True: self
         try:
             yield
         finally:
+            nn.Module._apply = move
             for child, known in before:
                 own = {k: v for k, v in child.__dict__.items() if not k.startswith("_")}
                 for name in own.keys() - known.keys():

@@ -22,6 +22,9 @@ MIN_SIDE = 64
 """Shortest side tried, in pixels, because reflection padding needs a minimum."""
 LABELS = 40
 """Longest vector that counts as a label of zeros and ones; longer ones are noise or identities."""
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+NOISE = (100, 128, 512, 64, 256)
+"""Lengths of noise tried beside labels, where no layer takes the noise alone."""
 LENGTHS = (*range(1, LABELS + 1), 64, 100, 128, 256, 512)
 """Lengths tried of a second input that is a vector."""
 
@@ -39,6 +42,9 @@ def infer_contract(module: nn.Module) -> InputContract:
     try:
         shell = whole_copy(module).to("meta")
         shell.eval()
+        for layer in shell.modules():
+            if isinstance(layer, TRANSPOSED):
+                layer.register_forward_pre_hook(_check_channels)
     except Exception:  # the user's module may refuse for any reason
         return InputContract()
     for extras in _extras(module):
@@ -51,23 +57,39 @@ def infer_contract(module: nn.Module) -> InputContract:
     return _of_noise(shell) or _of_signal(shell) or InputContract()
 
 
-def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
-    """Yield the further inputs to try: none; where the forward takes a second one, each kind."""
+def _check_channels(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Raise ValueError where a transposed convolution gets other channels than it takes."""
+    assert isinstance(layer, TRANSPOSED)
+    if inputs[0].shape[1] != layer.in_channels:  # on shapes alone, torch lets them pass
+        raise ValueError(f"{inputs[0].shape[1]} channels of {layer.in_channels}")
+
+
+def _needed(module: nn.Module) -> tuple[int, int]:
+    """Return how many inputs the forward needs, and how many it may be given."""
     taken = inspect.signature(module.forward).parameters.values()
     plain = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = sum(p.default is p.empty for p in plain)
+    return sum(p.default is p.empty for p in plain), len(plain)
+
+
+def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
+    """Yield the further inputs to try: none; where the forward takes a second one, each kind."""
+    needed, most = _needed(module)
     if needed <= 1:
         yield ()
-    if not 1 < needed <= 3 and not (needed == 1 and len(plain) > 1):
+    if not 1 < needed <= 3 and not (needed == 1 and most > 1):
         return
-    tables = [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)]
-    kinds = [ExtraInput("class", size) for size in tables[:1]]
+    kinds = [ExtraInput("class", size) for size in _tables(module)]
     kinds += [ExtraInput("mask"), ExtraInput("image", 3)]
     short = [ExtraInput("label" if n <= LABELS else "vector", n) for n in LENGTHS]
     for extra in (*kinds, *short):
         if needed < 3:
             yield (extra,)
     yield from product((*kinds, *_fewer(short)), repeat=2) if needed == 3 else ()
+
+
+def _tables(module: nn.Module) -> list[int]:
+    """Return the number of classes, if there is an embedding."""
+    return [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)][:1]
 
 
 def _fewer(extras: list[ExtraInput]) -> list[ExtraInput]:
@@ -101,25 +123,56 @@ def _of_noise(shell: nn.Module) -> InputContract | None:
         for layer in shell.modules()
         if isinstance(layer, nn.Linear | nn.ConvTranspose2d)
     )
-    for length, dims in product(list(lengths)[:4], (2, 4)):
-        made = _run(shell, [(1, length, 1, 1)[:dims]], [torch.float32])
-        for name, image in _images(made):
-            if image.shape[2] == image.shape[3] > 4:
-                return InputContract(latent_size=length, latent_dims=dims, output=name)
+    alone = _needed(shell)[0] <= 1
+    usual = () if alone else NOISE
+    for length, dims in product(dict.fromkeys([*list(lengths)[:4], *usual]), (2, 4)):
+        for classes, extras in [(0, ())] if alone else _conditions(shell, list(lengths)):
+            shapes = [(1, length, 1, 1)[:dims], *([(1,)] if classes else [])]
+            kinds = [torch.float32, *([torch.int64] if classes else [])]
+            shapes += [extra.shape(1, 1, 1) for extra in extras]
+            made = _run(shell, shapes, kinds + [torch.float32] * len(extras))
+            for name, image in _images(made):
+                if image.shape[2] == image.shape[3] > 4:
+                    return InputContract(
+                        latent_size=length, latent_dims=dims, output=name, classes=classes,
+                        extras=extras,
+                    )  # fmt: skip
     return None
+
+
+def _conditions(
+    shell: nn.Module, lengths: list[int]
+) -> Iterator[tuple[int, tuple[ExtraInput, ...]]]:
+    """Yield what may stand beside noise: classes, or labels of lengths that a layer takes."""
+    further = _needed(shell)[0] - 1
+    if further == 1:
+        yield from ((classes, ()) for classes in _tables(shell))
+    short = [ExtraInput("label", n) for n in lengths if n <= LABELS][:3]
+    short += [ExtraInput("label", 10)] if further == 1 else []
+    if further <= 2:
+        yield from ((0, extras) for extras in product(short, repeat=further))
 
 
 def _of_signal(shell: nn.Module) -> InputContract | None:
     """Return the contract of a generator of waveforms, whose channels its first layer has."""
     channels = dict.fromkeys(m.in_channels for m in shell.modules() if isinstance(m, nn.Conv1d))
-    for count, step in product(list(channels)[:4], STEPS):
+    counts = list(channels)[:4]
+    beside: list[tuple[ExtraInput, ...]] = [()]
+    if _needed(shell)[0] == 2:
+        beside = [(ExtraInput("class", n),) for n in _tables(shell)]
+        beside += [(ExtraInput("noise", n),) for n in counts]
+    for extras, count, step in product(beside, counts, STEPS):
         length = _sides(step)[0]
-        made = _run(shell, [(1, count, length)], [torch.float32])
+        kinds = [torch.int64 if extra.kind == "class" else torch.float32 for extra in extras]
+        shapes = [(1, count, length), *(extra.shape(1, 1, length) for extra in extras)]
+        made = _run(shell, shapes, [torch.float32, *kinds])
         if not isinstance(made, Tensor) or made.dim() != 3:
             continue
         scale = made.shape[2] // length
         if scale and made.shape[2] == scale * length:
-            return InputContract(channels=count, multiple_of=step, scale=scale, signal=True)
+            return InputContract(
+                channels=count, multiple_of=step, scale=scale, extras=extras, signal=True
+            )
     return None
 
 

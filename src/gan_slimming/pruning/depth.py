@@ -23,9 +23,16 @@ def share_of_blocks(wanted: float | None, budget: float) -> float:
 
 
 def outer_blocks(blocks: Sequence[ResidualBlock]) -> list[str]:
-    """Return the paths of the residual blocks that are inside of no other."""
+    """Return the paths of the residual blocks that are inside of no other.
+
+    A single one round all others, such as a skip over the whole trunk, does not count.
+    """
     paths = [block.module for block in blocks]
-    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
+    while True:
+        outer = [p for p in paths if not any(p.startswith(f"{other}.") for other in paths)]
+        if len(outer) != 1 or len(paths) == 1:
+            return outer
+        paths.remove(outer[0])
 
 
 def weakest(effects: Mapping[str, float], share: float) -> list[str]:

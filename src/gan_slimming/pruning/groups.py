@@ -59,9 +59,9 @@ class ResidualBlock:
 
     module: str
     gated: str
-    """The gated layer at the end of the branch."""
+    """The gated layer at the end of the branch; '' where no single one silences it."""
     inner: list[str]
-    """Groups inside the branch; if one of them is empty, the branch carries nothing."""
+    """Groups inside the branch; if one of them is empty, nothing of x reaches the sum by it."""
 
 
 @dataclass
@@ -226,7 +226,7 @@ def drop_modules(graph: GroupGraph, paths: Iterable[str]) -> GroupGraph:
         {name: shape for name, shape in graph.shapes.items() if not gone(name)},
         {name: macs for name, macs in graph.macs_per_element.items() if not gone(name)},
         {key: size for key, size in graph.output_positions.items() if not gone(key[0])},
-        [block for block in graph.blocks if not gone(block.gated)],
+        [block for block in graph.blocks if not gone(block.module)],
         [layer for layer in graph.quantized_layers if not gone(layer)],
         graph.last_layers,
         graph.fixed_macs,

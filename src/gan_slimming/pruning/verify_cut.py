@@ -160,12 +160,13 @@ class _CutCheck:
 
         fewest = failing(held) if chosen else list(held)
         for name, meanings in found.items():
-            counted = {place[:2] for numbers in meanings for place in numbers.values()}
-            asked = [g for g in held if any((m.tensor, m.axis) in counted for m in g.members)]
-            others = [group for group in fewest if group not in asked]
-            for other in meanings[1:] if any(group in asked for group in fewest) else ():
-                last, chosen[name] = chosen[name], other
-                now = others + failing(asked)
+            for other in meanings[1:]:
+                last = chosen[name]
+                asked = _counted(held, last, other)
+                if not any(group in asked for group in fewest):
+                    continue
+                chosen[name] = other
+                now = [g for g in fewest if g not in asked] + failing(asked)
                 fewest, chosen[name] = (now, other) if len(now) < len(fewest) else (fewest, last)
         failing([])
         return fewest
@@ -185,7 +186,7 @@ class _CutCheck:
             group.name: _mask(group.channels, number, few, width)
             for number, group in enumerate(groups)
         }
-        masked, small = whole_copy(self.module), whole_copy(self.module)
+        small = whole_copy(self.module)
         slice_tensors(small, restrict(self.graph, keep))
         renumber(small, self.graph.numbers)
         try:
@@ -193,6 +194,7 @@ class _CutCheck:
         except Exception as error:  # a forward that meets shapes it does not expect
             self.trouble = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return False
+        masked = whole_copy(self.module)
         for group in groups:
             _silence(masked, group, keep[group.name])
         expected = self.run(masked)
@@ -208,6 +210,12 @@ class _CutCheck:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return list(_tensors(module(*self.example)))
+
+
+def _counted(groups: Sequence[ChannelGroup], *meanings: Numbers) -> list[ChannelGroup]:
+    """Return the groups whose channels one of these readings counts."""
+    counted = {place[:2] for numbers in meanings for place in numbers.values()}
+    return [g for g in groups if any((m.tensor, m.axis) in counted for m in g.members)]
 
 
 def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,27 @@ def cpu_flags() -> str:
 
 def read_model(source: Path | bytes) -> Any:
     """Read a model from a file's path or its content."""
-    return _own_core().read_model(source)
+    return in_eight_bits(_own_core().read_model(source))
+
+
+def in_eight_bits(model: Any) -> Any:
+    """Turn weights stored in 4 bits into int8 constants, in place; return the model."""
+    from openvino import opset13 as ops
+
+    for op in model.get_ops():
+        source = op.input_value(0).get_node() if op.get_type_name() == "Convert" else None
+        if source is None or source.get_type_name() != "Constant":
+            continue
+        kinds = [value.get_element_type().get_type_name() for value in (source, op)]
+        if kinds != ["i4", "i8"]:
+            continue
+        packed = np.asarray(source.data).view(np.uint8).ravel()
+        halves = np.stack([packed & 15, packed >> 4], 1).ravel().astype(np.int8)
+        codes = np.where(halves > 7, halves - 16, halves)[: prod(source.shape)]
+        constant = ops.constant(codes.astype(np.int8).reshape(source.shape))
+        constant.set_friendly_name(op.get_friendly_name())
+        op.output(0).replace(constant.output(0))
+    return model
 
 
 def compile_request(model: Any, settings: dict[str, Any]) -> Any:

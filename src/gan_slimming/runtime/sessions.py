@@ -16,10 +16,10 @@ import numpy as np
 
 from gan_slimming.config import InputContract, check_numbers
 from gan_slimming.errors import UserError, one_line
+from gan_slimming.runtime import openvino_int8
 from gan_slimming.runtime.executorch import start_executorch
 from gan_slimming.runtime.foreign import Port, adapt_foreign
 from gan_slimming.runtime.litert import start_litert
-from gan_slimming.runtime.openvino_int8 import INT8_KERNELS, all_in_float, compile_request
 from gan_slimming.runtime.started import KEY, Run, Started
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -121,7 +121,7 @@ def open_runtime(
             stacklevel=2,
         )
     metadata, contract = read_metadata(started.metadata, file)
-    run = started.run
+    run = started.for_any_batch()
     if not metadata:
         run, contract = adapt_foreign(run, started.ports, file.name)
     return RuntimeModel(
@@ -250,10 +250,8 @@ def start_openvino(
         kernels: checked finds layers that this CPU's int8 kernels get wrong, and computes them in
             float; unchecked takes int8 kernels throughout, float none.
     """
-    import openvino
-
     logging.getLogger("openvino").setLevel(logging.ERROR)
-    model = openvino.Core().read_model(source)
+    model = openvino_int8.read_model(source)
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
@@ -271,9 +269,10 @@ def start_openvino(
 
         request, wrong = open_request(model, source, settings, contract)
     elif kernels == "float":
-        request = compile_request(all_in_float(model), {**settings, INT8_KERNELS: False})
+        settings[openvino_int8.INT8_KERNELS] = False
+        request = openvino_int8.compile_request(openvino_int8.all_in_float(model), settings)
     else:
-        request = compile_request(model, settings)
+        request = openvino_int8.compile_request(model, settings)
 
     def run(*inputs: np.ndarray) -> np.ndarray:
         request.infer(list(inputs))

@@ -24,6 +24,20 @@ class Started(NamedTuple):
     float_layers: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
 
+    def for_any_batch(self) -> Run:
+        """Return the file's function; a file of single images gets those of a batch in turn."""
+        if not self.ports or self.ports[0].shape[:1] != (1,):
+            return self.run
+
+        def run(*inputs: np.ndarray) -> np.ndarray:
+            count = len(inputs[0])
+            if count == 1:
+                return self.run(*inputs)
+            rows = ([x[place : place + 1] for x in inputs] for place in range(count))
+            return np.concatenate([self.run(*row) for row in rows])
+
+        return run
+
 
 class Loaded(NamedTuple):
     """A file of one size in a runtime, which may have several outputs."""

@@ -106,7 +106,8 @@ def extract(student: Student) -> nn.Module:
     small = copy.deepcopy(student).eval()
     cut(small, small.alive())
     for block in small.graph.blocks:
-        gate = getattr(small.module.get_submodule(block.gated), "gate", None)
+        end = small.module.get_submodule(block.gated) if block.gated else None
+        gate = getattr(end, "gate", None)
         if isinstance(gate, LayerGate) and not bool((gate() != 0).any()):
             small.identities.append(block.module)
             replace_module(small.module, block.module, nn.Identity())

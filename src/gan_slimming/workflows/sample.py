@@ -16,7 +16,7 @@ from gan_slimming.data.dataset import Dataset, DatasetItems, check_dataset, leng
 from gan_slimming.data.grid import as_grid
 from gan_slimming.data.image_files import SUFFIXES, write_image
 from gan_slimming.data.inputs import InputSet
-from gan_slimming.data.latents import SAMPLE, LatentSet
+from gan_slimming.data.latents import SAMPLE, latents_for
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 
@@ -116,20 +116,12 @@ def _noise(
     model: str,
 ) -> InputSet:
     if contract.signal:
-        raise UserError(f"{model} takes signals, not noise; run its exported file")
+        raise UserError(f"{model} takes signals, not noise; take gan-slimming translate")
     if not contract.latent_size:
         raise UserError(f"{model} takes images, not noise; take gan-slimming translate")
     if count < 1:
         raise UserError(f"count must be at least 1, got {count}")
-    return LatentSet(
-        count,
-        contract.latent_size,
-        contract.classes,
-        seed,
-        SAMPLE,
-        truncation=truncation,
-        chosen=tuple(classes),
-    )
+    return latents_for(contract, count, seed, SAMPLE, truncation, tuple(classes))
 
 
 def _check_outputs(grid: Path, folder: Path | None, names: list[Path], overwrite: bool) -> None:

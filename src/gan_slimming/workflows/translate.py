@@ -30,10 +30,12 @@ from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.table_lines import check_columns
 from gan_slimming.data.video import is_video, translate_video
+from gan_slimming.data.waveform_files import hold_signals, plan_waveforms
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 from gan_slimming.runtime.image_runner import ImageRunner
 from gan_slimming.workflows.translate_dataset import translate_dataset
+from gan_slimming.workflows.translate_signals import translate_items, translate_signals
 
 NAMED = 3
 """Most failures named in the warning; the JSON lists all."""
@@ -65,19 +67,21 @@ def translate(
     match_colours: bool = False,
     tile: int | None = None,
     dataset: Dataset | None = None,
+    sample_rate: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Send images through a generator, each at its own size, and write them under `output`.
+    """Send images or signals through a generator, each at its own size, and write the results.
 
     An image is padded at the bottom and the right to a size that the generator takes, and its
     result is cropped. Results of super-resolution are `scale` times as large. Colour profiles are
-    converted to sRGB; 16 bits, transparency, file names and sub-folders are kept. Inputs are never
-    overwritten.
+    converted to sRGB; 16 bits, transparency, file names and sub-folders are kept. A waveform is
+    written as .wav, and as .npy beside it. Inputs are never overwritten.
 
     Args:
         model: as for resolve_model, or a generator.
         inputs: images, videos, animated images, folders of images at any depth, and CSV files that
-            name images and further inputs; files in `output` are skipped.
+            name images and further inputs; signals, and folders of these, for a generator of
+            waveforms. Files in `output` are skipped.
         output: a folder, created as needed; for a single image or video also a file name.
         weights, factory, arguments: as for resolve_model.
         device: auto, cpu, cuda or mps.
@@ -86,6 +90,7 @@ def translate(
         match_colours: whether to give each result the colours of its input (data.colours).
         tile: side in pixels of the tiles of images larger than that; None takes each image whole.
         dataset: a map-style dataset of the generator's inputs, in place of `inputs`.
+        sample_rate: samples of a waveform a second; None takes the contract's.
         overwrite: whether to replace existing results; otherwise they are refused before any work.
 
     Returns:
@@ -95,33 +100,45 @@ def translate(
         UserError: an input or output is wrong, or all inputs failed. Single failures are listed,
             with one TranslationWarning.
     """
-    check_numbers(threads=threads)
+    check_numbers(threads=threads, sample_rate=sample_rate)
     if (dataset is None) is (not inputs):
         raise UserError("name images or a --dataset to translate, one of them")
-    jobs = [] if dataset is not None else plan(inputs, Path(output), overwrite=overwrite)
+    target = Path(output)
+    jobs: list[Job] = []
+    if dataset is None and not hold_signals(inputs):
+        jobs = plan(inputs, target, overwrite=overwrite)
     generator, device_used = place(model, device, runtime, threads, weights, factory, arguments)
-    if generator.contract.latent_size:
-        name = model_name(generator.generator)
+    name, contract = model_name(generator.generator), generator.contract
+    if contract.latent_size:
         raise UserError(f"{name} takes noise, not images; take gan-slimming sample")
-    if generator.contract.signal:
-        name = model_name(generator.generator)
-        raise UserError(
-            f"{name} makes waveforms, which translate does not write; run its exported file, or "
-            "load_generator_file in Python"
-        )
-    if dataset is not None:
-        if match_colours or tile is not None:
-            raise UserError("--match-colours and --tile are for image files; leave them out")
-        return translate_dataset(generator, device_used, dataset, Path(output), overwrite=overwrite)
-    _check_lines(jobs, generator.contract, tile)
+    if (dataset is not None or contract.signal) and (match_colours or tile is not None):
+        raise UserError("--match-colours and --tile are for image files; leave them out")
+    if sample_rate is not None and not contract.signal:
+        raise UserError(f"{name} makes images; leave out --sample-rate")
     started = time.monotonic()
-    runner = ImageRunner(generator, device_used, tile)
-    frames, failed = _all(runner, jobs, match_colours)
+    rate, frames, failed = sample_rate or contract.sample_rate, 0, []
+    if dataset is not None:
+        if contract.signal:
+            count = translate_items(
+                generator, device_used, dataset, target, rate, overwrite=overwrite
+            )
+        else:
+            count = translate_dataset(generator, device_used, dataset, target, overwrite=overwrite)
+    elif contract.signal:
+        waveforms = plan_waveforms(inputs, target, overwrite=overwrite)
+        with _progress(len(waveforms)) as advance:
+            failed = translate_signals(generator, device_used, waveforms, rate, advance)
+        _judge(failed, count := len(waveforms), "signal")
+    else:
+        jobs = jobs or plan(inputs, target, overwrite=overwrite)
+        _check_lines(jobs, contract, tile)
+        frames, failed = _all(ImageRunner(generator, device_used, tile), jobs, match_colours)
+        count = len(jobs)
     return {
-        "model": model_name(generator.generator),
+        "model": name,
         "output": str(output),
         "device": str(device_used),
-        "translated": len(jobs) - len(failed),
+        "translated": count - len(failed),
         "frames": frames,
         "failed": failed,
         "seconds": round(time.monotonic() - started, 3),
@@ -240,15 +257,15 @@ def _as_large(plane: Tensor, result: Tensor) -> Tensor:
     return plane.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
-def _judge(failed: Sequence[dict[str, str]], total: int) -> None:
+def _judge(failed: Sequence[dict[str, str]], total: int, kind: str = "image") -> None:
     """Warn of failed inputs; raise UserError if all failed."""
     if not failed:
         return
     named = "; ".join(f"{f['path']}: {f['reason']}" for f in failed[:NAMED])
     more = f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     if len(failed) == total:
-        raise UserError(f"none of {total} image(s) could be translated: {named}{more}")
-    text = f"{len(failed)} of {total} images could not be translated: {named}{more}"
+        raise UserError(f"none of {total} {kind}(s) could be translated: {named}{more}")
+    text = f"{len(failed)} of {total} {kind}s could not be translated: {named}{more}"
     warnings.warn(text, TranslationWarning, stacklevel=4)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,7 +11,6 @@ from gan_slimming.data.dataset import Dataset, DatasetItems, check_dataset, leng
 from gan_slimming.data.image_files import write_image
 from gan_slimming.data.padding import run_padded
 from gan_slimming.errors import UserError
-from gan_slimming.export.placement import model_name
 
 
 def translate_dataset(
@@ -23,18 +20,17 @@ def translate_dataset(
     output: Path,
     *,
     overwrite: bool,
-) -> dict[str, Any]:
+) -> int:
     """Send each item of a dataset through a generator; write 00000.png and so on.
 
     Args:
         device: of the generator.
         output: a folder, created as needed.
     Returns:
-        As `translate`.
+        The number of items.
     Raises:
         UserError: an item does not fit, or results exist without `overwrite`.
     """
-    started = time.monotonic()
     count = length_of(check_dataset(dataset))
     if output.exists() and not output.is_dir():
         raise UserError(f"output {output} is a file; name a folder for the items of a dataset")
@@ -47,12 +43,4 @@ def translate_dataset(
     for index, target in enumerate(targets):
         image, *others = (x[None].to(device) for x in items.item(index))
         write_image(target, run_padded(generator, image, *others)[0].cpu())
-    return {
-        "model": model_name(generator.generator),
-        "output": str(output),
-        "device": str(device),
-        "translated": count,
-        "frames": 0,
-        "failed": [],
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    return count

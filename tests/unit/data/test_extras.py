@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_slimming.config import ExtraInput
+from gan_slimming.config import ExtraInput, InputContract
+from gan_slimming.data.adapter import to_inputs
 from gan_slimming.data.extras import WithExtras, with_extras
-from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.inputs import Inputs, item_of
+from gan_slimming.data.latents import SAMPLE, LatentSet, latents_for
 from gan_slimming.errors import UserError
 
+NOISE = (ExtraInput("label", 5), ExtraInput("vector", 6))
 SIZES = {"label": 5, "vector": 6, "class": 3, "mask": 2, "image": 1}
 EXTRAS = tuple(ExtraInput(kind, size) for kind, size in SIZES.items())
 
@@ -91,5 +94,31 @@ def test_all_else_is_the_images_own() -> None:
 
 
 def test_a_kind_that_is_none_is_named() -> None:
-    with pytest.raises(UserError, match=r"an extra input is one of label, .* image, got 'audio'"):
+    with pytest.raises(UserError, match=r"an extra input is one of label, .* noise, got 'audio'"):
         ExtraInput("audio")
+
+
+def test_noise_has_labels_of_its_number() -> None:
+    contract = InputContract(latent_size=3, latent_dims=4, classes=4, extras=NOISE)
+    found = latents_for(contract, 6, 1, SAMPLE)
+    plain = LatentSet(6, 3, 4, 1, SAMPLE)
+    latent, number, label, vector = item_of(found, 5)
+    assert torch.equal(latent, plain.item(5)[0])
+    assert torch.equal(number, plain.item(5)[1])
+    assert set(label.tolist()) <= {0.0, 1.0}
+    assert (label.shape, vector.shape) == ((5,), (6,))
+    assert torch.equal(batch(found, 2, 5)[3][1], vector)
+    whole = to_inputs(batch(found, 2, 5), contract)
+    assert [tuple(x.shape) for x in whole] == [(2, 3, 1, 1), (2,), (2, 5), (2, 6)]
+    drawn = to_inputs((torch.zeros(2, 3), torch.zeros(2).long()), contract)  # without labels
+    assert [tuple(x.shape) for x in drawn] == [(2, 3, 1, 1), (2,), (2, 5), (2, 6)]
+
+
+def test_noise_beside_a_signal_is_as_long_as_it() -> None:
+    class Signals(Numbered):
+        def batch(self, indices: Tensor, augmentations: Tensor, downscale: int = 1) -> Inputs:
+            return (torch.zeros(len(indices), 8, 17),)
+
+    _, noise = batch(with_extras(Signals(), (ExtraInput("noise", 4),), 0), 1, 2)
+    assert noise.shape == (2, 4, 17)
+    assert not torch.equal(noise[0], noise[1])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract
+from gan_slimming.config import ExtraInput, InputContract
 from gan_slimming.models.as_declared import as_declared
 from gan_slimming.models.registry import build_generator, spec_of
 
@@ -126,3 +126,42 @@ def test_a_generator_of_which_one_output_is_taken_follows_the_size(tmp_path: Pat
     image = torch.rand(2, 3, 20, 28)
     made = open_runtime(tmp_path / "g.onnx", "onnxruntime", 1)(image.numpy())
     torch.testing.assert_close(torch.from_numpy(made), net(image).detach(), atol=1e-5, rtol=0)
+
+
+class Squeezed(nn.Module):
+    """Noise and a label, of which every axis of length 1 is dropped, the batch among them."""
+
+    contract = InputContract(latent_size=6, latent_dims=4, extras=(ExtraInput("label", 5),))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label, self.up = nn.Linear(5, 4), nn.ConvTranspose2d(10, 3, 8)
+
+    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
+        hidden = torch.relu(self.label(label.squeeze())).view(-1, 4, 1, 1)
+        return self.up(torch.cat([noise, hidden], 1))
+
+
+@pytest.mark.filterwarnings("ignore::gan_slimming.export.export_model.ExportWarning")
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_file_of_single_images_serves_batches(tmp_path: Path, runtime: str) -> None:
+    net = Squeezed().eval()
+    export(net, tmp_path / "g.onnx", cpus="own")
+    opened = open_runtime(tmp_path / "g.onnx", runtime, 1)
+    noise, label = torch.randn(3, 6, 1, 1), torch.rand(3, 5)
+    made = torch.from_numpy(opened(noise.numpy(), label.numpy()))
+    assert torch.allclose(made, net(noise, label), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::gan_slimming.export.export_model.ExportWarning")
+@pytest.mark.parametrize("form", ["integer", "qdq"])
+def test_a_quantised_layer_takes_a_lone_vector(tmp_path: Path, form: str) -> None:
+    net = Squeezed().eval()
+    example = (torch.randn(1, 6, 1, 1), torch.rand(1, 5))
+    prepared = gs.prepare(net, example)
+    gs.calibrate(prepared, [example])
+    student = gs.extract(prepared)
+    told = export(student, tmp_path / "g.onnx", quantization=form, cpus="own")
+    assert told["float_layers"] == []
+    made = open_runtime(tmp_path / "g.onnx", "onnxruntime", 1)(*(x.numpy() for x in example))
+    assert torch.allclose(torch.from_numpy(made), student(*example), atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gan_slimming.graph.contexts import SharedNoise, ThroughNoGrad, WithoutNoise
+from gan_slimming.graph.contexts import SharedNoise, ThroughNoGrad, WithoutNoise, keeping_features
 from gan_slimming.graph.nodes import operator_name
 from gan_slimming.graph.traced import TracedModule
 from gan_slimming.student.student import prepare
@@ -213,3 +213,23 @@ def test_a_trace_leaves_no_features_behind(hooked: bool) -> None:
     small = extract(student)
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in net.parameters())
     torch.testing.assert_close(small(image), student(image), rtol=0, atol=1e-12)
+
+
+def test_modules_that_a_forward_moves_are_traced_where_they_are() -> None:
+    class Moving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv1d(2, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.layer.to(x.device)
+            return self.layer.float()(x)
+
+    net = Moving()
+    held = net.layer.weight.detach()  # a second reader, as gates and quantisers are
+    with keeping_features(net):
+        traced = torch.export.export(net, (torch.rand(1, 2, 5),), strict=False)
+    image = torch.rand(1, 2, 5)
+    assert torch.equal(traced.module()(image), net(image))
+    assert net.layer.weight.data_ptr() == held.data_ptr()
+    assert net.double().layer.weight.dtype == torch.float64  # moves again afterwards

@@ -11,7 +11,7 @@ from tests.tiny_nets import SHALLOW
 from torch import Tensor, nn
 from torch.nn.utils import weight_norm
 
-from gan_slimming.config import InputContract
+from gan_slimming.config import ExtraInput, InputContract
 from gan_slimming.models.infer_contract import infer_contract
 from gan_slimming.models.registry import build_generator, infer_spec, registered, spec_of
 
@@ -104,3 +104,74 @@ def test_a_contract_of_its_own_counts() -> None:
     net = halves()
     net.contract = InputContract(multiple_of=16)  # pyright: ignore
     assert infer_spec(net).contract.multiple_of == 16
+
+
+class Conditional(nn.Module):
+    """Noise (batch, 20, 1, 1) and `labels` labels, or a class, through a first layer of both."""
+
+    def __init__(self, labels: int, classes: int = 0) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Linear(7, 4, bias=False) for _ in range(labels))
+        if classes:
+            self.tables.append(nn.Embedding(classes, 4))
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(100 + 4 * len(self.tables), 8, 4), nn.ReLU(),
+            nn.ConvTranspose2d(8, 3, 4, 2, 1),
+        )  # fmt: skip
+
+    def embedded(self, noise: Tensor, *given: Tensor) -> Tensor:
+        vectors = [table(g)[..., None, None] for table, g in zip(self.tables, given, strict=True)]
+        return self.layers(torch.cat([noise, *vectors], 1))
+
+
+class OneLabel(Conditional):
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
+        return self.embedded(noise, label)
+
+
+class TwoLabels(Conditional):
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, noise: Tensor, hair: Tensor, eyes: Tensor) -> Tensor:
+        return self.embedded(noise, hair, eyes)
+
+
+class OneClass(Conditional):
+    def __init__(self) -> None:
+        super().__init__(0, classes=9)
+
+    def forward(self, noise: Tensor, number: Tensor) -> Tensor:
+        return self.embedded(noise, number)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "extras"),
+    [
+        (OneLabel, 0, (ExtraInput("label", 7),)),
+        (TwoLabels, 0, (ExtraInput("label", 7),) * 2),
+        (OneClass, 9, ()),
+    ],
+)
+def test_labels_and_classes_stand_beside_noise(
+    kind: type[nn.Module], classes: int, extras: tuple[ExtraInput, ...]
+) -> None:
+    found = InputContract(latent_size=100, latent_dims=4, classes=classes, extras=extras)
+    assert infer_contract(kind()) == found
+
+
+def test_noise_of_a_signals_length_stands_beside_it() -> None:
+    class Vocoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mel, self.noise = nn.Conv1d(5, 8, 3, padding=1), nn.Conv1d(6, 8, 3, padding=1)
+            self.up = nn.ConvTranspose1d(8, 1, 4, 2, 1)
+
+        def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
+            return self.up(self.mel(mel) + self.noise(noise))
+
+    found = InputContract(channels=5, scale=2, signal=True, extras=(ExtraInput("noise", 6),))
+    assert infer_contract(Vocoder()) == found

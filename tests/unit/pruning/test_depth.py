@@ -28,6 +28,16 @@ def test_blocks_inside_of_another_are_not_counted() -> None:
     assert outer_blocks(blocks) == ["a", "ab"]
 
 
+def test_one_block_round_all_others_does_not_count() -> None:
+    def outer(*paths: str) -> list[str]:
+        return outer_blocks([ResidualBlock(path, "", []) for path in paths])
+
+    assert outer("body.1", "body.2", "body") == ["body.1", "body.2"]
+    assert outer("body") == ["body"]
+    assert outer("body.1.one", "body.1.two", "body.1", "body") == ["body.1.one", "body.1.two"]
+    assert outer() == []
+
+
 def test_small_budgets_keep_half() -> None:
     assert [share_of_blocks(None, budget) for budget in (0.05, 0.15, 0.16)] == [0.5, 0.5, 1.0]
     assert share_of_blocks(1.0, 0.05) == 1.0

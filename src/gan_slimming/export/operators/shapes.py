@@ -101,11 +101,9 @@ def counted(emitter: Emitter, length: str) -> str:
 
 
 def _axes(emitter: Emitter, node: fx.Node) -> str:
-    """Write unsqueeze or squeeze of named axes."""
-    values = arguments_of(node)
-    if "dim" not in values:
-        raise unknown(node)
-    dims = values["dim"] if isinstance(values["dim"], list | tuple) else [values["dim"]]
+    """Write unsqueeze or squeeze of named axes, or squeeze of all of length 1."""
+    dims = arguments_of(node).get("dim", list(range(value_of(node.args[0]).dim())))
+    dims = dims if isinstance(dims, list | tuple) else [dims]
     name = emitter.value(node.args[0])
     if operator_name(node) == "unsqueeze":
         return emitter.emit("Unsqueeze", [name, emitter.integers(list(dims))])

@@ -164,9 +164,10 @@ def _check(name: str, contract: InputContract, size_bytes: int) -> None:
         check_channels(contract)
     if contract.extras:
         kinds = ", ".join(extra.kind for extra in contract.extras)
+        given, way = ("noise", "sample") if contract.latent_size else ("an image", "translate")
         raise UserError(
-            f"{name} takes more than an image ({kinds}), for which the page has no controls; "
-            "run it with gan-slimming translate"
+            f"{name} takes more than {given} ({kinds}), for which the page has no controls; run it "
+            f"with gan-slimming {way}"
         )
     if size_bytes > LIMIT_BYTES:
         raise UserError(
