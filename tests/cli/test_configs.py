@@ -21,9 +21,9 @@ def test_the_configuration_parses(config: Path) -> None:
     argv = ["--config", str(config), "--data", "photos", "--output", "run"]
     values = parse(compress, "gan-slimming compress", argv)
     assert values is not None
-    keyword = values[1]
-    assert keyword["generator"] in ("cartoongan", "cyclegan")
-    assert keyword["budget"].kind == "macs" or keyword["objective"].rho == 0.01
+    run = values[1]["run"]
+    assert values[1]["named"].generator in ("cartoongan", "cyclegan")
+    assert run.budget.kind == "macs" or run.objective.rho == 0.01
 
 
 def test_the_paper_preset_reaches_the_settings() -> None:
@@ -31,12 +31,12 @@ def test_the_paper_preset_reaches_the_settings() -> None:
     argv = ["--config", str(config), "--data", "photos", "--output", "run"]
     values = parse(compress, "gan-slimming compress", argv)
     assert values is not None
-    keyword = values[1]
-    assert keyword["objective"].distill_weight == 20
-    assert keyword["optimisation"].lr == 1e-5
-    assert keyword["optimisation"].recover_lr == 1e-4
-    assert keyword["optimisation"].weight_decay == 1e-3
-    assert keyword["activation_range"] == 4.0
+    run = values[1]["run"]
+    assert run.objective.distill_weight == 20
+    assert run.optimisation.lr == 1e-5
+    assert run.optimisation.recover_lr == 1e-4
+    assert run.optimisation.weight_decay == 1e-3
+    assert run.activation_range == 4.0
 
 
 def test_a_target_and_minutes_can_stand_in_a_file(tmp_path: Path) -> None:
@@ -45,8 +45,9 @@ def test_a_target_and_minutes_can_stand_in_a_file(tmp_path: Path) -> None:
     argv = ["--config", str(config), "--data", "photos", "--output", "run", "--target.lpips", "0.2"]
     values = parse(compress, "gan-slimming compress", argv)
     assert values is not None
-    assert values[1]["target"].value == 0.2
-    assert (values[1]["optimisation"].minutes, values[1]["optimisation"].steps) == (60, None)
+    run = values[1]["run"]
+    assert run.target.value == 0.2
+    assert (run.optimisation.minutes, run.optimisation.steps) == (60, None)
 
 
 TEACHERS = sorted((Path(__file__).parents[2] / "configs" / "teachers").glob("*.yaml"))

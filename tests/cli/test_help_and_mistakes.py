@@ -14,7 +14,7 @@ import pytest
 from gan_slimming.cli import COMMANDS, main
 from gan_slimming.cli.parsing import SHORT
 from gan_slimming.cli.source import Source
-from gan_slimming.config import Budget, Memory, Objective, Optimisation, Target
+from gan_slimming.config import Budget, Memory, Named, Objective, Optimisation, Run, Target
 from gan_slimming.errors import UserError
 
 Capture = pytest.CaptureFixture[str]
@@ -25,6 +25,9 @@ GROUPS = {
     "optimisation": Optimisation,
     "memory": Memory,
 }
+FLAT = {"source": Source, "named": Named, "run": Run}
+"""Parameter -> dataclass whose fields are flags."""
+SHORT_OF = {setting: flag for flag, setting in SHORT.items()}
 
 
 def mistake(capsys: Capture, *argv: str, status: int = 2) -> str:
@@ -43,11 +46,12 @@ def test_help_names_every_flag_and_says_what_it_does(name: str, capsys: Capture)
     out, err = capsys.readouterr()
     assert err == ""
     parameters = inspect.signature(COMMANDS[name]).parameters
-    if "source" in parameters:
-        for field in dataclasses.fields(Source):
-            assert f"--{field.name.replace('_', '-')} " in out
+    for kind in (FLAT[name] for name in parameters if name in FLAT):
+        for field in dataclasses.fields(kind):
+            flag = SHORT_OF.get(field.name, field.name.replace("_", "-"))
+            assert field.name in GROUPS or f"--{flag} " in out
     for parameter in parameters.values():
-        if parameter.name not in (*GROUPS, "source"):
+        if parameter.name not in FLAT:
             flag = parameter.name.replace("_", "-")
             positional = parameter.kind is parameter.POSITIONAL_ONLY
             assert (flag if positional else f"--{flag} ") in out
@@ -58,11 +62,10 @@ def test_help_names_every_flag_and_says_what_it_does(name: str, capsys: Capture)
 def test_help_of_compress_names_every_setting_once(capsys: Capture) -> None:
     main(["compress", "--help"])
     out = capsys.readouterr().out
-    short = {field: flag for flag, field in SHORT.items()}
     for group, kind in GROUPS.items():
         for field in dataclasses.fields(kind):
             name = f"{group}.{field.name}"
-            assert out.count(f"  --{short.get(name, name)} ") == 1
+            assert out.count(f"  --{SHORT_OF.get(name, name)} ") == 1
     assert "the paper's beta, 20 in the released" in " ".join(out.split())
     assert f"Default: {Optimisation().steps}." in " ".join(out.split())
 

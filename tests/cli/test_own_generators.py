@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from gan_slimming.cli import main
-from gan_slimming.config import Run
+from gan_slimming.config import Named, Run
 from gan_slimming.data.latents import SAMPLE, LatentSet
 from gan_slimming.errors import Interrupted
 from gan_slimming.models import build_generator
 from gan_slimming.perceptual import lpips
 from gan_slimming.serialization.resolve import RandomWeightsWarning
-from gan_slimming.workflows.compress_by_name import Named, compress_by_name
+from gan_slimming.workflows.compress_by_name import compress_by_name
 
 Capture = pytest.CaptureFixture[str]
 TESTS = Path(__file__).parents[1]

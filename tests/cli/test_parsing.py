@@ -10,22 +10,22 @@ from gan_slimming.cli.export_commands import export
 from gan_slimming.cli.model_commands import inspect, translate
 from gan_slimming.cli.parsing import parse
 from gan_slimming.cli.source import Source, options
-from gan_slimming.config import PAPER, Objective, Optimisation
+from gan_slimming.config import PAPER, Named, Objective, Optimisation, Run
 from gan_slimming.errors import UserError
 
 
 def values(*argv: str) -> dict[str, Any]:
+    """Return what compress gets: its own arguments, the settings of the run, and its parts."""
     parsed = parse(compress, "gan-slimming compress", ["--output", "o", *argv])
     assert parsed is not None
-    return parsed[1]
+    return {**parsed[1], **vars(parsed[1]["run"]), **vars(parsed[1]["named"])}
 
 
 def test_defaults_are_those_of_the_dataclasses() -> None:
     given = values()
-    assert given["objective"] == Objective()
-    assert given["optimisation"] == Optimisation()
+    assert given["run"] == Run()
+    assert given["named"] == Named()
     assert given["output"] == Path("o")
-    assert given["bits"] == 8
 
 
 def test_the_papers_preset_is_the_released_setting() -> None:
@@ -47,7 +47,7 @@ def test_flags_overrule_the_config_file_which_overrules_the_preset(tmp_path: Pat
     assert (settings.lr, settings.recover_lr) == (0.125, 0.25)
     assert settings.ema == PAPER["optimisation"]["ema"]
     assert given["objective"].distill_weight == 20.0
-    assert given["bits"] == "none"
+    assert given["bits"] is None
     assert given["protect"] == ["a.*"]
     assert given["budget"].amount(100) == pytest.approx(5.0)
 
@@ -85,7 +85,9 @@ def test_values_of_every_shape() -> None:
     given = values(
         *("--generator-args", '{"width": 32}', "--protect", "a", "b.*", "--resume"),
         *("--optimisation.betas", "[0.1, 0.2]", "--rho", "0.01", "--bits", "4", "--overwrite"),
+        *("--export", "onnx,openvino"),
     )
+    assert given["exports"] == ("onnx", "openvino")
     assert given["generator_args"] == {"width": 32}
     assert given["protect"] == ["a", "b.*"]
     assert given["resume"] is given["overwrite"] is True

@@ -9,7 +9,7 @@ import typing
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
@@ -29,11 +29,14 @@ SHORT = {
     "steps": "optimisation.steps",
     "minutes": "optimisation.minutes",
     "batch-size": "optimisation.batch_size",
+    "export": "exports",
 }
 """Short flag (in YAML with '_') -> the setting it stands for; it overrules the long flag."""
 SPELLINGS = {
     "optimization.": "optimisation.", "match-colors": "match-colours", "license": "licence",
 }  # fmt: skip
+NONE = "none"
+"""Value of a number that has a default, and may be left out: --bits none."""
 CONFIG = "config"
 """Name of the flag that every command has, and of the parameter that gets its files."""
 WHOLE_SPELLINGS = {"class": "target-class"}
@@ -47,7 +50,7 @@ class HelpFormatter(DefaultHelpFormatter):
         text = action.help or ""
         if action.required:
             return f"{text} Required."
-        silent = any(action.default is value for value in (None, False, SUPPRESS))
+        silent = any(action.default is value for value in (None, False, "", SUPPRESS))
         return text if silent else f"{text} Default: {action.default}."
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -85,23 +88,38 @@ def parse(
     except SystemExit:
         return None
     take_old_names(values, arguments)
-    parameters, groups = inspect.signature(command).parameters, _groups(command)
-    for short, field in SHORT.items():
+    for short, setting in SHORT.items():
         given = short.replace("-", "_")
-        if field.partition(".")[0] in groups and given in values:
-            values[field] = values.pop(given)
-    flat = _groups(command, flat=True)
-    named = {}
-    for name in parameters:
-        if name == CONFIG:
-            named[name] = files
-        elif name in flat:
-            fields = dataclasses.fields(flat[name])
-            named[name] = flat[name](**{field.name: values[field.name] for field in fields})
-        else:
-            named[name] = groups[name](**vars(values[name])) if name in groups else values[name]
-    positional = [named.pop(name) for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
+        if setting in values and given in values:
+            values[setting] = values.pop(given)
+    named = _arguments(command, values)
+    if CONFIG in inspect.signature(command).parameters:
+        named[CONFIG] = files
+    positional = [
+        named.pop(name)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_ONLY
+    ]
     return positional, named
+
+
+def _arguments(made: Callable[..., Any], values: Any) -> dict[str, Any]:
+    """Return the arguments of a command, or of a dataclass of settings, from the values of flags.
+
+    The fields of a command's dataclass are flags of their own; a dataclass in there is a group.
+    """
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(made).items():
+        if group := _group(hint):
+            inner = values[name] if inspect.isclass(made) else values
+            found[name] = group(**_arguments(group, inner))
+        elif name in values:
+            value = values[name]
+            value = None if hint == int | None and value == NONE else value
+            if _is_names(hint) and value is not None:
+                value = tuple(value.split(",")) if value else ()
+            found[name] = value
+    return found
 
 
 def _checked_configs(arguments: Sequence[str]) -> list[Path]:
@@ -125,15 +143,21 @@ def _checked_configs(arguments: Sequence[str]) -> list[Path]:
 
 def kinds_of_flags(command: Callable[..., Any]) -> dict[str, Any]:
     """Return the type of each flag's values, by the names that help shows."""
-    kinds: dict[str, Any] = {}
     short = {field: flag for flag, field in SHORT.items()}
-    groups = _groups(command)
-    for name, hint in typing.get_type_hints(command).items():
-        if name not in groups:
-            kinds["--" + name.replace("_", "-")] = hint
-            continue
-        for field, kind in typing.get_type_hints(groups[name]).items():
-            kinds["--" + short.get(f"{name}.{field}", f"{name}.{field}")] = kind
+    return {
+        "--" + short.get(name, name if "." in name else name.replace("_", "-")): kind
+        for name, kind in _kinds(command).items()
+    }
+
+
+def _kinds(command: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type of each setting's values, by the names that values have."""
+    kinds: dict[str, Any] = {}
+    for parameter, _ in _declared(command):
+        hint = parameter.annotation
+        inner = typing.get_type_hints(_group(hint)) if _group(hint) else {}
+        kinds |= {f"{parameter.name}.{field}": kind for field, kind in inner.items()}
+        kinds |= {} if inner else {parameter.name: hint}
     return kinds
 
 
@@ -152,9 +176,8 @@ def summary_of(command: Callable[..., Any]) -> str:
 
 
 def build_parser(command: Callable[..., Any], program: str) -> Parser:
-    """Make a parser of a typed function: flags from its parameters, help from its docstring."""
+    """Make a parser of a typed function: flags from its parameters, help from docstrings."""
     doc = inspect.getdoc(command) or ""
-    texts = {p.arg_name: p.description or "" for p in docstring_parser.parse(doc).params}
     parameters = inspect.signature(command).parameters.values()
     places = " ".join(
         f"{p.name.upper().removesuffix('S')}{'...' if p.name.endswith('s') else ''}"
@@ -169,33 +192,41 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
     )
     text = "YAML file of flags, such as run.yaml, with '_' for '-'. Flags overrule it."
     parser.add_argument("--config", action="config", help=text)
-    groups, hints = _groups(command), typing.get_type_hints(command)
-    flat = _groups(command, flat=True)
-    for parameter in parameters:
-        if parameter.name in flat:
-            _add_flat(parser, flat[parameter.name])
-        elif parameter.name not in groups and parameter.name != CONFIG:
-            help_text = " ".join(texts[parameter.name].split())
-            _add(parser, parameter, hints[parameter.name], help_text)
-    for name, group in groups.items():
-        parser.add_class_arguments(group, name)
-        _add_short_flags(parser, name, group)
-    _add_old_names(parser, groups, [parameter.name for parameter in parameters])
-    for action in parser._actions:
-        if action.dest in groups:  # a whole group as JSON is of no use on a command line
-            action.help = SUPPRESS
+    for parameter, help_text in _declared(command):
+        if group := _group(parameter.annotation):
+            parser.add_class_arguments(group, parameter.name)
+            whole = next(a for a in parser._actions if a.dest == parameter.name)
+            whole.help = SUPPRESS  # a whole group as JSON is of no use on a command line
+        else:
+            _add(parser, parameter, help_text)
+    _add_other_names(parser, _kinds(command))
     return parser
 
 
-def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> None:
+def _declared(made: Callable[..., Any]) -> list[tuple[inspect.Parameter, str]]:
+    """Return what a command takes, with its help: the fields of its dataclasses in their place."""
+    found: list[tuple[inspect.Parameter, str]] = []
+    texts = {p.arg_name: p.description for p in docstring_parser.parse_from_object(made).params}
+    hints = typing.get_type_hints(made)
+    for name, parameter in inspect.signature(made).parameters.items():
+        group = _group(hints[name])
+        if group and not inspect.isclass(made):
+            found += _declared(group)
+        elif name != CONFIG:
+            text = " ".join((texts.get(name) or "").split())
+            found.append((parameter.replace(annotation=hints[name]), text))
+    return found
+
+
+def _add(parser: Parser, parameter: inspect.Parameter, text: str) -> None:
     """Add the flag of a parameter, or its position on the command line."""
-    default: Any = parameter.default
-    options: dict[str, Any] = {"help": text}
+    default, hint = parameter.default, parameter.annotation
+    options: dict[str, Any] = {"help": text, "type": str if _is_names(hint) else hint}
     several = list[str] in (hint, *typing.get_args(hint))
     if several:
         options |= {"nargs": "+", "type": str}
-    elif hint is not bool:
-        options["type"] = hint
+    elif hint == int | None and default is not None:
+        options["type"] = int | Literal["none"] | None
     if parameter.kind is parameter.POSITIONAL_ONLY:
         if default is not parameter.empty:
             options |= {"nargs": "*" if several else "?", "default": default}
@@ -203,58 +234,38 @@ def _add(parser: Parser, parameter: inspect.Parameter, hint: Any, text: str) -> 
         return
     flag = "--" + parameter.name.replace("_", "-")
     if hint is bool:
-        parser.add_argument(flag, action="store_true", **options)
+        parser.add_argument(flag, action="store_true", help=text)
     elif default is parameter.empty:
         parser.add_argument(flag, required=True, **options)
     else:
+        default = ",".join(default) if isinstance(default, tuple) else default
         parser.add_argument(flag, default=default, **options)
 
 
-def _add_flat(parser: Parser, group: type) -> None:
-    """Add the fields of a group as flags without a prefix, with help from their docstrings."""
-    found = docstring_parser.parse_from_object(group)
-    texts = {p.arg_name: p.description or "" for p in found.params}
-    hints = typing.get_type_hints(group)
-    for field in dataclasses.fields(group):
-        parameter = inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default
-        )
-        _add(parser, parameter, hints[field.name], " ".join(texts[field.name].split()))
-
-
-def _add_short_flags(parser: Parser, name: str, group: type) -> None:
-    """Add short flags for fields of the group; the long ones still work, but are not shown."""
-    hints = typing.get_type_hints(group)
-    fields = {f"{name}.{field}": hint for field, hint in hints.items()}
-    for short, field in SHORT.items():
-        if field in fields:
-            long = next(action for action in parser._actions if action.dest == field)
-            known = "" if long.default is None else f" Default: {long.default}."
-            text = " ".join(f"{long.help}{known}".split())
-            parser.add_argument(f"--{short}", type=fields[field], default=SUPPRESS, help=text)
+def _add_other_names(parser: Parser, kinds: Mapping[str, Any]) -> None:
+    """Add short flags, whose long ones still work but are not shown, and those of version 0.1."""
+    known = {action.dest: action for action in parser._actions}
+    for short, name in SHORT.items():
+        if name in kinds:
+            long, kind = known[name], str if _is_names(kinds[name]) else kinds[name]
+            default = "" if long.default in (None, "") else f" Default: {long.default}."
+            text = " ".join(f"{long.help}{default}".split())
+            parser.add_argument(f"--{short}", type=kind, default=SUPPRESS, help=text)
             long.help = SUPPRESS
-
-
-def _add_old_names(parser: Parser, groups: Mapping[str, type], names: Iterable[str]) -> None:
-    """Add the flags of version 0.1, which help does not show."""
-    for old, new in OLD_FLAGS.items():
-        group, _, field = new.partition(".")
-        if group in groups:
-            kind = typing.get_type_hints(groups[group])[field]
+    for old, name in OLD_FLAGS.items():
+        if name in kinds:
+            kind = kinds[name] if "." in name else str
             parser.add_argument(f"--{old}", type=kind, default=SUPPRESS, help=SUPPRESS)
-        elif new in names:
-            parser.add_argument(f"--{old}", type=str, default=SUPPRESS, help=SUPPRESS)
 
 
-def _groups(command: Callable[..., Any], flat: bool = False) -> dict[str, type]:
-    """Return parameter -> dataclass of settings; with `flat`, only dataclasses without a prefix."""
-    found = {}
-    for name, hint in typing.get_type_hints(command).items():
-        kinds = (hint, *typing.get_args(hint))
-        classes = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
-        if classes and getattr(classes[0], "flat", False) is flat:
-            found[name] = classes[0]
-    return found
+def _group(hint: Any) -> type | None:
+    """Return the dataclass of settings that a parameter takes, if it takes one."""
+    return next((k for k in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(k)), None)
+
+
+def _is_names(hint: Any) -> bool:
+    """Return whether a flag takes names between commas."""
+    return tuple[str, ...] in (hint, *typing.get_args(hint))
 
 
 def as_declared(arguments: Iterable[str], parser: Parser) -> list[str]:

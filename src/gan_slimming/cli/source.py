@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gan_slimming.config import WeightsFile
 from gan_slimming.errors import UserError
@@ -13,9 +13,6 @@ from gan_slimming.errors import UserError
 @dataclass(frozen=True)
 class Source:
     """The origin of a MODEL, where its name does not tell it."""
-
-    flat: ClassVar[bool] = True
-    """Whether its fields are flags without a prefix."""
 
     weights: Path | None = None
     """Weights for a NAME or package.module:factory, such as Hayao.pth, instead of :WEIGHTS."""

@@ -6,6 +6,7 @@ from gan_slimming.config.contract import ExtraInput, InputContract
 from gan_slimming.config.exports import EXPORTS, check_exports
 from gan_slimming.config.goals import Budget, Target, parse_amount
 from gan_slimming.config.memory import Memory
+from gan_slimming.config.named import Named
 from gan_slimming.config.objective import Objective
 from gan_slimming.config.old_names import RENAMED
 from gan_slimming.config.optimisation import Optimisation
@@ -23,6 +24,7 @@ __all__ = [
     "ExtraInput",
     "InputContract",
     "Memory",
+    "Named",
     "Objective",
     "Optimisation",
     "Run",

@@ -25,45 +25,54 @@ class Run:
     objective: Objective = field(default_factory=Objective)
     optimisation: Optimisation = field(default_factory=Optimisation)
     bits: int | None = 8
-    """Bits per activation and per weight, 2 to 8; None for no quantisation."""
+    """Bits per activation and per weight, 2 to 8; none for no quantisation. Weights get at most 7
+    unless --weight-bits is given."""
     weight_bits: int | None = None
-    """Bits per weight, 2 to 8; None takes `bits`, but at most PORTABLE_WEIGHT_BITS."""
+    """Bits per weight, 2 to 8. Default: --bits, but at most 7, because int8 kernels are then exact
+    on every CPU. 8 needs a CPU with VNNI, AMX or dot products."""
     activation_range: float | None = None
-    """Upper end p of the fixed range [0, p] of activations (4 in the paper); None calibrates each
-    range, then learns it."""
+    """Upper end p of one fixed range [0, p] for all activations, such as the paper's 4. Default:
+    each range is calibrated, then learnt."""
     quantize_outputs: bool = False
-    """Whether the outputs of convolutions, except the last, are rounded to `bits`, too, as ONNX
-    Runtime's fast kernels do."""
+    """Round the outputs of all convolutions but the last, too. ONNX Runtime, and any runtime that
+    passes bytes from layer to layer, is fast in int8 only then. Works best on a finished student,
+    given with --student."""
     size: int = 256
-    """Height and width of training images in pixels; without effect for generators of noise."""
+    """Height and width of the training images in pixels, or length of the training signals in
+    frames. A generator that takes noise sets its own."""
     latents: int = 10_000
-    """Number of noise vectors to train on, for generators of noise."""
+    """Number of noise vectors to train on, where the generator takes noise."""
     holdout: int | None = None
-    """Number of inputs held out of training, to track quality; None for 16, or a fifth of fewer
-    than 80 images."""
+    """Number of images or noise vectors held out of training, to track quality. Default: 16, or a
+    fifth of the images where that is less."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """auto, cpu, cuda or mps; auto takes a GPU where there is one."""
     precision: str = "auto"
-    """auto, 32-true or bf16-mixed; auto takes bf16 if the machine and the generator support it."""
+    """auto, 32-true (float32) or bf16-mixed; auto takes bf16 where both the machine and the
+    generator support it."""
     threads: int | None = None
-    """Number of CPU threads; None times one and all, and keeps the faster when a run is resumed."""
+    """Number of CPU threads, such as 4. Default: one or all, whichever runs faster."""
     seed: int = 0
     """Seed of all random numbers, 0 to 2^62."""
     memory: Memory = field(default_factory=Memory)
     workers: int = 2
-    """Number of threads that decode images; 0 reads each where it is drawn."""
+    """Number of threads that decode images, such as 8 for a fast GPU; 0 decodes each image where it
+    is drawn."""
     checkpoint_seconds: float = 240.0
-    """Time between two checkpoints in seconds: what a crash can cost."""
+    """Time between two checkpoints in seconds, such as 60: what a crash can cost."""
     target: Target = field(default_factory=Target)
     teacher_mode: Literal["eval", "train"] = "eval"
-    """The mode in which the teacher's own script runs it: with train, batch norms take the
-    statistics of each image, and dropout is off."""
+    """How the teacher's own script runs it. train is for one that never calls eval(): its batch
+    norms take the statistics of each image, and dropout is off."""
     fix_noise: bool = False
-    """Whether noise that the generator draws inside is the same for every image."""
+    """Keep the noise that the generator draws inside, the same for every image."""
     dropout: Literal["off", "keep"] = "off"
-    """Whether dropout that the forward calls with training=True is left out, or kept random."""
+    """How dropout runs that the forward calls with training=True, which eval() does not switch off.
+    off leaves it out of teacher, student and files; keep lets each draw at random, and no such file
+    can be exported."""
     exports: tuple[str, ...] = ()
-    """Formats of the files that are written at the end: 'onnx', 'openvino'."""
+    """Files to write at the end, such as onnx,openvino, in int8 for ONNX Runtime and for OpenVINO.
+    Whether they can be written is tried before the first step. Default: none."""
 
     def __post_init__(self) -> None:
         check(self.bits is None or 2 <= self.bits <= 8, "bits", self.bits, "2 to 8, or none")

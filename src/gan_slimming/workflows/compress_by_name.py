@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from gan_slimming.config import Run, WeightsFile
+from gan_slimming.config import Named, Run, WeightsFile
 from gan_slimming.data.dataset import load_dataset
 from gan_slimming.errors import UserError
 from gan_slimming.models import load_generator
@@ -21,27 +21,6 @@ from gan_slimming.serialization.provenance import fingerprint
 from gan_slimming.serialization.resolve import model_file, split_discriminator, split_generator
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.workflows.compress import OnStep, compress
-
-
-@dataclass(frozen=True)
-class Named:
-    """The user's names of a run's parts; None takes those of the resumed run."""
-
-    generator: str | None = None
-    """NAME[:WEIGHTS] or package.module:factory[:WEIGHTS]."""
-    weights: WeightsFile | None = None
-    """Weights of the teacher, instead of :WEIGHTS, or what to take of these."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the generator's factory."""
-    student: Path | None = None
-    """Run folder or generator.safetensors to start from, instead of a copy of the teacher."""
-    data: Path | None = None
-    dataset: str | None = None
-    """package.module:factory of a dataset, instead of data."""
-    targets: Path | None = None
-    discriminator: str | None = None
-    """NAME[:WEIGHTS] or package.module:factory[:WEIGHTS]."""
-    protect: Sequence[str] = ()
 
 
 def compress_by_name(
@@ -67,8 +46,7 @@ def compress_by_name(
     known, positions = folder if resume else None, list[float]()
     if repeat is not None:
         known, positions = _repeated(repeat, output, resume=resume)
-    weights = WeightsFile.of(named.weights).path
-    own = [named.data, named.targets, weights, named.student, repeat, *keep]
+    own = [named.data, named.targets, named.weights, named.student, repeat, *keep]
     inputs = [Path(path) for path in own if path is not None]
     folder.check(resume=resume, overwrite=overwrite, inputs=inputs)  # before any slow work
     record: dict[str, Any] = {}
@@ -78,7 +56,7 @@ def compress_by_name(
     if named.data is not None and named.dataset is not None:
         raise UserError(f"name --data or --dataset, not both; got {named.data} and {named.dataset}")
     name, file = _teacher(named)
-    teacher = load_generator(name, file, **named.arguments)
+    teacher = load_generator(name, file, **(named.generator_args or {}))
     student = _student(named.student, name, output)
     if known is not None:
         _check_same(known, record, teacher, student)
@@ -86,8 +64,8 @@ def compress_by_name(
     data = load_dataset(named.dataset) if named.dataset else named.data
     return compress(
         teacher, data, output, run, targets=named.targets, student=student,
-        discriminator=discriminator, protect=named.protect, resume=resume, overwrite=overwrite,
-        on_step=on_step, weights=file, student_source=named.student,
+        discriminator=discriminator, protect=named.protect or (), resume=resume,
+        overwrite=overwrite, on_step=on_step, weights=file, student_source=named.student,
         discriminator_source=source, dataset_source=named.dataset, keep=keep, positions=positions,
         resume_command=_resume_command(name, source, named.dataset, output),
     ).summary  # fmt: skip
@@ -98,10 +76,9 @@ def _teacher(named: Named) -> tuple[str, WeightsFile]:
     if named.generator is None:
         raise UserError("name the teacher with --generator")
     name, inline = _split(named.generator)
-    weights = WeightsFile.of(named.weights)
-    if inline and weights.path:
-        raise UserError(f"{named.generator} names weights already; leave out {weights}")
-    weights = replace(weights, path=inline or weights.path)
+    if inline and named.weights:
+        raise UserError(f"{named.generator} names weights already; leave out {named.weights}")
+    weights = replace(named.file, path=inline or named.weights)
     if weights.path is None and ":" not in name:
         raise UserError(f"{name} without trained weights draws noise; give its file with --weights")
     return name, weights
@@ -164,15 +141,17 @@ def _of_run(record: Mapping[str, Any], named: Named) -> Named:
         )
     held = named.generator is not None and _split(named.generator)[1] is not None
     student_record = record.get("student") or {}
-    known = WeightsFile.of(named.weights)
-    if saved["weights"] and not held and known.path is None:
-        key, rename = saved.get("weights_key"), saved.get("rename") or ()
-        known = WeightsFile(saved["weights"], known.key or key, tuple(known.rename or rename))
+    if saved["weights"] and not held and named.weights is None:
+        named = replace(
+            named,
+            weights=Path(saved["weights"]),
+            weights_key=named.weights_key or saved.get("weights_key"),
+            rename=named.rename or saved.get("rename"),
+        )
     return replace(
         named,
         generator=named.generator or saved["name"],
-        weights=known,
-        arguments=named.arguments or saved["arguments"],
+        generator_args=named.generator_args or saved["arguments"],
         student=named.student or _path(student_record.get("file")),
         data=named.data or (None if named.dataset else _path(record["data"])),
         targets=named.targets or _path(record["targets"]),

@@ -49,9 +49,10 @@ def test_a_method_of_one_run_is_a_config_of_compress(name: str) -> None:
     values = parse(compress, "gan-slimming compress", argv)
     assert values is not None
     ours = run_of(load_method(name).stages[0].settings)
-    assert values[1]["objective"] == ours.objective
-    assert values[1]["optimisation"] == ours.optimisation
-    assert values[1]["bits"] in ("none", ours.bits)
+    run = values[1]["run"]
+    assert run.objective == ours.objective
+    assert run.optimisation == ours.optimisation
+    assert run.bits == ours.bits
 
 
 def test_cec_has_its_authors_settings() -> None:

@@ -96,12 +96,12 @@ def test_the_command_says_what_was_asked(run: Path) -> None:
     assert words[:2] == ["gan-slimming", "compress"]
     values = parse(compress, "gan-slimming compress", words[2:])
     assert values is not None
-    given = values[1]
-    assert given["optimisation"] == RUN.optimisation
-    assert given["objective"] == RUN.objective
-    assert given["budget"] == RUN.budget
-    assert (given["bits"], given["quantize_outputs"]) == (6, True)
-    assert (str(given["weights"]), str(given["data"])) == ("Hayao.pth", "photos")
+    settings, named = values[1]["run"], values[1]["named"]
+    assert settings.optimisation == RUN.optimisation
+    assert settings.objective == RUN.objective
+    assert settings.budget == RUN.budget
+    assert (settings.bits, settings.quantize_outputs) == (6, True)
+    assert (str(named.weights), str(named.data)) == ("Hayao.pth", "photos")
 
 
 def test_a_licence_is_an_identifier(run: Path) -> None:
