@@ -260,7 +260,8 @@ def _add_other_names(parser: Parser, kinds: Mapping[str, Any]) -> None:
 
 def _group(hint: Any) -> type | None:
     """Return the dataclass of settings that a parameter takes, if it takes one."""
-    return next((k for k in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(k)), None)
+    kinds = [kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type)]
+    return next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
 
 
 def _is_names(hint: Any) -> bool:

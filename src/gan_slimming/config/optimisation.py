@@ -29,7 +29,7 @@ class Optimisation:
     minutes: float | None = None
     """Minutes of training in place of --steps, such as 60; pauses do not count. All schedules
     follow the clock then."""
-    slim_share: float = 0.08
+    slim_share: float = 0.025
     """Share of the steps for slimming, between 0 and 1; the rest is recovery."""
     half_size_share: float = 0.95
     """Share of the steps at half of --size (a quarter of the pixels), with crops where images are
