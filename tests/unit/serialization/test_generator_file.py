@@ -105,7 +105,7 @@ def slimmed(teacher: nn.Module, **options) -> Student:
         for gate in student.gates:
             gate.copy_(torch.rand(len(gate), generator=generator) + 0.5)
             gate[1:][torch.rand(len(gate) - 1, generator=generator) < 0.33] = 0
-        blocks = student.graph.blocks[:1]
+        blocks = [block for block in student.graph.blocks if block.inner][:1]
         for block in blocks:
             for name in block.inner:
                 student.gate_of(name).zero_()
