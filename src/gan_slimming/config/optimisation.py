@@ -17,6 +17,8 @@ from gan_slimming.errors import UserError
 
 STEPS = 3000
 """Training steps of a run that states neither steps nor minutes."""
+SLIM_SHARE, RHO_SLIM_SHARE = 0.025, 0.08
+"""Share of the steps for slimming to a budget or a target, and by rho alone."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Optimisation:
     minutes: float | None = None
     """Minutes of training in place of --steps, such as 60; pauses do not count. All schedules
     follow the clock then."""
-    slim_share: float = 0.025
-    """Share of the steps for slimming, between 0 and 1; the rest is recovery."""
+    slim_share: float | None = None
+    """Share of the steps for slimming, between 0 and 1; the rest is recovery. Default: 0.025, or
+    0.08 with --rho, whose gates need more steps to shrink."""
     half_size_share: float = 0.95
     """Share of the steps at half of --size (a quarter of the pixels), with crops where images are
     few. Take less if the teacher draws differently there, such as stripes of a fixed width."""
@@ -99,7 +102,8 @@ class Optimisation:
             object.__setattr__(self, "steps", STEPS)
         check_numbers(steps=self.steps)
         check(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "above 0")
-        check(0 < self.slim_share < 1, "slim_share", self.slim_share, "between 0 and 1")
+        share = self.slim_share
+        check(share is None or 0 < share < 1, "slim_share", share, "between 0 and 1")
         share = self.half_size_share
         check(0 <= share <= 1, "half_size_share", share, "between 0 and 1")
         check_numbers(batch_size=self.batch_size, images_at_once=self.images_at_once)
@@ -123,6 +127,10 @@ class Optimisation:
         check(blocks is None or 0 <= blocks <= 1, "block_share", blocks, "in [0, 1]")
         multiple = self.width_multiple
         check(multiple >= 1, "width_multiple", multiple, "at least 1")
+
+    def slimming(self, *, by_rho: bool = False) -> float:
+        """Return the share of the steps for slimming, by the paper's rho or to a goal."""
+        return self.slim_share or (RHO_SLIM_SHARE if by_rho else SLIM_SHARE)
 
     def batch(self, noise: bool = False) -> int:
         """Return the number of images per step, for a generator of noise or of images."""

@@ -83,7 +83,8 @@ class RunData:
         if not slims:
             return 0
         if settings.steps is not None:
-            return max(1, round(settings.slim_share * settings.steps))
+            share = settings.slimming(by_rho=self.run.objective.rho is not None)
+            return max(1, round(share * settings.steps))
         return max((int(row["step"]) for row in self.metrics if "rho" in row), default=0)
 
 

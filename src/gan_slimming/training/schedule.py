@@ -44,6 +44,7 @@ class Schedule:
     Args:
         settings: they say whether the run goes by steps or by the clock.
         slims: whether it begins by slimming.
+        by_rho: whether that is by the paper's rho, without a goal.
         halves: whether steps at half the size are possible.
         searches: whether stages come and go: one cosine then spans the whole run.
         positions: of an earlier run by the clock after each of its steps, which is repeated.
@@ -55,6 +56,7 @@ class Schedule:
         *,
         slims: bool,
         halves: bool,
+        by_rho: bool = False,
         searches: bool = False,
         positions: Sequence[float] = (),
     ):
@@ -66,7 +68,7 @@ class Schedule:
         """Expected number of steps; 0 while unknown."""
         self.length: float = settings.steps or 1.0
         """Position of the end."""
-        slim_share = settings.slim_share if slims else 0.0
+        slim_share = settings.slimming(by_rho=by_rho) if slims else 0.0
         self._costs = step_costs(slim_share, settings.half_size_share if halves else 0.0)
         self._before = self._now = self._first = 0.0
         end = self.length_of(slim_share) if slims else 0

@@ -32,7 +32,7 @@ class TargetTrainer(Trainer):
 
     def begin_slimming(self, factor: float) -> None:
         """Slim once more, to a factor of the present cost."""
-        share = slimming_share(factor, self.settings.slim_share)
+        share = slimming_share(factor, self.settings.slimming())
         self.schedule.begin(slimming=True, share=share)
         self.controller = self.make_controller(Budget(macs=factor))
         for gate in self.student.gates:

@@ -71,8 +71,8 @@ class Trainer:
         self.rate = 1.0
         """Factor on all learning rates, below 1 after a divergence."""
         self.schedule = Schedule(
-            s, slims=self.slims, halves=context.halves(run.size), searches=self.searches,
-            positions=context.positions,
+            s, slims=self.slims, by_rho=run.objective.rho is not None,
+            halves=context.halves(run.size), searches=self.searches, positions=context.positions,
         )  # fmt: skip
         self.controller = self.make_controller(run.budget) if run.budget.kind else None
         self.ema: Student | None = None

@@ -262,6 +262,13 @@ def test_shares_of_the_steps_are_whole_numbers() -> None:
     assert by(replace(STEPS, steps=2, slim_share=0.01)).stage.end == 1
 
 
+def test_slimming_by_rho_takes_more_of_the_steps_unless_its_share_is_named() -> None:
+    usual = replace(STEPS, steps=1000, slim_share=None)
+    assert by(usual).stage.end == 25
+    assert by(usual, by_rho=True).stage.end == 80
+    assert by(replace(usual, slim_share=0.5), by_rho=True).stage.end == 500
+
+
 def test_no_number_of_steps_is_told_before_it_can_be_known() -> None:
     schedule = by(CLOCK, slims=False, halves=False)
     assert schedule.steps == 0
