@@ -51,7 +51,10 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
     }
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(record, indent=2) + "\n")
+    text = json.dumps(record, indent=2)
+    for folder in (given.made, given.real):  # by their names: where they lay says nothing
+        text = text.replace(str(folder), folder.name)
+    given.output.write_text(text + "\n")
     print(json.dumps({k: v for k, v in record.items() if k not in ("results", "environment")}))
 
 
