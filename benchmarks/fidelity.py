@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command import command_line
 from fidelity_judges import judge
 from fidelity_teachers import TEACHERS, weights_of
 from safetensors.torch import load_file, save_file
@@ -195,11 +196,6 @@ def run_variant(
     }
     record.write_text(json.dumps(row, indent=2) + "\n")
     return row
-
-
-def command_line() -> str:
-    """Return the command without the folders of this machine."""
-    return " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv)
 
 
 def train(

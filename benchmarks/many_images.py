@@ -13,11 +13,12 @@ import argparse
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+from command import command_line
 
 import gan_slimming as gs
 from gan_slimming.serialization.provenance import environment
@@ -40,7 +41,7 @@ def main() -> None:
             metrics=given.metrics.split(","), on_progress=lambda done, total: calls.append(done),
         )  # fmt: skip
     record = {
-        "command": " ".join(Path(a).name if Path(a).is_absolute() else a for a in sys.argv),
+        "command": command_line(),
         "images": report["images"],
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB, 3),
         "seconds": round(time.monotonic() - started, 1),

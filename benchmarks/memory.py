@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command import command_line
 from PIL import Image
 
 import gan_slimming as gs
@@ -71,7 +72,7 @@ def main() -> None:
     digests = {row["digest"] for row in rows if "digest" in row}
     assert len(digests) == 1, "the order of draws depends on workers or memory"
     record = {
-        "command": " ".join(Path(a).name if Path(a).is_absolute() else a for a in sys.argv),
+        "command": command_line(),
         "size": SIZE,
         "rows": rows,
         "environment": environment(),

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from command import command_line
 from lightning_fabric import Fabric
 from PIL import Image
 from torch import nn
@@ -73,7 +73,7 @@ def main() -> None:
     narrow(student)
     rows["slim"] = compared(fabric, student, arguments)
     record = {
-        "command": " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv),
+        "command": command_line(),
         "size": arguments.size, "width": arguments.width, "threads": arguments.threads,
         "images_per_step": BATCH, "rows": rows,
         "decode_seconds": decoding(arguments.size) if is_first() else None,

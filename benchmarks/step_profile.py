@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command import command_line
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -64,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     places = profile_run(arguments)
     record = {
-        "command": " ".join(Path(a).name if os.path.isabs(a) else a for a in sys.argv),
+        "command": command_line(),
         "environment": environment(),
         "images_per_step": 2,
         "places": places,

@@ -20,7 +20,14 @@ from gan_slimming.student.student import prepare
 from gan_slimming.student.surgery import extract
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-PARTS = "fidelity_clock", "fidelity_judges", "fidelity_teachers", "fidelity_worker", "released"
+PARTS = (
+    "command",
+    "fidelity_clock",
+    "fidelity_judges",
+    "fidelity_teachers",
+    "fidelity_worker",
+    "released",
+)
 """Those that other scripts import or start."""
 NEEDS = {"before_after": "skimage", "nncf": "openvino", "openvino_faults": "openvino",
          "device_table": "openvino", "runtimes": "openvino", "parity": "openvino",

@@ -86,10 +86,6 @@ class LatentSet:
             return (latents,)
         return latents, torch.tensor([label for _, label in drawn], dtype=torch.int64)
 
-    def item(self, index: int) -> Inputs:
-        """Return the vector (latent_size,), and its class () if there are any."""
-        return tuple(x[0] for x in self.batch(torch.tensor([index])))
-
     def _draw(self, index: int) -> tuple[np.ndarray, int]:
         key = (self.seed % 2**64, self.stream, index)
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))

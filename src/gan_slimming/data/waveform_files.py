@@ -6,7 +6,6 @@ import io
 import os
 import wave
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +16,14 @@ from gan_slimming.data.image_files import SUFFIXES as IMAGES
 from gan_slimming.data.signal_folder import SUFFIXES
 from gan_slimming.errors import UserError, system_reason
 
+WRITTEN = (".wav", ".npy")
+"""Endings of the files of a waveform; the first names it."""
 _FULL = 2**15 - 1
 """The code of a sample of 1 in 16 bits."""
 
 
-@dataclass(frozen=True)
-class Waveform:
-    """The input and output files of one waveform."""
-
-    source: Path
-    wav: Path
-
-    @property
-    def samples(self) -> Path:
-        """The .npy file beside the .wav file."""
-        return self.wav.with_suffix(".npy")
-
-
-def plan_waveforms(
-    inputs: Sequence[str | Path], output: Path, *, overwrite: bool
-) -> list[Waveform]:
-    """Return the output files of each signal, checked before any work.
+def plan_waveforms(inputs: Sequence[str | Path], output: Path, *, overwrite: bool) -> list[Job]:
+    """Return each signal with its .wav file, whose .npy file beside it is checked as well.
 
     Args:
         inputs: files of signals, and folders of them at any depth; those below `output` are left
@@ -46,7 +32,7 @@ def plan_waveforms(
     Raises:
         UserError: as `destinations.plan`; an input is no signal.
     """
-    found: dict[str, Waveform] = {}
+    found: dict[str, Job] = {}
     alone = output.suffix.lower() == ".wav" and not output.is_dir()
     if alone and (len(inputs) != 1 or Path(inputs[0]).is_dir()):
         raise UserError(f"output {output} is one .wav file; name a folder for several signals")
@@ -56,16 +42,16 @@ def plan_waveforms(
         root = given if given.is_dir() else given.parent
         for path in _signals(given, output):
             target = output / path.relative_to(root).with_suffix(".wav")
-            found.setdefault(os.path.abspath(path), Waveform(path, output if alone else target))
+            found.setdefault(os.path.abspath(path), Job(path, output if alone else target))
     if not found:
         raise UserError(
             f"no signals in {', '.join(map(str, inputs))}; the generator takes .npy or "
             ".safetensors of shape (channels, length)"
         )
-    made = list(found.values())
-    targets = ((w.source, path) for w in made for path in (w.wav, w.samples))
-    checked([Job(source, path) for source, path in targets], overwrite=overwrite)
-    return made
+    jobs = list(found.values())
+    files = [Job(job.source, file) for job in jobs for file in _files(job.target)]
+    checked(files, overwrite=overwrite)
+    return jobs
 
 
 def hold_signals(inputs: Sequence[str | Path]) -> bool:
@@ -94,10 +80,16 @@ def _signals(given: Path, output: Path) -> list[Path]:
     return [given]
 
 
-def write_waveform(target: Waveform, samples: np.ndarray, rate: int) -> None:
+def _files(target: Path) -> tuple[Path, Path]:
+    """Return the .wav file, and that of the exact samples beside it."""
+    return target, target.with_suffix(WRITTEN[1])
+
+
+def write_waveform(target: Path, samples: np.ndarray, rate: int) -> None:
     """Write a waveform twice: as .wav in 16 bits, and as .npy of float32; create folders as needed.
 
     Args:
+        target: the .wav file.
         samples: (channels, length) in [-1, 1]; what exceeds that is clipped in the .wav file.
         rate: samples a second.
     Raises:
@@ -112,8 +104,8 @@ def write_waveform(target: Waveform, samples: np.ndarray, rate: int) -> None:
         file.writeframes(codes.tobytes())
     np.save(exact, samples.astype(np.float32))
     try:
-        target.wav.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target.wav, heard.getvalue())
-        write_atomically(target.samples, exact.getvalue())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file, content in zip(_files(target), (heard, exact), strict=True):
+            write_atomically(file, content.getvalue())
     except OSError as error:
-        raise UserError(f"{target.wav} cannot be written ({system_reason(error)})") from error
+        raise UserError(f"{target} cannot be written ({system_reason(error)})") from error

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.data.inputs import item_of
 from gan_slimming.data.latents import SAMPLE, latents_for
 from gan_slimming.data.padding import run_padded
 
@@ -27,9 +28,9 @@ def drawn_images(
     """
     adapter = GeneratorAdapter(generator, contract)
     if contract.latent_size:
-        noise, first = latents_for(contract, count, 0, SAMPLE), torch.zeros(1, dtype=torch.int64)
-        batches = [noise.batch(torch.tensor([index]), first) for index in range(count)]
-        return np.concatenate([_as_bytes(adapter(*batch)) for batch in batches])
+        noise = latents_for(contract, count, 0, SAMPLE)
+        items = (item_of(noise, index) for index in range(count))
+        return np.concatenate([_as_bytes(adapter(*(x[None] for x in item))) for item in items])
     if photos is None:
         return None
     images = torch.from_numpy(photos).float() / 127.5 - 1

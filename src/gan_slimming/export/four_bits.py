@@ -1,8 +1,8 @@
 """Weights of at most 4 bits in an ONNX file: two to a byte, as INT4.
 
-No runtime here multiplies in 4 bits. A Cast in front of the weight makes bytes of it while the file
-is loaded, so that convolutions run in int8 as before, bit for bit. DequantizeLinear of INT4 itself
-would make ONNX Runtime and OpenVINO compute them in float.
+A Cast in front of the weight makes bytes of it while the file is loaded, so that convolutions run
+in int8 as before, bit for bit. DequantizeLinear of INT4 itself would make ONNX Runtime compute them
+in float: it does not multiply in 4 bits.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -107,9 +107,8 @@ def _tried(
 ) -> dict[str, Any]:
     """Return scale and output of an accepted image, {} where it is refused."""
     others = [extra.shape(1, height, width) for extra in extras]
-    kinds = [torch.int64 if extra.kind == "class" else torch.float32 for extra in extras]
     shapes = [(1, channels, height, width), *others]
-    for name, image in _images(_run(shell, shapes, [torch.float32, *kinds])):
+    for name, image in _images(_run(shell, shapes, [torch.float32, *_kinds(extras)])):
         scale = image.shape[2] // height
         if scale and image.shape[2:] == (scale * height, scale * width):
             return {"scale": scale, "output": name}
@@ -124,19 +123,18 @@ def _of_noise(shell: nn.Module) -> InputContract | None:
         if isinstance(layer, nn.Linear | nn.ConvTranspose2d)
     )
     alone = _needed(shell)[0] <= 1
-    usual = () if alone else NOISE
-    for length, dims in product(dict.fromkeys([*list(lengths)[:4], *usual]), (2, 4)):
-        for classes, extras in [(0, ())] if alone else _conditions(shell, list(lengths)):
-            shapes = [(1, length, 1, 1)[:dims], *([(1,)] if classes else [])]
-            kinds = [torch.float32, *([torch.int64] if classes else [])]
-            shapes += [extra.shape(1, 1, 1) for extra in extras]
-            made = _run(shell, shapes, kinds + [torch.float32] * len(extras))
-            for name, image in _images(made):
-                if image.shape[2] == image.shape[3] > 4:
-                    return InputContract(
-                        latent_size=length, latent_dims=dims, output=name, classes=classes,
-                        extras=extras,
-                    )  # fmt: skip
+    tried = dict.fromkeys([*list(lengths)[:4], *(() if alone else NOISE)])
+    beside = [(0, ())] if alone else list(_conditions(shell, list(lengths)))
+    for length, dims, (classes, extras) in product(tried, (2, 4), beside):
+        shapes = [(1, length, 1, 1)[:dims], *([(1,)] if classes else [])]
+        shapes += [extra.shape(1, 1, 1) for extra in extras]
+        kinds = [torch.float32, *([torch.int64] if classes else []), *_kinds(extras)]
+        for name, image in _images(_run(shell, shapes, kinds)):
+            if image.shape[2] == image.shape[3] > 4:
+                return InputContract(
+                    latent_size=length, latent_dims=dims, output=name, classes=classes,
+                    extras=extras,
+                )  # fmt: skip
     return None
 
 
@@ -163,9 +161,8 @@ def _of_signal(shell: nn.Module) -> InputContract | None:
         beside += [(ExtraInput("noise", n),) for n in counts]
     for extras, count, step in product(beside, counts, STEPS):
         length = _sides(step)[0]
-        kinds = [torch.int64 if extra.kind == "class" else torch.float32 for extra in extras]
         shapes = [(1, count, length), *(extra.shape(1, 1, length) for extra in extras)]
-        made = _run(shell, shapes, [torch.float32, *kinds])
+        made = _run(shell, shapes, [torch.float32, *_kinds(extras)])
         if not isinstance(made, Tensor) or made.dim() != 3:
             continue
         scale = made.shape[2] // length
@@ -174,6 +171,10 @@ def _of_signal(shell: nn.Module) -> InputContract | None:
                 channels=count, multiple_of=step, scale=scale, extras=extras, signal=True
             )
     return None
+
+
+def _kinds(extras: Sequence[ExtraInput]) -> list[torch.dtype]:
+    return [torch.int64 if extra.kind == "class" else torch.float32 for extra in extras]
 
 
 def _images(made: Any) -> Iterator[tuple[str, Tensor]]:

@@ -7,14 +7,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract, WeightsFile, check_numbers
+from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.animation import ANIMATED_SUFFIXES, is_animation, translate_animation
 from gan_slimming.data.colours import match_colours as match_colours_of
 from gan_slimming.data.dataset import Dataset
@@ -27,15 +30,16 @@ from gan_slimming.data.image_files import (
     write_image,
 )
 from gan_slimming.data.inputs import Inputs
+from gan_slimming.data.padding import run_padded
 from gan_slimming.data.pipeline import overlapped
 from gan_slimming.data.table_lines import check_columns
 from gan_slimming.data.video import is_video, translate_video
-from gan_slimming.data.waveform_files import hold_signals, plan_waveforms
+from gan_slimming.data.waveform_files import WRITTEN, hold_signals, plan_waveforms
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import model_name, place
 from gan_slimming.runtime.image_runner import ImageRunner
 from gan_slimming.workflows.translate_dataset import translate_dataset
-from gan_slimming.workflows.translate_signals import translate_items, translate_signals
+from gan_slimming.workflows.translate_signals import SignalRunner, translate_signals
 
 NAMED = 3
 """Most failures named in the warning; the JSON lists all."""
@@ -116,19 +120,17 @@ def translate(
     if sample_rate is not None and not contract.signal:
         raise UserError(f"{name} makes images; leave out --sample-rate")
     started = time.monotonic()
-    rate, frames, failed = sample_rate or contract.sample_rate, 0, []
+    signals = SignalRunner(generator, device_used, sample_rate or contract.sample_rate)
+    frames, failed = 0, []
     if dataset is not None:
-        if contract.signal:
-            count = translate_items(
-                generator, device_used, dataset, target, rate, overwrite=overwrite
-            )
-        else:
-            count = translate_dataset(generator, device_used, dataset, target, overwrite=overwrite)
+        write = signals.write if contract.signal else partial(_write_item, generator, device_used)
+        suffixes = WRITTEN if contract.signal else (".png",)
+        count = translate_dataset(dataset, contract, target, suffixes, write, overwrite=overwrite)
     elif contract.signal:
-        waveforms = plan_waveforms(inputs, target, overwrite=overwrite)
-        with _progress(len(waveforms)) as advance:
-            failed = translate_signals(generator, device_used, waveforms, rate, advance)
-        _judge(failed, count := len(waveforms), "signal")
+        jobs = plan_waveforms(inputs, target, overwrite=overwrite)
+        with _progress(len(jobs)) as advance:
+            failed = translate_signals(signals, jobs, advance)
+        _judge(failed, count := len(jobs), "signal")
     else:
         jobs = jobs or plan(inputs, target, overwrite=overwrite)
         _check_lines(jobs, contract, tile)
@@ -143,6 +145,14 @@ def translate(
         "failed": failed,
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _write_item(
+    generator: GeneratorAdapter, device: torch.device, item: Inputs, target: Path
+) -> None:
+    """Write the image of an item of a dataset."""
+    image, *others = (x[None].to(device) for x in item)
+    write_image(target, run_padded(generator, image, *others)[0].cpu())
 
 
 def _check_lines(jobs: Sequence[Job], contract: InputContract, tile: int | None) -> None:

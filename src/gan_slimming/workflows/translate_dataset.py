@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from gan_slimming.data.adapter import GeneratorAdapter
+from gan_slimming.config import InputContract
 from gan_slimming.data.dataset import Dataset, DatasetItems, check_dataset, length_of
-from gan_slimming.data.image_files import write_image
-from gan_slimming.data.padding import run_padded
+from gan_slimming.data.inputs import Inputs
 from gan_slimming.errors import UserError
 
 
 def translate_dataset(
-    generator: GeneratorAdapter,
-    device: torch.device,
     dataset: Dataset,
+    contract: InputContract,
     output: Path,
+    suffixes: Sequence[str],
+    make: Callable[[Inputs, Path], None],
     *,
     overwrite: bool,
 ) -> int:
     """Send each item of a dataset through a generator; write 00000.png and so on.
 
     Args:
-        device: of the generator.
+        contract: of the generator.
         output: a folder, created as needed.
+        suffixes: endings of the files of a result; the first names it.
+        make: (item without the batch axis, file) -> writes its result.
     Returns:
         The number of items.
     Raises:
@@ -34,13 +37,13 @@ def translate_dataset(
     count = length_of(check_dataset(dataset))
     if output.exists() and not output.is_dir():
         raise UserError(f"output {output} is a file; name a folder for the items of a dataset")
-    targets = [output / f"{index:05d}.png" for index in range(count)]
-    if not overwrite and (present := next((t for t in targets if t.exists()), None)):
+    targets = [output / f"{index:05d}{suffixes[0]}" for index in range(count)]
+    files = (target.with_suffix(suffix) for target in targets for suffix in suffixes)
+    if not overwrite and (present := next((file for file in files if file.exists()), None)):
         raise UserError(
             f"{present} exists already; replace with --overwrite or name another --output"
         )
-    items = DatasetItems(dataset, generator.contract, None, torch.arange(count))
+    items = DatasetItems(dataset, contract, None, torch.arange(count))
     for index, target in enumerate(targets):
-        image, *others = (x[None].to(device) for x in items.item(index))
-        write_image(target, run_padded(generator, image, *others)[0].cpu())
+        make(items.item(index), target)
     return count

@@ -103,8 +103,8 @@ def test_noise_has_labels_of_its_number() -> None:
     found = latents_for(contract, 6, 1, SAMPLE)
     plain = LatentSet(6, 3, 4, 1, SAMPLE)
     latent, number, label, vector = item_of(found, 5)
-    assert torch.equal(latent, plain.item(5)[0])
-    assert torch.equal(number, plain.item(5)[1])
+    assert torch.equal(latent, item_of(plain, 5)[0])
+    assert torch.equal(number, item_of(plain, 5)[1])
     assert set(label.tolist()) <= {0.0, 1.0}
     assert (label.shape, vector.shape) == ((5,), (6,))
     assert torch.equal(batch(found, 2, 5)[3][1], vector)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from gan_slimming.data.inputs import item_of
 from gan_slimming.data.latents import SAMPLE, LatentSet
 from gan_slimming.errors import UserError
 from gan_slimming.evaluation import items as items_module
@@ -69,7 +71,7 @@ def test_a_folder_of_outputs_must_be_readable(photos: Items) -> None:
 
 def test_noise_follows_from_its_number() -> None:
     latents = LatentSet(5, 4, classes=3, seed=2, stream=SAMPLE)
-    items = Items(tuple(f"{i:05d}" for i in range(5)), "noise", read=latents.item)
+    items = Items(tuple(f"{i:05d}" for i in range(5)), "noise", read=partial(item_of, latents))
     batches = list(Reader(items, batch_size=2))
     assert [batch.indices for batch in batches] == [(0, 1), (2, 3), (4,)]
     joined = [torch.cat([b.inputs[k] for b in batches if b.inputs]) for k in (0, 1)]
