@@ -59,7 +59,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=48, help="of the short run")
     parser.add_argument("--profiled", type=int, default=4, help="steps in each place")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--optimizer", default="adam")
+    parser.add_argument("--optimizer", default="muon")
+    parser.add_argument("--compile", default="off", choices=("auto", "on", "off"))
     parser.add_argument("--output", type=Path, help="a JSON record")
     arguments = parser.parse_args()
     places = profile_run(arguments)
@@ -91,6 +92,7 @@ def profile_run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             optimizer=arguments.optimizer,
         ),
         threads=arguments.threads,
+        compile=arguments.compile,
     )
     last = arguments.steps - arguments.profiled
     starts = {2: "start", int(0.6 * arguments.steps): "half-way", last: "end"}
@@ -144,6 +146,7 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
     context = context_of(trainer)
     if adversary is not None:
         hooks += _hooks(adversary.network, "discriminator")
+    hooks += _hooks(context.teacher.generator, "teacher")
     places: list[tuple[Any, str, Any]] = []
 
     def mark(owner: Any, name: str, part: str) -> None:
@@ -151,7 +154,6 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
         places.append((owner, name, original))
         setattr(owner, name, _marked(original, part))
 
-    mark(context, "teacher", "teacher")
     mark(context, "distance", "distance network")
     for optimizer in [*trainer.optimizers, *([adversary.optimizer] if adversary else [])]:
         mark(optimizer, "step", "optimisers")
@@ -242,7 +244,7 @@ def backward_of(event: Any) -> int | None:
 
 def floor_of(trainer: Any) -> dict[str, float]:
     """Return a step's MACs of the student over the rate of one large convolution."""
-    side = trainer.run.size // trainer.shrink
+    side = trainer.run.size // trainer.schedule.downscale
     with torch.random.fork_rng(devices=[]):
         macs = count(trainer.final(), (torch.zeros(1, 3, side, side),)).macs
     batch = trainer.settings.batch()

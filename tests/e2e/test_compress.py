@@ -14,6 +14,7 @@ from torch import nn
 
 import gan_slimming as gs
 from gan_slimming.config import Budget, Memory, Objective, Optimisation, Run
+from gan_slimming.graph.fusion import missing_for_fusion
 from gan_slimming.models.registry import build_generator
 from gan_slimming.serialization.run_folder import RunFolder
 
@@ -38,6 +39,7 @@ def settings(**changes: object) -> Run:
         "precision": "32-true",
         "device": "cpu",
         "threads": 1,
+        "compile": "off",
     }
     return Run(**(values | changes))  # pyright: ignore[reportArgumentType]
 
@@ -94,16 +96,22 @@ def test_rounded_outputs_are_trained_and_run_from_bytes_to_bytes(
     assert kinds.count("ConvInteger") == 1
 
 
-@pytest.mark.parametrize(("stop_at", "optimizer"), [(3, "adam"), (10, "adam"), (4, "muon")])
+@pytest.mark.parametrize(
+    ("stop_at", "optimizer", "compile"),
+    [(3, "adam", "off"), (10, "adam", "off"), (4, "muon", "off"), (10, "muon", "on")],
+)
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     teacher: nn.Module,
     photos: Path,
     tmp_path: Path,
     stop_at: int,
     optimizer: Literal["adam", "muon"],
+    compile: Literal["off", "on"],
 ) -> None:
+    if compile == "on" and (missing := missing_for_fusion()):
+        pytest.skip(f"no C++ compiler works here: {missing}")
     optimisation = replace(settings().optimisation, optimizer=optimizer)
-    run = settings(optimisation=optimisation)
+    run = settings(optimisation=optimisation, compile=compile)
     gs.compress(teacher, photos, tmp_path / "whole", run)
 
     def interrupt(step: int, total: int, terms: dict[str, float]) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_slimming.data.ranks.shared_statistics import largest_of_batch
+from gan_slimming.graph.fusion import Fusible, flat, flat_as, laid_out_as
 from gan_slimming.quantization.affine import along, code_range, quantize, weight_scale
 
 SCALE_RATE = 0.1
@@ -28,32 +29,47 @@ MIN_SCALE = 1e-12
 """Smallest scale of an output, for a channel of zeros."""
 
 
+@Fusible
+def _rounded(values: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+    """Return the nearest of codes * scale, codes from low to high."""
+    return (values / scale).round_().clamp_(low, high).mul_(scale)
+
+
+@Fusible
+def _gradients(
+    grad: Tensor, values: Tensor, scale: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of values, and of the scale before LSQ's factor, from `grad`."""
+    ratio = values / scale
+    # One kernel: hardtanh's gradient passes where low < ratio < high, as ours does.
+    ends = (low - 0.5, high + 0.5)
+    passed = torch.ops.aten.hardtanh_backward(grad, ratio, *ends)
+    inside = torch.ops.aten.hardtanh_backward(ratio, ratio, *ends)
+    slopes = ratio.round_().clamp_(low, high).sub_(inside).mul_(grad)
+    return passed, slopes.sum()
+
+
 class _RoundToGrid(torch.autograd.Function):
     """Rounding to codes * scale: straight-through gradient in range, LSQ's for the scale."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-        ratio = values / scale
-        codes = ratio.round().clamp_(low, high)
-        ctx.save_for_backward(ratio, codes)
-        ctx.limits = (low - 0.5, high + 0.5)
-        return codes * scale
+        ctx.save_for_backward(values, scale)
+        ctx.codes = ends = float(low), float(high)  # constants of compiled code, unlike integers
+        if scale.dim():  # one for each channel
+            return _rounded.function(values, scale, *ends)
+        return laid_out_as(values, _rounded(flat(values), scale, *ends))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (grad,) = grads
-        ratio, codes = ctx.saved_tensors
-        low, high = ctx.limits
-        # One kernel: hardtanh's gradient passes where low < ratio < high, as ours does.
-        passed = torch.ops.aten.hardtanh_backward(grad, ratio, low, high)
-        if not ctx.needs_input_grad[1]:
-            return passed, None, None, None
-        slope = _dot(grad, codes) - _dot(passed, ratio)
-        return passed, slope / math.sqrt(grad.numel() * (high - 0.5)), None, None
-
-
-def _dot(left: Tensor, right: Tensor) -> Tensor:
-    return (left * right).sum(dtype=torch.float32 if left.dtype != torch.float64 else left.dtype)
+        values, scale = ctx.saved_tensors
+        if scale.dim():
+            return _gradients.function(grad, values, scale, *ctx.codes)[0], None, None, None
+        passed, slope = _gradients(flat_as(values, grad), flat(values), scale, *ctx.codes)
+        slope = slope.to(scale.dtype) / math.sqrt(grad.numel() * ctx.codes[1])
+        learnt = ctx.needs_input_grad[1]
+        return laid_out_as(values, passed), slope if learnt else None, None, None
 
 
 class Quantizer(nn.Module):

@@ -29,7 +29,7 @@ FORMAT = 1
 SPACE = 1 << 22
 """Bytes: a disk with less room is full, if torch fails to write."""
 FREE = (
-    *("threads", "checkpoint_seconds", "workers"),
+    *("threads", "compile", "checkpoint_seconds", "workers"),
     *("memory.images", "memory.answers", "memory.answers_on"),
 )
 """Settings that may differ between a checkpoint and its run: they change no result."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Any
+import warnings
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from gan_slimming.config import Run
 from gan_slimming.data.ranks.launch import alone, count, local_count, local_rank
 from gan_slimming.errors import UserError
+from gan_slimming.graph.fusion import missing_for_fusion
 from gan_slimming.serialization.resolve import choose_device
 from gan_slimming.training.trials import no_bfloat16
 
@@ -77,6 +79,25 @@ def fast_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def compiles(run: Run) -> Literal["on", "off"]:
+    """Return whether what can be fused is compiled in this run, as far as this machine can.
+
+    Warns:
+        UserWarning: it was asked for, and no compiler works here.
+    """
+    pays = run.long and choose_device(run.device).type == "cpu"
+    if run.compile == "off" or (run.compile == "auto" and not pays):
+        return "off"
+    missing = missing_for_fusion()
+    if missing and run.compile == "on":
+        warnings.warn(
+            f"nothing is compiled, so steps take longer: no C++ compiler works here ({missing}); "
+            "install one, such as g++",
+            stacklevel=2,
+        )
+    return "off" if missing else "on"
 
 
 def best_threads() -> int:

@@ -23,7 +23,7 @@ from gan_slimming.models.registry import attach_spec, infer_spec
 from gan_slimming.pruning.groups import macs_left
 from gan_slimming.student.layers import keep_channels_last
 from gan_slimming.student.student import Student, prepare
-from gan_slimming.training.device import best_threads, make_fabric
+from gan_slimming.training.device import best_threads, compiles, make_fabric
 from gan_slimming.training.test_time import (
     describe_test_time,
     describe_vanishing,
@@ -124,7 +124,7 @@ def _at_test_time(contract: InputContract, run: Run) -> InputContract:
 
 
 def _decided(run: Run, contract: InputContract) -> Run:
-    """Return the run with batch size and threads, once its size is seen to fit."""
+    """Return the run with batch size, threads and compiling, once its size is seen to fit."""
     noise = contract.latent_size > 0
     if not noise:
         contract.check_side(run.size)
@@ -138,7 +138,9 @@ def _decided(run: Run, contract: InputContract) -> Run:
     optimisation = dataclasses.replace(run.optimisation, batch_size=batch_size)
     threads = run.threads or best_threads()
     objective = _of_waveforms(run) if contract.signal else run.objective
-    return dataclasses.replace(run, optimisation=optimisation, threads=threads, objective=objective)
+    return dataclasses.replace(
+        run, optimisation=optimisation, threads=threads, objective=objective, compile=compiles(run)
+    )
 
 
 def _of_waveforms(run: Run) -> Objective:

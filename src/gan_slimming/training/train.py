@@ -6,6 +6,7 @@ import logging
 
 from gan_slimming.data.ranks.collectives import largest
 from gan_slimming.errors import Interrupted, system_reason
+from gan_slimming.graph.fusion import fusing
 from gan_slimming.serialization.run_folder import RunFolder
 from gan_slimming.student.student import Student
 from gan_slimming.training.divergence import Diverged
@@ -30,7 +31,7 @@ def train(trainer: Trainer, folder: RunFolder) -> Student:
         Diverged: the numbers are no longer finite, also with lower learning rates.
     """
     saves = Saves(folder, trainer, trainer.run.checkpoint_seconds)
-    with interruptible() as stopped:
+    with fusing(trainer.run.compile == "on"), interruptible() as stopped:
         if not trainer.begun:
             with trainer.stopwatch.lap():
                 found = trainer.begin()

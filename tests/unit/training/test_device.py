@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from gan_slimming.config import Run
+from gan_slimming.config import Optimisation, Run
 from gan_slimming.errors import UserError
 from gan_slimming.training import device as machine
 from gan_slimming.training.device import best_threads
@@ -124,3 +125,36 @@ def test_the_trial_in_bf16_leaves_the_teacher_as_it_is() -> None:
     make_fabric(Run(device="cpu", precision="bf16-mixed"), teacher)
     assert not teacher.training
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+LONG, SHORT = Optimisation(minutes=5), Optimisation(minutes=4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "optimisation", "missing", "decided"),
+    [
+        ("auto", LONG, None, "on"),
+        ("auto", LONG, "InvalidCxxCompiler", "off"),
+        ("auto", SHORT, None, "off"),
+        ("auto", Optimisation(steps=2000), None, "on"),
+        ("auto", Optimisation(steps=1999), None, "off"),
+        ("on", SHORT, None, "on"),
+        ("off", LONG, None, "off"),
+    ],
+)
+def test_what_can_be_fused_is_compiled_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Literal["auto", "on", "off"],
+    optimisation: Optimisation,
+    missing: str | None,
+    decided: str,
+) -> None:
+    monkeypatch.setattr(machine, "missing_for_fusion", lambda: missing)
+    run = Run(compile=asked, optimisation=optimisation, device="cpu")
+    assert machine.compiles(run) == decided
+
+
+def test_a_missing_compiler_is_told_to_whoever_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "missing_for_fusion", lambda: "InvalidCxxCompiler")
+    with pytest.warns(UserWarning, match=r"no C\+\+ compiler works here \(InvalidCxxCompiler\)"):
+        assert machine.compiles(Run(compile="on", device="cpu")) == "off"
