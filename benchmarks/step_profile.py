@@ -31,6 +31,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import gan_slimming as gs
+from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.metrics.complexity import count
 from gan_slimming.quantization.fake_quant import Quantizer
 from gan_slimming.serialization.provenance import environment
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=48, help="of the short run")
     parser.add_argument("--profiled", type=int, default=4, help="steps in each place")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--width-multiple", type=int, default=16)
     parser.add_argument("--optimizer", default="muon")
     parser.add_argument("--compile", default="off", choices=("auto", "on", "off"))
     parser.add_argument("--output", type=Path, help="a JSON record")
@@ -88,7 +90,7 @@ def profile_run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             steps=arguments.steps,
             slim_share=0.3,
             half_size_share=0.7,
-            width_multiple=16,
+            width_multiple=arguments.width_multiple,
             optimizer=arguments.optimizer,
         ),
         threads=arguments.threads,
@@ -109,7 +111,7 @@ def profiled_steps(starts: dict[int, str], steps: int, places: dict[str, Any]) -
     running: list[Any] = []
 
     def train_step(trainer: Any) -> dict[str, float]:
-        context_of(trainer).track = lambda generate: {}  # no part of a step
+        trainer.context.track = lambda generate: {}  # no part of a step
         if trainer.step in starts:
             undo = mark_parts(trainer)
             running[:] = [starts[trainer.step], profile(activities=[ProfilerActivity.CPU]), undo]
@@ -143,7 +145,7 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
         if part is not None or layer is trainer.student:
             hooks += _hooks(layer, f"student {part or 'other'}")
     adversary = trainer.discriminator
-    context = context_of(trainer)
+    context = trainer.context
     if adversary is not None:
         hooks += _hooks(adversary.network, "discriminator")
     hooks += _hooks(context.teacher.generator, "teacher")
@@ -165,11 +167,6 @@ def mark_parts(trainer: Any) -> Callable[[], None]:
             setattr(owner, name, original)
 
     return undo
-
-
-def context_of(trainer: Any) -> Any:
-    """Return the trainer's context, by its name in this revision."""
-    return trainer.setting if hasattr(trainer, "setting") else trainer.context
 
 
 def _hooks(layer: nn.Module, part: str) -> list[Any]:
@@ -246,8 +243,9 @@ def floor_of(trainer: Any) -> dict[str, float]:
     """Return a step's MACs of the student over the rate of one large convolution."""
     side = trainer.run.size // trainer.schedule.downscale
     with torch.random.fork_rng(devices=[]):
-        macs = count(trainer.final(), (torch.zeros(1, 3, side, side),)).macs
-    batch = trainer.settings.batch()
+        final = trainer.final()
+        macs = count(final, dummy_inputs(trainer.context.contract, side, like=final)).macs
+    batch = trainer.settings.batch_size
     with trainer.fabric.autocast(), torch.no_grad():
         rate = measured_rate()
     return {

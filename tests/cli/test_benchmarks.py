@@ -96,6 +96,44 @@ def test_residuals_of_one_image_with_itself_are_nothing(script: Any, tmp_path: P
     assert record["share_in_area_means"]["8"] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """A file of weights as the package of the benchmark's 'faces' holds it, of a tiny generator."""
+    generator = build_generator("dcgan", width=4).train()
+    generator(torch.randn(8, 100))  # which batch norms have seen
+    torch.save({"netG_state_dict": generator.state_dict()}, tmp_path / "faces.pth")
+    return tmp_path / "faces.pth"
+
+
+def test_a_step_is_taken_apart(script: Any, faces: Path, tmp_path: Path) -> None:
+    given = ("--steps=12", "--profiled=2", "--macs=0.5", "--width-multiple=1")
+    where = ("--weights", faces, "--output", tmp_path / "profile.json")
+    script("step_profile", "--generator=dcgan", *where, *given)
+    places = json.loads((tmp_path / "profile.json").read_text())["places"]
+    assert places.keys() == {"start", "half-way", "end"}
+    for place in places.values():
+        parts = place["parts_ms"]
+        assert {"student conv", "student fake quantisation", "teacher"} <= parts.keys()
+        assert sum(parts.values()) == pytest.approx(place["ms_per_step"], rel=0.05)
+
+
+@pytest.mark.real_data
+@pytest.mark.usefixtures("data_root")
+def test_variants_are_trained_for_the_same_time_and_judged(
+    script: Any, faces: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("flip_evaluator")
+    given = ("--minutes=0.1", "--threads=1", "--macs=0.5", "--unseen=2", "--output", tmp_path)
+    variants = ("--variant=plain", "--variant=adam:optimisation.optimizer=adam")
+    rows = script("fidelity", "--teacher=faces", "--weights", faces, *given, *variants)
+    plain, adam = (json.loads(row) for row in rows.splitlines())
+    assert plain["settings"] == {}
+    assert adam["settings"] == {"optimisation": {"optimizer": "adam"}}
+    for row in (plain, adam):
+        assert [look["seconds"] for look in row["curve"]] == pytest.approx([1.5, 3, 6], abs=2)
+        assert row["curve"][-1].keys() >= {"lpips", "psnr", "flip", "colour", "dots", "step"}
+
+
 def test_pages_are_checked(script: Any) -> None:
     assert script("tables", "--check") == ""
 

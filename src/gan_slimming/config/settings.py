@@ -56,9 +56,9 @@ class Run:
     threads: int | None = None
     """Number of CPU threads, such as 4. Default: one or all, whichever runs faster."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Whether torch.compile makes one pass over memory of fake quantisation and of the distance.
-    Steps are up to a third faster; a C++ compiler such as g++ is needed, and half a minute to
-    start. auto compiles on a CPU, in runs of 5 minutes or 2000 steps at least."""
+    """Whether torch.compile fuses the operators of fake quantisation and of the distance, so that
+    steps take less time. It needs a C++ compiler such as g++, and half a minute to start. auto
+    compiles on a CPU, in runs of at least 5 minutes or 2000 steps."""
     seed: int = 0
     """Seed of all random numbers, 0 to 2^62."""
     memory: Memory = field(default_factory=Memory)
