@@ -106,7 +106,7 @@ def faces(tmp_path: Path) -> Path:
 
 
 def test_a_step_is_taken_apart(script: Any, faces: Path, tmp_path: Path) -> None:
-    given = ("--steps=12", "--profiled=2", "--macs=0.5", "--width-multiple=1")
+    given = ("--steps=12", "--profiled=1", "--macs=0.5", "--width-multiple=1")
     where = ("--weights", faces, "--output", tmp_path / "profile.json")
     script("step_profile", "--generator=dcgan", *where, *given)
     places = json.loads((tmp_path / "profile.json").read_text())["places"]

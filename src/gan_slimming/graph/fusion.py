@@ -60,7 +60,7 @@ def fusing(on: bool = True) -> Iterator[None]:
     """Run functions that can be fused compiled, or not, in the meantime."""
     before, _Switch.on = _Switch.on, on
     try:
-        with _settings() if on else nullcontext():
+        with _settings() if on and not before else nullcontext():
             yield
     finally:
         _Switch.on = before
