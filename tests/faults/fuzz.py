@@ -3,6 +3,10 @@
     python -m tests.faults.fuzz --seconds 300
     python -m tests.faults.fuzz --kinds images,weights --count 20000
     python -m tests.faults.fuzz --kinds weights --first 1234 --count 1 --keep found/
+    python -m tests.faults.fuzz --count 20000 --record results/faults/fuzz.json
+
+With a record it goes on where the one before stopped, in any number of sessions, each with the code
+and the machine of its day.
 
 A file is known by its kind and number, from which its damage is drawn. Kinds take turns, each in a
 process of its own, so that crashes and hangs of native code are seen as well. A failure is any
@@ -29,12 +33,17 @@ from typing import Any
 from tests.faults.kinds import KINDS, damage, read, result_of
 from tests.faults.tiny_run import warm_up
 
+from gan_slimming.data.files import write_atomically
+from gan_slimming.serialization.provenance import environment
+
 SECONDS = 20
 """Most processor time that a file may take."""
 MEMORY = 1 << 30
 """Most bytes of resident memory that a file may add."""
 TURN = 30
 """Seconds after which it is the next kind's turn."""
+OUTCOMES = ("read", "refused", "failed")
+"""What may come of a file."""
 
 
 def main() -> int:
@@ -45,11 +54,16 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10**9, help="files of each kind")
     parser.add_argument("--seconds", type=float, default=1e9, help="time for all kinds together")
     parser.add_argument("--keep", type=Path, help="folder for files that failed")
+    parser.add_argument("--record", type=Path, help="file of counts to go on with, .json")
     options = parser.parse_args()
     warm_up()
     place = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    until = time.monotonic() + options.seconds
+    started = time.monotonic()
+    until = started + options.seconds
     states = {kind: State(kind, place / kind, options.first) for kind in options.kinds.split(",")}
+    record = Record(options.record.absolute()) if options.record else None
+    if record:
+        record.go_on(states)
     try:
         while time.monotonic() < until:
             open_ones = [s for s in states.values() if s.next < options.first + options.count]
@@ -58,12 +72,44 @@ def main() -> int:
                 turn = min(turn, (until - time.monotonic()) / len(open_ones), 600)
                 state.go_on(options.first + options.count, turn, options.keep)
                 print(json.dumps(state.told()), file=sys.stderr, flush=True)
+                if record:
+                    record.write(states, time.monotonic() - started)
             if not open_ones:
                 break
     finally:
         shutil.rmtree(place, ignore_errors=True)
     print(json.dumps([state.told() for state in states.values()]))
     return 1 if any(state.failures for state in states.values()) else 0
+
+
+class Record:
+    """The counts of several sessions, in a file."""
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.kinds: dict[str, Any] = {}
+        """Kind -> its figures, of all sessions together."""
+        self.sessions: list[dict[str, Any]] = []
+        if file.is_file():
+            known = json.loads(file.read_text())
+            self.kinds, self.sessions = known["kinds"], known["sessions"]
+        self.session = {"files": 0, "seconds": 0.0, "environment": environment()}
+        self.before = sum(kind["files"] for kind in self.kinds.values())
+
+    def go_on(self, states: dict[str, State]) -> None:
+        """Let kinds go on with the file after the last."""
+        for name, known in self.kinds.items():
+            if name in states:
+                states[name].go_on_from(known)
+
+    def write(self, states: dict[str, State], seconds: float) -> None:
+        """Write what has come of all files so far."""
+        self.kinds |= {name: state.told() for name, state in states.items()}
+        files = sum(kind["files"] for kind in self.kinds.values()) - self.before
+        self.session |= {"files": files, "seconds": round(seconds)}
+        told = {"kinds": self.kinds, "sessions": [*self.sessions, self.session]}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.file, (json.dumps(told, indent=2) + "\n").encode())
 
 
 class State:
@@ -78,8 +124,14 @@ class State:
 
     def told(self) -> dict[str, Any]:
         """Return the figures for JSON."""
-        return {"kind": self.kind, "files": self.counts.total(), **self.counts,
+        return {"kind": self.kind, "files": self.counts.total(), **self.counts, "next": self.next,
                 "peak_mib": self.peak >> 20, "failures": self.failures}  # fmt: skip
+
+    def go_on_from(self, told: dict[str, Any]) -> None:
+        """Go on where the figures of an earlier session end."""
+        self.next, self.failures = told["next"], told["failures"]
+        self.counts.update({name: told[name] for name in OUTCOMES if name in told})
+        self.peak = told["peak_mib"] << 20
 
     def go_on(self, end: int, seconds: float, keep: Path | None) -> None:
         """Take the next files in a process of their own, for a time."""
