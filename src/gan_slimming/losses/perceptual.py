@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan_slimming.losses.relative_distance import relative_distance
+
 Features = Callable[[Tensor], Mapping[str, Tensor]]
 """Images in [0, 1] -> feature maps by name."""
 
@@ -63,11 +65,8 @@ def content_and_gram(
     fit any feature network (the paper's 1e5 fits VGG-16 only).
     """
     of_student, of_teacher = _both(student, teacher, features)
-    terms = [
-        content_weight * _relative_l1(_wide(s), _wide(t))
-        + gram_weight * _relative_l1(gram(s), gram(t))
-        for s, t in zip(of_student, of_teacher, strict=True)
-    ]
+    weights = content_weight, gram_weight
+    terms = [relative_distance(s, t, *weights) for s, t in zip(of_student, of_teacher, strict=True)]
     return torch.stack(terms).mean()
 
 
@@ -99,13 +98,6 @@ def _both(
     with torch.no_grad():
         of_teacher = list(features((teacher + 1) / 2).values())
     return of_student, of_teacher
-
-
-def _relative_l1(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean over the batch of mean|s - t| / mean|t|, means over one image's entries."""
-    distance = (student - teacher).abs().flatten(1).mean(dim=1)
-    size = teacher.abs().flatten(1).mean(dim=1)
-    return (distance / size.clamp_min(torch.finfo(size.dtype).eps)).mean()
 
 
 def _wide(values: Tensor) -> Tensor:
