@@ -22,6 +22,10 @@ MIN_SIDE = 64
 """Shortest side tried, in pixels, because reflection padding needs a minimum."""
 LABELS = 40
 """Longest vector that counts as a label of zeros and ones; longer ones are noise or identities."""
+MOST_CLASSES = 256
+"""Most channels tried of a map with one channel for each class."""
+MOST_CHANNELS = 16
+"""Most channels tried of an image without a second input."""
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NOISE = (100, 128, 512, 64, 256)
 """Lengths of noise tried beside labels, where no layer takes the noise alone."""
@@ -54,7 +58,7 @@ def infer_contract(module: nn.Module) -> InputContract:
         for channels, side in product((3, 1), SIZES):
             if found := _tried(shell, channels, side, side, extras):
                 return InputContract(channels=channels, size=side, extras=extras, **found)
-    return _of_noise(shell) or _of_signal(shell) or InputContract()
+    return _of_noise(shell) or _of_signal(shell) or _of_channels(shell) or InputContract()
 
 
 def _check_channels(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -80,6 +84,7 @@ def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
         return
     kinds = [ExtraInput("class", size) for size in _tables(module)]
     kinds += [ExtraInput("mask"), ExtraInput("image", 3)]
+    kinds += [ExtraInput("mask", n) for n in _mask_channels(module)]
     short = [ExtraInput("label" if n <= LABELS else "vector", n) for n in LENGTHS]
     for extra in (*kinds, *short):
         if needed < 3:
@@ -90,6 +95,31 @@ def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
 def _tables(module: nn.Module) -> list[int]:
     """Return the number of classes, if there is an embedding."""
     return [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)][:1]
+
+
+def _mask_channels(module: nn.Module) -> list[int]:
+    """Return the channels that a label map may have: those that convolutions take and no one makes.
+
+    An image may be joined to it first, so three fewer count as well.
+    """
+    counts = dict.fromkeys(n - joined for n in _taken_only(module) for joined in (3, 0))
+    return [n for n in counts if 1 < n <= MOST_CLASSES and n != 3]
+
+
+def _taken_only(module: nn.Module) -> list[int]:
+    """Return the numbers of channels that convolutions take and no one makes, at most four."""
+    layers = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+    made = {layer.out_channels for layer in layers}
+    return list(dict.fromkeys(n for m in layers if (n := m.in_channels) not in made))[:4]
+
+
+def _of_channels(shell: nn.Module) -> InputContract | None:
+    """Return the contract of a generator of images with further channels, such as a mask."""
+    counts = [n for n in _taken_only(shell) if n not in (1, 3) and n <= MOST_CHANNELS]
+    for channels, step in product(counts if _needed(shell)[0] <= 1 else (), STEPS):
+        if found := _tried(shell, channels, *_sides(step), ()):
+            return InputContract(channels=channels, multiple_of=step, **found)
+    return None
 
 
 def _fewer(extras: list[ExtraInput]) -> list[ExtraInput]:
