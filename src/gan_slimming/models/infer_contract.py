@@ -54,7 +54,10 @@ def infer_contract(module: nn.Module) -> InputContract:
     for extras in _extras(module):
         for channels, step in product((3, 1), STEPS):
             if found := _tried(shell, channels, *_sides(step), extras):
-                return InputContract(channels=channels, multiple_of=step, extras=extras, **found)
+                least = _least(shell, channels, step, extras)
+                return InputContract(
+                    channels=channels, multiple_of=step, min_size=least, extras=extras, **found
+                )
         for channels, side in product((3, 1), SIZES):
             if found := _tried(shell, channels, side, side, extras):
                 return InputContract(channels=channels, size=side, extras=extras, **found)
@@ -130,6 +133,18 @@ def _sides(step: int) -> tuple[int, int]:
     """Return height and width: odd multiples of `step`, and so of no larger one of STEPS."""
     first = max(1, MIN_SIDE // step) | 1
     return first * step, (first + 2) * step
+
+
+def _least(shell: nn.Module, channels: int, step: int, extras: tuple[ExtraInput, ...]) -> int:
+    """Return the least side in pixels where squares of `_sides` are too small, else 1.
+
+    Norms over a single pixel refuse those, for instance.
+    """
+    first = _sides(step)[0]
+    for times in (1, 2, 4):
+        if _tried(shell, channels, first * times, first * times, extras):
+            return first * times if times > 1 else 1
+    return 1
 
 
 def _tried(

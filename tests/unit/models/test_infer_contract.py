@@ -74,6 +74,13 @@ def test_multiples_scale_and_grey_images(net: nn.Module, found: InputContract) -
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+def test_a_square_that_leaves_a_norm_a_single_pixel_is_too_small() -> None:
+    layers = [nn.Conv2d(3 if n == 0 else 4, 4, 4, 2, 1) for n in range(6)]
+    net = nn.Sequential(*layers, nn.InstanceNorm2d(4), nn.Upsample(scale_factor=64))
+    net.append(nn.Conv2d(4, 3, 1))
+    assert infer_contract(net.train()) == InputContract(multiple_of=64, min_size=128)
+
+
 class Joined(nn.Module):
     """A fixed map, normalised by an image and its label map of 7 classes, to 32x32 pixels."""
 
