@@ -68,7 +68,7 @@ class Assigned(nn.Module):
 
 
 class SlicedWeight(nn.Module):
-    """Octave convolution's: quarters of one weight by a number that no axis has; all that stays."""
+    """Octave convolution's: quarters of one weight by a number that ties them."""
 
     def __init__(self) -> None:
         super().__init__()

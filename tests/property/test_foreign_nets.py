@@ -89,14 +89,13 @@ PRUNABLE: dict[str, dict[str, int]] = {
     "channels_last": {"first": 6, "body": 5},
     "counted": {"first": 5, "body.0.weight": 5, "body.1.weight": 5},
     "assigned": {"style": 6, "style#2": 5},
-    "sliced_weight": {"body": 5},
+    "sliced_weight": {"weight": 4, "body": 5},
     "changed_views": {"first": 5},
 }
 """Net -> its prunable groups and their channels: neither more nor fewer than can be exact."""
 HELD = {
     "named_view": NAMED,
     "named_split": NAMED,
-    "sliced_weight": NAMED,
     "fused_attention": "the scale of an attention depends on its number",
     "multi_head": "nn.MultiheadAttention is kept whole",
     "not_thinned": "a normalisation over 1 sets of channels reads it",

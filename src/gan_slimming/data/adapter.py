@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from inspect import Parameter
 from typing import Any
 
 import torch
@@ -14,6 +16,9 @@ from gan_slimming.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey image (ITU-R BT.601)."""
+
+SEVERAL = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+"""Kinds of parameters that need no input: *inputs, **more."""
 
 
 class GeneratorAdapter(nn.Module):
@@ -174,6 +179,23 @@ def check_taken(generator: nn.Module, contract: InputContract, size: int) -> Non
     _run(generator, contract, size)
 
 
+def _advice(generator: nn.Module, given: int) -> str:
+    """Return which contract to declare, for a generator that refuses so many inputs."""
+    taken = inspect.signature(generator.forward).parameters.values()
+    needed = [p.name for p in taken if p.default is p.empty and p.kind not in SEVERAL]
+    if len(needed) > given:
+        return (
+            f"its forward takes {', '.join(needed)}: give it an attribute contract that names what "
+            "stands behind the image or signal, such as InputContract(extras=(ExtraInput('mask', "
+            "19),)), or wrap it in a module whose forward takes the image or signal first and "
+            "draws its noise inside"
+        )
+    return (
+        "give it an attribute contract, such as InputContract(latent_size=100) for noise, or "
+        "InputContract(channels=80, scale=256, signal=True) for mel spectrograms"
+    )
+
+
 def _run(generator: nn.Module, contract: InputContract, size: int) -> tuple[Any, str]:
     """Return the output in evaluation mode, without advancing the random state, and the shapes."""
     inputs = dummy_inputs(contract, size, like=generator)
@@ -187,9 +209,7 @@ def _run(generator: nn.Module, contract: InputContract, size: int) -> tuple[Any,
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"the generator does not take {given}, which its InputContract (without one, RGB "
-                f"images) says: {reason}; give it an attribute contract, such as InputContract("
-                "latent_size=100) for noise, or InputContract(channels=80, scale=256, signal=True) "
-                "for mel spectrograms"
+                f"images) says: {reason}; {_advice(generator, len(inputs))}"
             ) from error
         finally:
             generator.train(was_training)

@@ -30,15 +30,15 @@ def distance_of(
     """Return the name and the distance of the objective; 'auto' takes the best one available.
 
     Raises:
-        UserError: its weights are neither on this machine nor downloadable, or a generator of noise
-            has no encoder.
+        UserError: its weights are neither on this machine nor downloadable, or the teacher has no
+            encoder of its own images.
     """
     name = objective.distill
     if contract.signal or name == "spectral":
         return _of_signals(name, contract)
-    noise = contract.latent_size > 0
+    images = not contract.latent_size and contract.channels in (1, 3)
     if name == "auto":
-        name = "lpips" if lpips_at_hand() is not None else "l1" if noise else "encoder"
+        name = "lpips" if lpips_at_hand() is not None else "encoder" if images else "l1"
         if name != "lpips" and (variable := named_weights_folder()):
             warnings.warn(
                 f"{variable} names a folder without the weights of lpips (squeezenet); the "
@@ -46,9 +46,10 @@ def distance_of(
                 WeightsWarning,
                 stacklevel=3,
             )
-    if name == "encoder" and noise:
+    if name == "encoder" and not images:
         raise UserError(
-            "a generator that takes noise has no encoder; take --distill lpips, vgg19, paper or l1"
+            "a generator that takes noise, or images unlike its own, has no encoder "
+            "of these; take --distill lpips, vgg19, paper or l1"
         )
     if name == "l1":
         return name, multiscale_l1

@@ -22,6 +22,10 @@ MIN_SIDE = 64
 """Shortest side tried, in pixels, because reflection padding needs a minimum."""
 LABELS = 40
 """Longest vector that counts as a label of zeros and ones; longer ones are noise or identities."""
+MOST_CLASSES = 256
+"""Most channels tried of a map with one channel for each class."""
+MOST_CHANNELS = 16
+"""Most channels tried of an image without a second input."""
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NOISE = (100, 128, 512, 64, 256)
 """Lengths of noise tried beside labels, where no layer takes the noise alone."""
@@ -50,11 +54,14 @@ def infer_contract(module: nn.Module) -> InputContract:
     for extras in _extras(module):
         for channels, step in product((3, 1), STEPS):
             if found := _tried(shell, channels, *_sides(step), extras):
-                return InputContract(channels=channels, multiple_of=step, extras=extras, **found)
+                least = _least(shell, channels, step, extras)
+                return InputContract(
+                    channels=channels, multiple_of=step, min_size=least, extras=extras, **found
+                )
         for channels, side in product((3, 1), SIZES):
             if found := _tried(shell, channels, side, side, extras):
                 return InputContract(channels=channels, size=side, extras=extras, **found)
-    return _of_noise(shell) or _of_signal(shell) or InputContract()
+    return _of_noise(shell) or _of_signal(shell) or _of_channels(shell) or InputContract()
 
 
 def _check_channels(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -80,6 +87,7 @@ def _extras(module: nn.Module) -> Iterator[tuple[ExtraInput, ...]]:
         return
     kinds = [ExtraInput("class", size) for size in _tables(module)]
     kinds += [ExtraInput("mask"), ExtraInput("image", 3)]
+    kinds += [ExtraInput("mask", n) for n in _mask_channels(module)]
     short = [ExtraInput("label" if n <= LABELS else "vector", n) for n in LENGTHS]
     for extra in (*kinds, *short):
         if needed < 3:
@@ -92,6 +100,31 @@ def _tables(module: nn.Module) -> list[int]:
     return [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)][:1]
 
 
+def _mask_channels(module: nn.Module) -> list[int]:
+    """Return the channels that a label map may have: those that convolutions take and no one makes.
+
+    An image may be joined to it first, so three fewer count as well.
+    """
+    counts = dict.fromkeys(n - joined for n in _taken_only(module) for joined in (3, 0))
+    return [n for n in counts if 1 < n <= MOST_CLASSES and n != 3]
+
+
+def _taken_only(module: nn.Module) -> list[int]:
+    """Return the numbers of channels that convolutions take and no one makes, at most four."""
+    layers = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+    made = {layer.out_channels for layer in layers}
+    return list(dict.fromkeys(n for m in layers if (n := m.in_channels) not in made))[:4]
+
+
+def _of_channels(shell: nn.Module) -> InputContract | None:
+    """Return the contract of a generator of images with further channels, such as a mask."""
+    counts = [n for n in _taken_only(shell) if n not in (1, 3) and n <= MOST_CHANNELS]
+    for channels, step in product(counts if _needed(shell)[0] <= 1 else (), STEPS):
+        if found := _tried(shell, channels, *_sides(step), ()):
+            return InputContract(channels=channels, multiple_of=step, **found)
+    return None
+
+
 def _fewer(extras: list[ExtraInput]) -> list[ExtraInput]:
     return [extra for extra in extras if extra.size in (5, 8, 10, 64, 128, 256, 512)]
 
@@ -100,6 +133,18 @@ def _sides(step: int) -> tuple[int, int]:
     """Return height and width: odd multiples of `step`, and so of no larger one of STEPS."""
     first = max(1, MIN_SIDE // step) | 1
     return first * step, (first + 2) * step
+
+
+def _least(shell: nn.Module, channels: int, step: int, extras: tuple[ExtraInput, ...]) -> int:
+    """Return the least side in pixels where squares of `_sides` are too small, else 1.
+
+    Norms over a single pixel refuse those, for instance.
+    """
+    first = _sides(step)[0]
+    for times in (1, 2, 4):
+        if _tried(shell, channels, first * times, first * times, extras):
+            return first * times if times > 1 else 1
+    return 1
 
 
 def _tried(

@@ -68,7 +68,7 @@ def find_groups(
         axes = {key: walk.roots(slots) for key, slots in walk.axes.items()}
         hold_what_cannot_be_cut(module, example, graph, _named_groups(walk, groups, named), axes)
     makers = {node: path for node, path in walk.makers.items() if path + GATE in gates}
-    graph.blocks = residual_blocks(walk, makers, groups)
+    graph.blocks = residual_blocks(walk, makers, graph.groups)
     return graph
 
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gan_slimming.data.whole_copy import whole_copy
 from gan_slimming.errors import UserError
-from gan_slimming.pruning.channel_attributes import readings, renumber
+from gan_slimming.pruning.channel_attributes import Axes, readings, renumber
 from gan_slimming.pruning.groups import (
     GATE,
     ChannelGroup,
@@ -28,7 +27,9 @@ from gan_slimming.pruning.groups import (
     owner_of,
     restrict,
 )
+from gan_slimming.pruning.random_copies import drawn, randomised, tensors
 from gan_slimming.pruning.slicing import output_axis, slice_tensors
+from gan_slimming.pruning.tied import tie, tied_groups
 
 NAMED = (
     "its forward names the number of channels in a view/split; write -1 there to let it be slimmed"
@@ -38,8 +39,6 @@ EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """dtype -> largest difference, relative to the largest output."""
 SPECIAL = (2, 3, 4)
 """Numbers of channels that a forward may treat apart, because images have them."""
-SMALL = 64
-"""Pixels per side to which images are halved for the test."""
 
 
 def hold_what_cannot_be_cut(
@@ -47,7 +46,7 @@ def hold_what_cannot_be_cut(
     example: tuple[Any, ...],
     graph: GroupGraph,
     named: set[str],
-    axes: Mapping[tuple[str, int], np.ndarray],
+    axes: Axes,
 ) -> None:
     """Protect, in place, the groups whose channel count is a number in the forward's source.
 
@@ -68,6 +67,10 @@ def hold_what_cannot_be_cut(
         group.protected = f"{CHANGES} ({check.trouble})"
     held = check.culprits(suspects)
     fewer = check.choose_numbers(held, readings(module, axes, held))
+    ties = tied_groups(module, graph.groups, fewer)
+    if ties:
+        held, fewer = check.choose_ties(held, fewer, ties, axes)
+        suspects = [group for group in graph.prunable if group.name in named]
     if fewer:
         fewer = check.choose_numbers(fewer, readings(module, axes, fewer, alone=True))
     numbers = graph.numbers
@@ -109,9 +112,9 @@ class _CutCheck:
         ):
             copied = whole_copy(module).to(dtype)
             copied.eval()
-            inputs = tuple(_drawn(value, dtype, low, small) for value in example)
+            inputs = tuple(drawn(value, dtype, low, small) for value in example)
             tolerance = EXACT.get(dtype, 1e-3)
-            check = cls(copied if as_it_is else _randomised(copied), inputs, graph, tolerance)
+            check = cls(copied if as_it_is else randomised(copied), inputs, graph, tolerance)
             try:
                 found = check.run(check.module)
             except Exception as error:  # the forward may reject these inputs in any way
@@ -171,6 +174,30 @@ class _CutCheck:
         failing([])
         return fewest
 
+    def choose_ties(
+        self,
+        held: list[ChannelGroup],
+        fewer: list[ChannelGroup],
+        ties: Mapping[str, list[ChannelGroup]],
+        axes: Axes,
+    ) -> tuple[list[ChannelGroup], list[ChannelGroup]]:
+        """Replace tied groups by one each, in place, if all of these can be cut then.
+
+        Returns:
+            The groups that a number holds, and those that fail whatever is read.
+        """
+        groups, numbers, self.graph.numbers = self.graph.groups, self.graph.numbers, {}
+        made = {name: tie(parts) for name, parts in ties.items()}
+        gone = {g.name for parts in ties.values() for g in parts} - made.keys()
+        self.graph.groups = [made.get(g.name, g) for g in groups if g.name not in gone]
+        names = {g.name for g in held} | made.keys()
+        tied = [g for g in self.graph.prunable if g.name in names]
+        left = self.choose_numbers(tied, readings(self.module, axes, tied))
+        if not made.keys() & {g.name for g in left}:
+            return tied, left
+        self.graph.groups, self.graph.numbers = groups, numbers
+        return held, fewer
+
     def find_special_widths(self, groups: Sequence[ChannelGroup]) -> None:
         """Note, in place, the small widths at which a counted group cannot be cut exactly."""
         counted = {place[:2] for place in self.graph.numbers.values()}
@@ -209,7 +236,7 @@ class _CutCheck:
         """Return all output tensors, with the same random numbers each time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return list(_tensors(module(*self.example)))
+            return list(tensors(module(*self.example)))
 
 
 def _counted(groups: Sequence[ChannelGroup], *meanings: Numbers) -> list[ChannelGroup]:
@@ -251,40 +278,3 @@ def _silence(module: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
         for tensor, axis_of in places:
             if tensor is not None:
                 tensor.index_fill_(axis_of, dead, 0.0)
-
-
-@torch.no_grad()
-def _randomised(module: nn.Module) -> nn.Module:
-    """Randomise all parameters, in place, so that nothing is zero or agrees by chance."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5
-            spread = parameter.detach().double().std(correction=0).clamp_min(0.1)
-            noise = noise * spread * torch.where(noise > 1, 1.0, -1.0)
-            parameter.copy_(parameter * 0.5 + noise.to(parameter))
-    return module
-
-
-def _drawn(value: Any, dtype: torch.dtype, low: float, small: bool) -> Any:
-    """Draw random numbers from `low` to 1 in a tensor's shape, with sides near 64 if `small`."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        return value
-    shape = list(value.shape)
-    for axis in range(2, len(shape)) if small else ():
-        while shape[axis] > SMALL and shape[axis] % 2 == 0:
-            shape[axis] //= 2
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.rand(shape, generator=generator, dtype=torch.float64) * (1 - low) + low
-    return noise.to(value.device, dtype)
-
-
-def _tensors(value: Any) -> Iterable[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _tensors(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _tensors(part)

@@ -104,6 +104,11 @@ def test_the_side_is_found_by_running_the_generator() -> None:
         (Maker(scale=2), InputContract(), "makes 16x16 of 8x8.*scale=1; set scale to 2"),
         (nn.Linear(6, 1), NOISE, r"does not take \(1, 5\), which its InputContract .*says"),
         (nn.Linear(6, 1), InputContract(), r"such as InputContract\(latent_size=100\) for noise"),
+        (
+            nn.Bilinear(8, 8, 1),
+            InputContract(),
+            r"takes input1, input2: .*\(ExtraInput\('mask', 19",
+        ),
         (Maker(1, 1, 60), SIGNAL, "makes 60 samples of 8 frames, .*scale=16; set scale to 7.5"),
         (Maker(1, 1, 8, 16), SIGNAL, r"of a signal it must make a waveform"),
         (nn.Conv2d(3, 3, 1), CLASSES, r"does not take \(1, 5\) and \(1,\)"),

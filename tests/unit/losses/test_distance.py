@@ -40,12 +40,12 @@ def test_distances_by_name(tiny_cartoongan: CartoonGenerator) -> None:
     assert distance_of(Objective(distill="auto"), tiny_cartoongan, contract, CPU)[0] == "encoder"
 
 
-def test_noise_has_no_encoder() -> None:
-    noise = InputContract(latent_size=4)
+@pytest.mark.parametrize("contract", [InputContract(latent_size=4), InputContract(channels=4)])
+def test_what_takes_no_images_like_its_own_has_no_encoder(contract: InputContract) -> None:
     teacher = nn.Linear(4, 4)
-    assert distance_of(Objective(), teacher, noise, CPU)[0] == "l1"
-    with pytest.raises(UserError, match="has no encoder; take --distill lpips"):
-        distance_of(Objective(distill="encoder"), teacher, noise, CPU)
+    assert distance_of(Objective(), teacher, contract, CPU)[0] == "l1"
+    with pytest.raises(UserError, match="has no encoder of these; take --distill lpips"):
+        distance_of(Objective(distill="encoder"), teacher, contract, CPU)
 
 
 @pytest.mark.parametrize(("side", "seen"), [(16, 64), (64, 64), (96, 96)])

@@ -47,7 +47,9 @@ def test_bfloat16_is_near_float64() -> None:
     student, teacher = torch.randn(2, 2, 16, 64, 64).relu().bfloat16()
     exact = defined(student.double(), teacher.double(), 1.0, 1.0)
     assert relative_distance(student, teacher, 1.0, 1.0).dtype == torch.float32
-    assert float(relative_distance(student, teacher, 1.0, 1.0)) == pytest.approx(float(exact), rel=0.01)
+    assert float(relative_distance(student, teacher, 1.0, 1.0)) == pytest.approx(
+        float(exact), rel=0.01
+    )
     gram = products(places(student))
     reference = products(places(student.double()))
     assert float((gram - reference).abs().sum() / reference.abs().sum()) < 1e-3

@@ -74,6 +74,41 @@ def test_multiples_scale_and_grey_images(net: nn.Module, found: InputContract) -
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+def test_a_square_that_leaves_a_norm_a_single_pixel_is_too_small() -> None:
+    layers = [nn.Conv2d(3 if n == 0 else 4, 4, 4, 2, 1) for n in range(6)]
+    net = nn.Sequential(*layers, nn.InstanceNorm2d(4), nn.Upsample(scale_factor=64))
+    net.append(nn.Conv2d(4, 3, 1))
+    assert infer_contract(net.train()) == InputContract(multiple_of=64, min_size=128)
+
+
+class Joined(nn.Module):
+    """A fixed map, normalised by an image and its label map of 7 classes, to 32x32 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.zeros(1, 8, 32, 32))
+        self.scales, self.last = nn.Conv2d(10, 8, 3, padding=1), nn.Conv2d(8, 3, 1)
+
+    def forward(self, image: Tensor, labels: Tensor) -> Tensor:
+        return self.last(self.start * self.scales(torch.cat([image, labels], 1)))
+
+
+@pytest.mark.parametrize(
+    ("net", "found"),
+    [
+        (Joined(), InputContract(size=32, extras=(ExtraInput("mask", 7),))),
+        (
+            nn.Sequential(nn.Conv2d(4, 8, 3, 2, 1), nn.ConvTranspose2d(8, 3, 4, 2, 1)),
+            InputContract(channels=4, multiple_of=2),
+        ),
+    ],
+)
+def test_channels_of_label_maps_and_of_images_with_masks_are_those_of_a_first_layer(
+    net: nn.Module, found: InputContract
+) -> None:
+    assert infer_contract(net) == found
+
+
 def test_old_weight_norm_is_no_obstacle() -> None:
     net = halves()
     with warnings.catch_warnings():

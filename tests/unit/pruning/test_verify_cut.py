@@ -95,10 +95,9 @@ def test_a_trial_leaves_the_module_alone() -> None:
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
 
 
-def test_a_slice_of_a_weight_by_a_number_is_tried_too() -> None:
+def test_parts_of_a_weight_that_a_number_slices_are_one_group() -> None:
     graph = find_groups(SlicedWeight(), (torch.zeros(1, 3, 8, 8),))
-    assert {g.name for g in graph.prunable} == {"body"}
-    assert NAMED in {g.protected for g in graph.groups}
+    assert {g.name: g.channels for g in graph.prunable} == {"weight": 4, "body": 5}
 
 
 class Rooted(nn.Module):
