@@ -195,6 +195,11 @@ def test_wrong_keys_in_the_config_file(tmp_path: Path, capsys: Capture) -> None:
         ("optimisation: {slimshare: 3}", "no setting 'slimshare'"),
         ("steps: [", "config"),
         ("size: big", "--size must be a whole number; got big"),
+        ("size: null", "size has no value; leave it out to get the default"),
+        ("budget: {macs: 0.1}\noptimisation: {lr: null}", "optimisation.lr has no value"),
+        ("budget: 256", "budget is a group of settings, one below the other; got 256"),
+        ("optimisation: 1.0e+308", "optimisation is a group of settings"),
+        ("memory: null", "memory is a group of settings"),
     ):
         file.write_text(content)
         assert text in mistake(capsys, "compress", "--output", "o", "--config", str(file))

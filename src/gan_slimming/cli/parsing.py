@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import docstring_parser
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+from jsonargparse import (
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
 
 from gan_slimming.cli.mistakes import mistake_in_one_line
 from gan_slimming.cli.old_names import OLD_FLAGS, take_old_names
@@ -103,18 +108,26 @@ def parse(
     return positional, named
 
 
-def _arguments(made: Callable[..., Any], values: Any) -> dict[str, Any]:
+def _arguments(made: Callable[..., Any], values: Any, above: str = "") -> dict[str, Any]:
     """Return the arguments of a command, or of a dataclass of settings, from the values of flags.
 
     The fields of a command's dataclass are flags of their own; a dataclass in there is a group.
+
+    Raises:
+        UserError: a file of settings gives a group one value, or a setting none that needs one.
     """
     found: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(made).items():
         if group := _group(hint):
-            inner = values[name] if inspect.isclass(made) else values
-            found[name] = group(**_arguments(group, inner))
+            inside = inspect.isclass(made)
+            inner = values[name] if inside else values
+            if not isinstance(inner, Namespace):
+                raise UserError(f"{name} is a group of settings, one below the other; got {inner}")
+            found[name] = group(**_arguments(group, inner, f"{name}." if inside else ""))
         elif name in values:
             value = values[name]
+            if value is None and hint is not None and type(None) not in typing.get_args(hint):
+                raise UserError(f"{above}{name} has no value; leave it out to get the default")
             value = None if hint == int | None and value == NONE else value
             if _is_names(hint) and value is not None:
                 value = tuple(value.split(",")) if value else ()

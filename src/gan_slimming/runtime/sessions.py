@@ -71,10 +71,24 @@ class RuntimeModel:
     float_layers: tuple[str, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """Return images for images in the generator's own convention, or for noise and classes."""
+        """Return images for images in the generator's own convention, or for noise and classes.
+
+        Raises:
+            UserError: the runtime refuses these inputs, or the file is damaged inside.
+        """
         whole = np.issubdtype
         kinds = (np.int64 if whole(x.dtype, np.integer) else np.float32 for x in inputs)
-        return self.run(*map(np.ascontiguousarray, inputs, kinds))
+        try:
+            return self.run(*map(np.ascontiguousarray, inputs, kinds))
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # of the runtime's own types
+            sizes = ", ".join("x".join(map(str, x.shape)) for x in inputs)
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{self.runtime} cannot run the file on an input of {sizes} ({reason}); try "
+                "another size, or export the file again"
+            ) from error
 
 
 def open_runtime(
