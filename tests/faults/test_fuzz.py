@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from tests.faults import mutations
-from tests.faults.fuzz import make
+from tests.faults.fuzz import Record, State, make
 from tests.faults.kinds import damage, read
 
 KINDS = ("images", "generators", "weights", "runs")
@@ -35,3 +35,18 @@ def test_every_damage_changes_files() -> None:
     for way in mutations.DAMAGES:
         changed = sum(way(content, other, Random(seed)) != content for seed in range(20))
         assert changed >= 12, way.__name__
+
+
+def test_a_record_goes_on_with_the_next_file(tmp_path: Path) -> None:
+    file, images = tmp_path / "record.json", State("images", tmp_path / "images", 0)
+    images.counts.update(read=3, refused=4)
+    images.next, images.peak = 7, 9 << 20
+    Record(file).write({"images": images}, 5.4)
+    again = {name: State(name, tmp_path / name, 0) for name in ("images", "runs")}
+    record = Record(file)
+    record.go_on(again)
+    assert again["images"].told() == images.told()
+    assert again["runs"].next == 0
+    again["images"].counts["read"] += 2
+    record.write(again, 1.0)
+    assert [session["files"] for session in Record(file).sessions] == [7, 2]
