@@ -6,6 +6,7 @@ work. Neighbouring columns of the output as channels of their own fill the kerne
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ MOST_OUTPUTS = 4
 """Channels up to which it pays."""
 SMALLEST_KERNEL = 5
 """Width of a kernel from which it pays: one of width k costs k + COLUMNS - 1 in place of k."""
+NEAR = 0.02
+"""Relative error up to which sums in bfloat16 are the same."""
 
 
 def pays(layer: Any, values: Tensor) -> bool:
@@ -37,7 +40,48 @@ def pays(layer: Any, values: Tensor) -> bool:
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)
         and (values.shape[3] + 2 * int(layer.padding[1]) - layer.kernel_size[1] + 1) % COLUMNS == 0
+        and is_right(
+            tuple(values.shape[1:]),
+            layer.out_channels,
+            tuple(layer.kernel_size),
+            tuple(map(int, layer.padding)),
+            torch.get_autocast_dtype("cpu"),
+        )
     )
+
+
+@lru_cache(maxsize=256)
+def is_right(
+    image: tuple[int, ...],
+    outputs: int,
+    kernel: tuple[int, ...],
+    padding: tuple[int, int],
+    kind: torch.dtype,
+) -> bool:
+    """Return whether this CPU computes the wide convolution, and its gradients, as the plain one.
+
+    oneDNN's kernels for AMX give other numbers where the stride divides the kernel's width and
+    there are 16 or 24 inputs. So each shape is tried once, on random numbers.
+
+    Args:
+        image: inputs, height and width.
+        kernel: height and width.
+        kind: the type in which autocast computes.
+    """
+    numbers = torch.Generator().manual_seed(0)
+    values = torch.randn(1, *image, generator=numbers).to(memory_format=torch.channels_last)
+    weight = torch.randn(outputs, image[0], *kernel, generator=numbers)
+    values, weight = (x.to(kind).requires_grad_() for x in (values, weight))
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        wide = convolve(values, weight, None, padding)
+        plain = F.conv2d(values, weight, None, padding=padding)
+        slopes = torch.randn(plain.shape, generator=numbers).to(kind)
+        found = [
+            [made.detach(), *torch.autograd.grad(made, (values, weight), slopes)]
+            for made in (wide, plain)
+        ]
+    pairs = zip(*found, strict=True)
+    return all(float((a - b).norm()) < NEAR * float(b.norm()) for a, b in pairs)
 
 
 def convolve(

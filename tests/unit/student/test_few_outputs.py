@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gan_slimming.student import few_outputs
 from gan_slimming.student.few_outputs import convolve, pays
+from gan_slimming.student.layers import to_slim
 
 
 @pytest.mark.parametrize(("padding", "width"), [((0, 0), 14), ((3, 3), 8), ((0, 1), 12)])
@@ -37,3 +39,29 @@ def test_only_few_outputs_of_plain_convolutions_in_mixed_precision() -> None:
         assert not pays(nn.Conv2d(8, 3, 3), values)
         assert not pays(nn.Conv2d(8, 3, 7, stride=2), values)
         assert not pays(nn.Conv2d(8, 3, 7, padding=3, padding_mode="reflect"), values)
+
+
+@pytest.mark.parametrize("kernel", [5, 7, 9])
+@pytest.mark.parametrize("inputs", [8, 16, 24, 32])
+def test_bfloat16_gives_what_float32_gives(inputs: int, kernel: int) -> None:
+    """As oneDNN's kernels for AMX do not, for some of these shapes."""
+    layer = nn.Conv2d(inputs, 3, kernel)
+    values = torch.randn(1, inputs, 24, 19 + kernel).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = layer(values)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = to_slim(layer)(values)
+    assert float((found - expected).norm()) < 0.02 * float(expected.norm())
+
+
+def test_a_cpu_that_computes_other_numbers_takes_the_plain_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer, values = nn.Conv2d(8, 3, 5), torch.randn(2, 8, 20, 24)
+    right = few_outputs.convolve
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pays(layer, values)
+        few_outputs.is_right.cache_clear()
+        monkeypatch.setattr(few_outputs, "convolve", lambda *a, **k: 1.1 * right(*a, **k))
+        assert not pays(layer, values)
+    few_outputs.is_right.cache_clear()
