@@ -17,18 +17,17 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from command import command_line
+from trainer_steps import Step, steps_through
 
 import gan_slimming as gs
 from gan_slimming.graph.fusion import fusing
 from gan_slimming.serialization.provenance import environment
 from gan_slimming.serialization.resolve import model_file
-from gan_slimming.training.trainer import Trainer
 
 PHOTOS = 12
 """Photos that are trained on, two of which are held out."""
@@ -49,14 +48,15 @@ def main() -> None:
         compile="on",
     )
     seconds: dict[tuple[int, bool], list[float]] = defaultdict(list)
-    with timed_steps(seconds), tempfile.TemporaryDirectory() as name:
+    with steps_through(partial(timed, seconds)), tempfile.TemporaryDirectory() as name:
         student = gs.load_generator_file(file)
         photos = few_photos(given.photos, Path(name) / "photos")
-        gs.compress(teacher, photos, Path(name) / "run", run, student=student)
+        done = gs.compress(teacher, photos, Path(name) / "run", run, student=student)
     record = {
         "generator": given.generator,
         "student": given.student,
         "threads": given.threads,
+        "distance": done.summary["protocol"]["distance_trained_on"],
         "sizes": {size: row_of(seconds, size) for size in ("half", "full")},
         "command": command_line(),
         "environment": environment(),
@@ -89,25 +89,14 @@ def few_photos(folder: Path, made: Path) -> Path:
     return made
 
 
-@contextmanager
-def timed_steps(seconds: dict[tuple[int, bool], list[float]]) -> Iterator[None]:
-    """Meanwhile every other step of a trainer is compiled, and the time of each is noted."""
-    original = Trainer.train_step
-
-    def train_step(trainer: Any) -> dict[str, float]:
-        trainer.context.track = lambda generate: {}  # no part of a step
-        compiled = trainer.step % 2 == 0
-        started = time.process_time()
-        with fusing(compiled):
-            terms = original(trainer)
-        seconds[trainer.schedule.downscale, compiled].append(time.process_time() - started)
-        return terms
-
-    setattr(Trainer, "train_step", train_step)  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(Trainer, "train_step", original)  # noqa: B010
+def timed(seconds: dict[tuple[int, bool], list[float]], trainer: Any, step: Step) -> Any:
+    """Take a step, every other one compiled, and note its time."""
+    compiled = trainer.step % 2 == 0
+    started = time.process_time()
+    with fusing(compiled):
+        terms = step(trainer)
+    seconds[trainer.schedule.downscale, compiled].append(time.process_time() - started)
+    return terms
 
 
 def row_of(seconds: dict[tuple[int, bool], list[float]], size: str) -> dict[str, float]:

@@ -20,8 +20,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,13 @@ import torch
 from command import command_line
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
+from trainer_steps import Step, steps_through
 
 import gan_slimming as gs
 from gan_slimming.data.adapter import dummy_inputs
 from gan_slimming.metrics.complexity import count
 from gan_slimming.quantization.fake_quant import Quantizer
 from gan_slimming.serialization.provenance import environment
-from gan_slimming.training.trainer import Trainer
 
 MARK = "part: "
 STEP = "other"
@@ -65,14 +64,14 @@ def main() -> None:
     parser.add_argument("--compile", default="off", choices=("auto", "on", "off"))
     parser.add_argument("--output", type=Path, help="a JSON record")
     arguments = parser.parse_args()
-    places = profile_run(arguments)
+    told = profile_run(arguments)
     record = {
         "command": command_line(),
         "environment": environment(),
         "images_per_step": 2,
-        "places": places,
+        **told,
     }
-    for name, place in places.items():
+    for name, place in told["places"].items():
         print_table(name, place)
     text = json.dumps(record, indent=2)
     if arguments.output:
@@ -80,8 +79,8 @@ def main() -> None:
     print(json.dumps(record))
 
 
-def profile_run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Place -> its parts in ms a step; see the module's text."""
+def profile_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the distance's name, and place -> its parts in ms a step; see the module's text."""
     teacher = gs.load_generator(arguments.generator, arguments.weights)
     student = gs.load_generator_file(arguments.student) if arguments.student else None
     run = gs.Run(
@@ -98,43 +97,45 @@ def profile_run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     )
     last = arguments.steps - arguments.profiled
     starts = {2: "start", int(0.6 * arguments.steps): "half-way", last: "end"}
-    places: dict[str, dict[str, Any]] = {}
-    with profiled_steps(starts, arguments.profiled, places), tempfile.TemporaryDirectory() as name:
-        gs.compress(teacher, arguments.photos, Path(name) / "run", run, student=student)
-    return places
+    profiler = Profiler(starts, arguments.profiled)
+    with steps_through(profiler.take), tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        done = gs.compress(teacher, arguments.photos, folder, run, student=student)
+    return {"distance": done.summary["protocol"]["distance_trained_on"], "places": profiler.places}
 
 
-@contextmanager
-def profiled_steps(starts: dict[int, str], steps: int, places: dict[str, Any]) -> Iterator[None]:
-    """Meanwhile trainers profile so many of their steps from each of `starts` on."""
-    original = Trainer.train_step
-    running: list[Any] = []
+class Profiler:
+    """Profiles so many steps of a trainer from each of `starts` on, into `places`."""
 
-    def train_step(trainer: Any) -> dict[str, float]:
-        trainer.context.track = lambda generate: {}  # no part of a step
-        if trainer.step in starts:
-            undo = mark_parts(trainer)
-            running[:] = [starts[trainer.step], profile(activities=[ProfilerActivity.CPU]), undo]
-            running[1].__enter__()
-            running.extend([trainer.step + steps, 0.0])
-        if not running:
-            return original(trainer)
+    def __init__(self, starts: dict[int, str], steps: int):
+        self.starts, self.steps = starts, steps
+        self.places: dict[str, dict[str, Any]] = {}
+        self.running: tuple[str, int, Any, Callable[[], None]] | None = None
+        """The place, its last step, torch's profiler, and what takes the marks off."""
+        self.seconds = 0.0
+
+    def take(self, trainer: Any, step: Step) -> dict[str, float]:
+        """Take a trainer through one step."""
+        if trainer.step in self.starts:
+            end = trainer.step + self.steps - 1
+            profiler = profile(activities=[ProfilerActivity.CPU])
+            self.running = self.starts[trainer.step], end, profiler, mark_parts(trainer)
+            self.seconds = 0.0
+            profiler.__enter__()
+        if self.running is None:
+            return step(trainer)
+        place, end, profiler, undo = self.running
         started = time.process_time()
         with record_function(MARK + STEP):
-            terms = original(trainer)
-        running[4] += time.process_time() - started
-        if trainer.step + 1 == running[3]:
-            running[1].__exit__(None, None, None)
-            running[2]()
-            places[running[0]] = summary_of(trainer, running[1], running[4] / steps, steps)
-            running.clear()
+            terms = step(trainer)
+        self.seconds += time.process_time() - started
+        if trainer.step == end:
+            profiler.__exit__(None, None, None)
+            undo()
+            each = self.seconds / self.steps
+            self.places[place] = summary_of(trainer, profiler, each, self.steps)
+            self.running = None
         return terms
-
-    setattr(Trainer, "train_step", train_step)  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(Trainer, "train_step", original)  # noqa: B010
 
 
 def mark_parts(trainer: Any) -> Callable[[], None]:

@@ -27,6 +27,7 @@ PARTS = (
     "fidelity_teachers",
     "fidelity_worker",
     "released",
+    "trainer_steps",
 )
 """Those that other scripts import or start."""
 NEEDS = {"before_after": "skimage", "nncf": "openvino", "openvino_faults": "openvino",

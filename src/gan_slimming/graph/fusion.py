@@ -78,12 +78,12 @@ def _settings() -> Iterator[None]:
 
 def missing_for_fusion() -> str | None:
     """Return why nothing can be compiled here, in a few words; None where it can."""
-    with fusing(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what torch itself imports
-        try:
+    try:
+        with warnings.catch_warnings(), fusing():
+            warnings.simplefilter("ignore")  # of what torch itself imports
             _trial(torch.zeros(8))
-        except Exception as error:  # of torch, of the compiler, of the file system
-            return type(error).__name__
+    except Exception as error:  # of torch, of the compiler, of the file system
+        return type(error).__name__
     return None
 
 

@@ -41,12 +41,17 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of values, and of the scale before LSQ's factor, from `grad`."""
     ratio = values / scale
-    # One kernel: hardtanh's gradient passes where low < ratio < high, as ours does.
-    ends = (low - 0.5, high + 0.5)
-    passed = torch.ops.aten.hardtanh_backward(grad, ratio, *ends)
-    inside = torch.ops.aten.hardtanh_backward(ratio, ratio, *ends)
+    passed, inside = (_passed(each, ratio, low, high) for each in (grad, ratio))
     slopes = ratio.round_().clamp_(low, high).sub_(inside).mul_(grad)
     return passed, slopes.sum()
+
+
+def _passed(grad: Tensor, ratio: Tensor, low: float, high: float) -> Tensor:
+    """Return the gradient where rounding does not clip, elsewhere 0.
+
+    One kernel: hardtanh's gradient passes where low < ratio < high, as ours does.
+    """
+    return torch.ops.aten.hardtanh_backward(grad, ratio, low - 0.5, high + 0.5)
 
 
 class _RoundToGrid(torch.autograd.Function):
@@ -64,12 +69,12 @@ class _RoundToGrid(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (grad,) = grads
         values, scale = ctx.saved_tensors
-        if scale.dim():
-            return _gradients.function(grad, values, scale, *ctx.codes)[0], None, None, None
-        passed, slope = _gradients(flat_as(values, grad), flat(values), scale, *ctx.codes)
-        slope = slope.to(scale.dtype) / math.sqrt(grad.numel() * ctx.codes[1])
-        learnt = ctx.needs_input_grad[1]
-        return laid_out_as(values, passed), slope if learnt else None, None, None
+        low, high = ctx.codes
+        if not ctx.needs_input_grad[1]:
+            return _passed(grad, values / scale, low, high), None, None, None
+        passed, slope = _gradients(flat_as(values, grad), flat(values), scale, low, high)
+        slope = slope.to(scale.dtype) / math.sqrt(grad.numel() * high)
+        return laid_out_as(values, passed), slope, None, None
 
 
 class Quantizer(nn.Module):

@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from gan_slimming.graph.contexts import SharedNoise, WithoutNoise
 from gan_slimming.student import few_outputs
 from gan_slimming.student.few_outputs import convolve, pays
 from gan_slimming.student.layers import to_slim
@@ -65,3 +67,16 @@ def test_a_cpu_that_computes_other_numbers_takes_the_plain_way(
         monkeypatch.setattr(few_outputs, "convolve", lambda *a, **k: 1.1 * right(*a, **k))
         assert not pays(layer, values)
     few_outputs.is_right.cache_clear()
+
+
+@pytest.mark.parametrize("mode", [SharedNoise([3, 4]), WithoutNoise()])
+def test_the_trial_draws_none_of_the_generators_noise(mode: TorchFunctionMode) -> None:
+    layer, values = nn.Conv2d(8, 3, 5), torch.randn(2, 8, 20, 24)
+    expected = SharedNoise([3, 4])
+    with expected:
+        first = torch.randn(2, 5)
+    few_outputs.is_right.cache_clear()
+    with mode, torch.autocast("cpu", torch.bfloat16):
+        assert pays(layer, values)
+        if isinstance(mode, SharedNoise):
+            assert torch.equal(torch.randn(2, 5), first)
