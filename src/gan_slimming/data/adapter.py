@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gan_slimming.config import InputContract
 from gan_slimming.data.dummy import dummy_arrays
 from gan_slimming.data.inputs import Inputs
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey image (ITU-R BT.601)."""
@@ -206,7 +206,7 @@ def _run(generator: nn.Module, contract: InputContract, size: int) -> tuple[Any,
             generator.eval()  # a user's own may return nothing
             return generator(*inputs), given
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)[:300]
             raise UserError(
                 f"the generator does not take {given}, which its InputContract (without one, RGB "
                 f"images) says: {reason}; {_advice(generator, len(inputs))}"

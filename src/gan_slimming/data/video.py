@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_slimming.data.files import draft_of
 from gan_slimming.data.image_files import ImageError
 from gan_slimming.data.pipeline import overlapped
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), "": ("libx264", "mpeg4")}
@@ -66,7 +66,7 @@ def translate_video(source: Path, target: Path, change: Change) -> int:
         ):
             return _copy(given, made, change, target.suffix.lower())
     except (FFmpegError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise ImageError(source, reason, "translate") from error
 
 

@@ -13,7 +13,7 @@ from gan_slimming.data.image_files import ImageError
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.pipeline import read_ahead
 from gan_slimming.data.video import open_video, require_video
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.evaluation.images import ImageFolder, as_image, read_image
 
 MOST_PIXELS = 2**19
@@ -176,7 +176,7 @@ def read_frames(video: Path) -> Iterator[Tensor]:
                 pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
                 yield pixels.permute(2, 0, 1).contiguous()
     except (FFmpegError, OSError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UserError(f"cannot read the video {video} ({reason})") from error
 
 

@@ -14,7 +14,7 @@ from gan_slimming.config import WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.inputs import Inputs
 from gan_slimming.data.padding import CropBox, crop_back, pad_to_multiple
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.evaluation.images import ImageFolder, open_images
 from gan_slimming.export.placement import ExportedGenerator, is_exported, model_name, place
 from gan_slimming.models import load_generator
@@ -187,7 +187,7 @@ def generate(subject: Subject, inputs: Inputs) -> Tensor:
         made = generator(*placed).float()
     except (RuntimeError, MemoryError, ValueError, IndexError) as error:
         went = " and ".join("x".join(map(str, x.shape[1:])) for x in inputs)
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UserError(
             f"{subject.name} cannot make images of {went} ({reason}); take a smaller --size or "
             "--batch-size, or mend its InputContract"

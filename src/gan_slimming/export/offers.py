@@ -14,7 +14,8 @@ from torch import nn
 from gan_slimming.errors import UserError
 from gan_slimming.export.placement import INT8_QUANTIZATION, write_for
 from gan_slimming.runtime.profiling import executed_layers, float_kernels, int8_kernels, layer_times
-from gan_slimming.runtime.sessions import RuntimeModel, open_runtime
+from gan_slimming.runtime.runtime_model import RuntimeModel
+from gan_slimming.runtime.sessions import open_runtime
 
 Write = Callable[[nn.Module, str, Path, int], Path]
 """(generator, precision, folder, side of the images in pixels) -> the file for the runtime."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gan_slimming.config import InputContract
 from gan_slimming.data.dummy import dummy_image
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 
 Run = Callable[..., np.ndarray]
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -185,7 +185,7 @@ def _tried(run: Run, images: _Images, file: str) -> InputContract:
         try:
             made = run(given)
         except Exception as error:  # a runtime's own types
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             continue
         times = made.shape[2] // height if made.ndim == 4 else 0
         if times and made.shape[2:] == (times * height, times * width):

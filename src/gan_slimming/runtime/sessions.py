@@ -8,7 +8,6 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,8 @@ from gan_slimming.runtime import openvino_int8
 from gan_slimming.runtime.executorch import start_executorch
 from gan_slimming.runtime.foreign import Port, adapt_foreign
 from gan_slimming.runtime.litert import start_litert
-from gan_slimming.runtime.started import KEY, Run, Started
+from gan_slimming.runtime.runtime_model import RuntimeModel
+from gan_slimming.runtime.started import KEY, Started
 
 RUNTIMES = ("onnxruntime", "openvino")
 """The runtimes of ONNX files."""
@@ -43,52 +43,6 @@ NAMED = 3
 
 class KernelWarning(UserWarning):
     """A warning of layers that run in float, because this CPU's int8 kernels get them wrong."""
-
-
-@dataclass(frozen=True)
-class RuntimeModel:
-    """An exported generator, ready to be called with the generator's inputs.
-
-    Attributes:
-        runtime: one of ALL_RUNTIMES.
-        threads: CPU threads that it uses.
-        contract: of its inputs and images.
-        metadata: as export wrote it; empty for files of other tools.
-        size_bytes: of the file, its weights included.
-        run: the runtime's function.
-        native: the runtime's own object, for queries about layers.
-        float_layers: quantised layers that this CPU's int8 kernels get wrong, by name; computed in
-            float, on the same grids.
-    """
-
-    runtime: str
-    threads: int
-    contract: InputContract
-    metadata: dict[str, Any]
-    size_bytes: int
-    run: Run
-    native: Any
-    float_layers: tuple[str, ...] = ()
-
-    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """Return images for images in the generator's own convention, or for noise and classes.
-
-        Raises:
-            UserError: the runtime refuses these inputs, or the file is damaged inside.
-        """
-        whole = np.issubdtype
-        kinds = (np.int64 if whole(x.dtype, np.integer) else np.float32 for x in inputs)
-        try:
-            return self.run(*map(np.ascontiguousarray, inputs, kinds))
-        except (UserError, MemoryError):
-            raise
-        except Exception as error:  # of the runtime's own types
-            sizes = ", ".join("x".join(map(str, x.shape)) for x in inputs)
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{self.runtime} cannot run the file on an input of {sizes} ({reason}); try "
-                "another size, or export the file again"
-            ) from error
 
 
 def open_runtime(
@@ -125,7 +79,7 @@ def open_runtime(
     except UserError:
         raise
     except Exception as error:  # runtimes raise types of their own; the text says what is wrong
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UserError(f"{runtime} cannot open {file} ({reason}); export it again") from error
     if started.float_layers:
         warnings.warn(

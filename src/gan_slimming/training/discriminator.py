@@ -16,7 +16,7 @@ from gan_slimming.data.ranks.shared_statistics import sharing_statistics
 from gan_slimming.data.ranks.shares import in_order, own_draws, own_places
 from gan_slimming.data.sampler import Sampler
 from gan_slimming.data.square_images import SquareImages
-from gan_slimming.errors import UserError
+from gan_slimming.errors import UserError, one_line
 from gan_slimming.losses.adversarial import ReplayBuffer
 from gan_slimming.losses.objective import discriminator_objective
 from gan_slimming.models.patchgan import PatchDiscriminator
@@ -178,7 +178,7 @@ def _try(network: nn.Module, sides: tuple[int, ...]) -> None:
             try:
                 logits = network(parameter.new_zeros(2, 3, side, side))
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                reason = " ".join(str(error).split())[:300]
+                reason = one_line(error)[:300]
                 raise UserError(
                     f"the discriminator does not take images of {side}x{side} pixels: {reason}"
                 ) from error

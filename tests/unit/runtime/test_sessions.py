@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from gan_slimming.config import InputContract
 from gan_slimming.errors import UserError
 from gan_slimming.runtime import sessions as runtimes
 from gan_slimming.runtime.sessions import open_runtime, require
@@ -75,17 +73,3 @@ def test_cpus_are_counted_where_the_system_knows_no_affinity(
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert runtimes.available_cpus() == 6
-
-
-def test_what_a_runtime_refuses_while_it_runs_is_one_line() -> None:
-    def run(*inputs: np.ndarray) -> np.ndarray:
-        raise failure
-
-    model = runtimes.RuntimeModel("onnxruntime", 1, InputContract(), {}, 0, run, None)
-    failure: Exception = RuntimeError("Pad node\nfailed")
-    image = np.zeros((1, 3, 8, 8), np.float32)
-    with pytest.raises(UserError, match=r"onnxruntime cannot run .* 1x3x8x8 \(Pad node failed\)"):
-        model(image)
-    failure = MemoryError()
-    with pytest.raises(MemoryError):
-        model(image)
