@@ -125,7 +125,7 @@ def test_what_cannot_go_together_is_refused(tmp_path: Path, photos: Path) -> Non
     out = tmp_path / "run"
     with pytest.raises(gs.UserError, match="one folder to name, that of real images"):
         gs.compress(noise, photos, out, RUN, targets=photos)
-    with pytest.raises(gs.UserError, match="has no encoder; take --distill lpips"):
+    with pytest.raises(gs.UserError, match="has no encoder of these; take --distill lpips"):
         gs.compress(noise, None, out, RUN, objective=Objective(distill="encoder"))
     with pytest.raises(gs.UserError, match="name the images to train on: --data"):
         gs.compress(build_generator("own_nets:double"), None, out, RUN)

@@ -87,13 +87,13 @@ def row_of(family: str) -> dict[str, Any]:
         for format_, more in {"onnx": ["--quantization", "integer"], "openvino": []}.items():
             output = str(place / {"onnx": "g.onnx", "openvino": "g.xml"}[format_])
             file = json_of(["export", run, *generator, "--output", output, *more])
+            parity = file["parity"][{"onnx": "onnxruntime"}.get(format_, format_)]
             row[format_] = {
                 "int8_layers": file["quantized_layers"],
                 "float_layers": len(file["float_layers"]),
                 "sizes": file["sizes"],
-                "difference": file["parity"][{"onnx": "onnxruntime"}.get(format_, format_)][
-                    "image"
-                ],
+                "worst_layer": parity["error"],
+                "difference": parity["image"],
             }
     return row
 

@@ -49,4 +49,6 @@ def test_the_table_has_what_the_commands_say() -> None:
     row = row_of("MobileNet (CycleGAN, separable)")
     assert row["macs"] <= 0.5 * row["teacher_macs"]
     assert row["onnx"]["float_layers"] == row["openvino"]["float_layers"] == 0
-    assert row["onnx"]["difference"] < 0.02
+    # Images may differ more: one value half-way between two codes is enough in a random network.
+    assert row["onnx"]["worst_layer"] < 1e-5
+    assert row["openvino"]["worst_layer"] < 1e-5
