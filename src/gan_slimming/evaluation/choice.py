@@ -18,6 +18,7 @@ from gan_slimming.metrics.embedded_set import least_images
 from gan_slimming.perceptual.embeddings import embedding_at_hand
 from gan_slimming.perceptual.inception import FEATURES
 from gan_slimming.serialization.run_folder import RunFolder
+from gan_slimming.serialization.shipped import shipped_names, shipped_record
 
 DIMENSIONS = {"inception": FEATURES, "squeezenet": 512, "classifier": 64}
 KINDS = {
@@ -65,11 +66,13 @@ def choose_metrics(
     teachers: Sequence[Subject | None],
     *,
     signal: bool = False,
+    lost: str = "",
 ) -> list[Metric]:
     """Return the requested metrics, or all default ones that `given` allows.
 
     Args:
         signal: whether waveforms are judged, and not images.
+        lost: which teacher the models had, for the message where none is given.
     Raises:
         UserError: a metric is unknown, of another kind, or has no reference; nothing can be
             measured.
@@ -79,7 +82,8 @@ def choose_metrics(
         for metric in chosen:
             _check_kind(metric, signal)
             if lacking := _lacking(metric, given, teachers):
-                raise UserError(f"{metric.name} needs {lacking}")
+                told = lost if metric.needs in ("teacher", "frames") else ""
+                raise UserError(f"{metric.name} needs {lacking}{told}")
             if metric.network is None and (missing := missing_for(metric)):
                 raise UserError(f"{metric.name} needs {missing}")
         return chosen
@@ -103,9 +107,22 @@ def choose_metrics(
     if not chosen:
         raise UserError(
             "there is nothing to compare with: give --teacher MODEL, --targets FOLDER of real "
-            "images, or --class NAME"
+            f"images, or --class NAME{lost}"
         )
     return chosen
+
+
+def teachers_told(subjects: Sequence[Subject]) -> str:
+    """Return a clause that names the teachers of shipped models, which carry none; or ''."""
+    records = [shipped_record(s.name) for s in subjects if s.name in shipped_names()]
+    told = [
+        f"{r.name} was made from {r.generator.partition('(')[0]}"
+        + (f":{r.teacher['weights']}" if r.teacher.get("weights") else "")
+        + f" ({r.origin.partition(';')[0]})"
+        for r in records
+    ]
+    apart = "; judge them one by one, each with its own teacher" if len(told) > 1 else ""
+    return f"; shipped models come without a teacher: {', '.join(told)}{apart}" if told else ""
 
 
 def _check_kind(metric: Metric, signal: bool) -> None:

@@ -16,6 +16,7 @@ from gan_slimming.evaluation.choice import (
     Given,
     check_counts,
     choose_metrics,
+    teachers_told,
     warn_of_training_images,
 )
 from gan_slimming.evaluation.costs import costs_of
@@ -181,7 +182,8 @@ def open_contest(
     subjects = _distinct_names([open_subject(model, origin) for model in models])
     teachers = _teachers(subjects, given, origin)
     signal = any(s.takes_signals for s in (*subjects, *teachers) if s is not None)
-    chosen = choose_metrics(metrics, given, teachers, signal=signal)
+    lost = teachers_told(subjects)
+    chosen = choose_metrics(metrics, given, teachers, signal=signal, lost=lost)
     items = choose_items(subjects, teachers, given)
     warn_of_training_images(subjects, given)
     real = None if given.targets is None else len(given.targets.paths)

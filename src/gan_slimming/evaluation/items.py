@@ -87,7 +87,8 @@ class Reader:
         scale: largest ratio of an output's width to its input's.
 
     Attributes:
-        skipped: (name, reason) of unreadable photos; no model is judged on them.
+        skipped: (name, reason) of items of which a photo, or a folder's image, cannot be read; no
+            model is judged on them.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Reader:
         waiting: list[_Loaded] = []
         for (index, _), found in self._found():
             if isinstance(found, ImageError):
-                self.skipped.append((self.items.names[index], found.reason))
+                self.skipped.append((self.items.names[index], self._reason(found)))
                 continue
             if waiting and (self._full(waiting) or found.shapes != waiting[0].shapes):
                 yield self._batch(waiting)
@@ -133,9 +134,15 @@ class Reader:
         index, frame = item
         try:
             inputs = self._inputs_of(index, frame) if self.inputs else ()
+            images = tuple(read_image(paths[index]) for paths in self.folders)
         except ImageError as error:
             return error
-        return _Loaded(index, inputs, tuple(read_image(paths[index]) for paths in self.folders))
+        return _Loaded(index, inputs, images)
+
+    def _reason(self, error: ImageError) -> str:
+        """Return the reason, with the file where it is not the input itself."""
+        own = error.path in self.items.paths
+        return error.reason if own else f"{error.path}: {error.reason}"
 
     def _inputs_of(self, index: int, frame: Tensor | None) -> Inputs:
         if self.items.read is not None:

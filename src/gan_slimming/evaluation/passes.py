@@ -55,7 +55,7 @@ def judge(
         batch_size: largest number of items in a batch.
         on_images: called with the number of items after each batch.
     Returns:
-        (name, reason) of unreadable photos, which are left out for all models.
+        (name, reason) of items with an unreadable image, which are left out for all models.
     Raises:
         UserError: an image has no partner, sizes differ, or a generator fails.
     """

@@ -13,7 +13,9 @@ from gan_slimming.evaluation.choice import (
     check_counts,
     choose_metrics,
     kind_of,
+    teachers_told,
 )
+from gan_slimming.evaluation.subjects import Subject
 from gan_slimming.evaluation.tools import TaskNetworks
 from gan_slimming.metrics.catalogue import METRICS
 
@@ -58,3 +60,15 @@ def test_an_evaluation_of_nothing_is_no_result() -> None:
         pytest.warns(EvaluationWarning, match="is left out"),
     ):
         check_counts(metrics, 12, 7, asked=False)
+
+
+def test_the_teacher_of_a_shipped_model_is_named() -> None:
+    told = teachers_told([Subject("vintage"), Subject("photos")])
+    assert "vintage was made from cyclegan:G_A2B_epoch33.pth" in told
+    with pytest.raises(UserError, match=r"--teacher MODEL, .*; shipped models come without a"):
+        choose_metrics(None, Given(), [None], lost=told)
+    with pytest.raises(UserError, match=r"lpips needs a teacher .* vintagify 0.1.2"):
+        choose_metrics(["lpips"], Given(), [None], lost=told)
+    two = teachers_told([Subject("vintage"), Subject("cartoon-hayao")])
+    assert two.endswith("one by one, each with its own teacher")
+    assert teachers_told([Subject("photos")]) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -63,10 +64,16 @@ def test_inputs_that_nobody_needs_are_not_read(photos: Items) -> None:
     assert reader.skipped == []
 
 
-def test_a_folder_of_outputs_must_be_readable(photos: Items) -> None:
-    photos.paths[1].write_text("no image")
-    with pytest.raises(UserError, match=r"cannot read image .*1\.png"):
-        list(Reader(photos, [photos.paths], inputs=False))
+def test_an_unreadable_output_is_left_out_and_its_file_is_named(
+    photos: Items, tmp_path: Path
+) -> None:
+    made = shutil.copytree(tmp_path / "photos", tmp_path / "made")
+    (made / "1.png").write_text("no image")
+    reader = Reader(photos, [photos.paths, open_images(made).paths], batch_size=8)
+    assert [i for batch in reader for i in batch.indices] == [0, 2, 3, 4, 5, 6]
+    ((name, reason),) = reader.skipped
+    assert name == "1"
+    assert reason.startswith(f"{made / '1.png'}: it is not an image")
 
 
 def test_noise_follows_from_its_number() -> None:
