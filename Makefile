@@ -27,9 +27,10 @@ fuzz: .venv/.dev-installed
 fuzz-long: .venv/.dev-installed
 	.venv/bin/python -m tests.faults.fuzz --count 20000 --keep found
 
-# Runs that are killed 300 times and resumed; runs on disks that are too small (as root).
+# Runs that are killed 300 times and resumed, and sweeps; runs on disks that are too small (as root).
 kills: .venv/.dev-installed
 	.venv/bin/python -m tests.faults.kills --kills 300
+	.venv/bin/python -m tests.faults.sweep_kills --sweeps 5
 
 full-disk: .venv/.dev-installed
 	.venv/bin/python -m tests.faults.full_disk --sizes 200
