@@ -7,6 +7,7 @@ price of the teacher's answers is fixed, they can be kept for all runs.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -82,7 +83,8 @@ class PriceClock(Clock):
     def keep_answers(self, folder: Path) -> None:
         """Take the teacher's answers out of a folder, where they are, or put them there.
 
-        Of one teacher, folder of photos and student, since its channels are what is compared.
+        Of one teacher and folder of photos. The channels that a student keeps say which features
+        are compared, so answers with features are those of one set of channels.
         """
         # Not above: earlier revisions, which only the other clock times, have no such file.
         from gan_slimming.training.teacher_batches import TeacherBatches
@@ -92,9 +94,19 @@ class PriceClock(Clock):
 
         def kept(batches: Any, student: Any, inputs: Any, seed: int, index: int) -> Any:
             self.total += ANSWER[2 if seed % 2 else 1]
-            path = folder / f"{seed}-{student is not None}.pt"
+            path = folder / f"{seed}-{channels_of(batches, student)}.pt"
             if not path.is_file():
                 torch.save(answer(batches, student, inputs, seed, index), path)
             return torch.load(path, weights_only=True)
 
         setattr(TeacherBatches, "_answer", kept)  # noqa: B010
+
+
+def channels_of(batches: Any, student: Any) -> str:
+    """Return a name of the channels whose features are compared; 'images' without a student."""
+    if student is None:
+        return "images"
+    kept = [
+        layer.channels.cpu().numpy().tobytes() for layer in batches.features._layers.of(student)
+    ]
+    return hashlib.sha256(b"|".join(kept)).hexdigest()[:16]
