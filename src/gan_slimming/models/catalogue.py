@@ -105,13 +105,16 @@ class Catalogue:
     def _fit_registered(self, name: str, arguments: dict[str, Any]) -> Fit:
         """Return how candidates are laid over the module that their shapes ask for."""
         entry = self.entry(name)
+        built: dict[str, tuple[nn.Module, dict[str, Any]]] = {}  # a file has dozens of candidates
 
         def fit(candidate: Candidate) -> Fitted:
             bare = {canonical(key): tensor for key, tensor in candidate.state.items()}
             state = entry.adapt(bare)
             wanted = entry.infer(state) | entry.fixed | arguments
-            with torch.device("meta"):  # shapes and names are enough
-                module, resolved = self.build(name, wanted)
+            if (known := text_of(name, wanted)) not in built:
+                with torch.device("meta"):  # shapes and names are enough
+                    built[known] = self.build(name, wanted)
+            module, resolved = built[known]
             text = text_of(name, resolved)
             return Fitted(candidate, module, match(module, state), text, resolved)
 
