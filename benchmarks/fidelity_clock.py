@@ -22,6 +22,8 @@ STEP = 0.02
 """Seconds of a step beside its images: optimisers, moving average, Python."""
 IMAGE = {2: 0.078, 1: 0.262}
 """Downscale -> seconds for an image of a step: student and distance."""
+SLIMMING = 2.5
+"""Price of a step of slimming over that of one of recovery, as the product's schedule expects."""
 DISCRIMINATOR = {2: 0.028, 1: 0.088}
 """Downscale -> seconds for an image: both players' steps, at width 32."""
 NARROW = 0.6
@@ -73,11 +75,13 @@ class PriceClock(Clock):
     def step(self, trainer: Any, take: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Take a step and add its price."""
         size, settings = trainer.schedule.downscale, trainer.settings
+        slims = trainer.schedule.stage.slimming
         terms = take()
         image = IMAGE[size]
         if trainer.discriminator is not None:
             image += DISCRIMINATOR[size] * (1 if settings.discriminator_width > 16 else NARROW)
-        self.total += STEP + settings.batch() * image
+        price = STEP + settings.batch() * image
+        self.total += price * (SLIMMING if slims else 1)
         return terms
 
     def keep_answers(self, folder: Path) -> None:
