@@ -17,7 +17,7 @@ from gan_slimming.data.ranks.launch import alone, count, local_count, local_rank
 from gan_slimming.errors import UserError
 from gan_slimming.graph.fusion import missing_for_fusion
 from gan_slimming.serialization.resolve import choose_device
-from gan_slimming.training.trials import no_bfloat16
+from gan_slimming.training.trials import no_bfloat16, wrong_in_bfloat16
 
 
 def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fabric:
@@ -34,12 +34,8 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
     precision: Any = run.precision
     if precision == "auto":
         precision = "bf16-mixed" if fast_bfloat16(device.type) else "32-true"
-    if precision == "bf16-mixed" and (missing := no_bfloat16(teacher, example, device.type)):
-        if run.precision != "auto":
-            raise UserError(
-                f"this generator does not compute in bf16-mixed ({missing}); use --precision auto"
-            )
-        precision = "32-true"
+    if precision == "bf16-mixed":
+        precision = _bfloat16_or_not(run, teacher, example, device.type)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -51,6 +47,32 @@ def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fa
         ) from error
     fabric.launch()
     return fabric
+
+
+def _bfloat16_or_not(
+    run: Run, teacher: nn.Module, example: tuple[Tensor, ...], device: str
+) -> Literal["bf16-mixed", "32-true"]:
+    """Return the precision in which this teacher and its students compute rightly.
+
+    Raises:
+        UserError: that is not bf16-mixed, and it was asked for.
+    """
+    missing = no_bfloat16(teacher, example, device)
+    wrong = wrong_in_bfloat16(teacher) if device == "cpu" and not missing else ""
+    if not (missing or wrong):
+        return "bf16-mixed"
+    if run.precision != "auto":
+        reason = missing or f"this CPU computes its convolutions of {wrong} wrongly"
+        raise UserError(
+            f"this generator does not compute in bf16-mixed ({reason}); use --precision auto"
+        )
+    if wrong:
+        warnings.warn(
+            f"this CPU computes convolutions of {wrong} wrongly in bfloat16, so the run computes "
+            "in float32",
+            stacklevel=3,
+        )
+    return "32-true"
 
 
 def _processes(device: torch.device) -> dict[str, Any]:

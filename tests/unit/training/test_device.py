@@ -119,6 +119,20 @@ def test_bf16_is_left_out_for_a_generator_that_has_none(monkeypatch: pytest.Monk
         make_fabric(Run(device="cpu", precision="bf16-mixed"), Fourier())
 
 
+def test_bf16_is_left_out_where_the_cpu_computes_it_wrongly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(machine, "wrong_in_bfloat16", lambda generator: "8x8 at stride 1")
+    with (
+        pytest.warns(UserWarning, match="wrongly in bfloat16, so the run computes in float32"),
+        make_fabric(Run(device="cpu")).autocast(),
+    ):
+        assert not torch.is_autocast_enabled("cpu")
+    with pytest.raises(UserError, match=r"convolutions of 8x8 at stride 1 wrongly\); use --preci"):
+        make_fabric(Run(device="cpu", precision="bf16-mixed"))
+
+
 def test_the_trial_in_bf16_leaves_the_teacher_as_it_is() -> None:
     teacher = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).eval()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
