@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import typing
@@ -82,12 +83,13 @@ def parse(
     Raises:
         UserError: a wrong flag, or a value that a group of settings refuses.
     """
-    parser = build_parser(command, program)
+    parser = _usual_parser(command, program)
     arguments = as_declared(arguments, parser)
     files = _checked_configs(arguments)
     try:
         values = parser.parse_args(arguments)
         if values.get("preset") == "paper":
+            parser = build_parser(command, program)
             parser.set_defaults(_flat(PAPER))
             values = parser.parse_args(arguments)
     except SystemExit:
@@ -186,6 +188,12 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 def summary_of(command: Callable[..., Any]) -> str:
     """Return the first line of a command's docstring."""
     return (inspect.getdoc(command) or "").partition("\n")[0]
+
+
+@functools.cache
+def _usual_parser(command: Callable[..., Any], program: str) -> Parser:
+    """Return the parser of a command, made once: that takes half a second."""
+    return build_parser(command, program)
 
 
 def build_parser(command: Callable[..., Any], program: str) -> Parser:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from torch import Tensor
 
@@ -112,8 +112,9 @@ class Row:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def render(page: Page) -> str:
-    """Return the HTML of a page, with every text escaped."""
+@functools.cache
+def _template() -> Template:
+    """Return the template of all pages, compiled once."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -121,7 +122,12 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
+    return environment.get_template("page.html")
+
+
+def render(page: Page) -> str:
+    """Return the HTML of a page, with every text escaped."""
+    return _template().render(
         page=page,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
