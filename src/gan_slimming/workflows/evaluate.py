@@ -90,7 +90,8 @@ def evaluate(
         output, overwrite: a .json, .md or .csv file to write, and whether it may be replaced.
         cache: whether to keep the features of image files for later evaluations.
         workers, batch_size: decoding threads; largest number of images in a batch.
-        device, runtime, threads, weights, factory, arguments: as for translate.
+        device, runtime, threads, weights, factory, arguments: as for translate; weights and
+            arguments are for names, also beside saved generators.
         on_progress: called with (done, total); None shows a bar on a terminal.
 
     Returns:
@@ -110,7 +111,14 @@ def evaluate(
     data = Path(data) if isinstance(data, str) else data
     if data is not None and not isinstance(data, Path):
         check_dataset(data)
+    if not isinstance(models, str | Path | nn.Module | Sequence):
+        raise UserError(
+            f"models must be run folders, files or modules; got {type(models).__name__}: for what "
+            "compress returned, give its run folder, or its .generator and a teacher"
+        )
+    listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
     origin = Origin(device, runtime, threads, weights, factory, arguments)
+    origin = origin.among([*listed, teacher])
     tasks = TaskNetworks(
         target_class,
         _path(class_labels),
@@ -127,12 +135,6 @@ def evaluate(
         None if teacher is None else open_subject(teacher, origin),
         tasks, size, count, seed, split,
     )  # fmt: skip
-    if not isinstance(models, str | Path | nn.Module | Sequence):
-        raise UserError(
-            f"models must be run folders, files or modules; got {type(models).__name__}: for what "
-            "compress returned, give its run folder, or its .generator and a teacher"
-        )
-    listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
     contest = open_contest(listed, metrics, given, origin)
     work = Work(workers, batch_size, cache)
     with _progress(contest.steps, on_progress) as advance:
