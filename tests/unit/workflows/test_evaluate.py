@@ -229,6 +229,45 @@ def test_flags_of_weights_are_for_names_beside_saved_generators(
         evaluate(saved, photos, teacher=teacher, metrics=["l1"], weights=rename)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"count": 2}, "--count 2 is the number of images from noise; for fewer images, put"),
+        ({"labels": "here"}, "no use without --segmenter"),
+        ({"segmenter": "mine:net"}, "no use without --labels"),
+        ({"class_labels": "names.txt"}, "no use without --class"),
+        ({"labels": "here", "segmenter": "gone.away:net"}, "--segmenter gone.away:net cannot be"),
+    ],
+)
+def test_flags_without_effect_are_refused(photos: Path, flags: dict[str, Any], words: str) -> None:
+    if "labels" in flags:
+        flags = {**flags, "labels": photos}
+    metrics = ["mean_iou"] if {"labels", "segmenter"} <= set(flags) else ["l1"]
+    with pytest.raises(UserError, match=words):
+        evaluate(Tint(), photos, teacher=Tint(), metrics=metrics, **flags)
+
+
+def test_a_latency_that_fails_does_not_cost_the_figures(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no process can be started")
+
+    monkeypatch.setattr("gan_slimming.workflows.evaluate.latencies", fail)
+    with pytest.warns(EvaluationWarning, match="latency is left out: no process can be started"):
+        report = evaluate(Tint(), photos, teacher=Tint(), metrics=["l1"], latency=True)
+    assert found(report)["l1"]["value"] == 0
+    assert report["models"][0]["latency_ms"] is None
+
+
+def test_a_size_without_effect_is_refused(photos: Path) -> None:
+    noise = build_generator("dcgan", width=4)
+    with pytest.raises(UserError, match="takes noise, so --size has no use"):
+        evaluate(noise, teacher=noise, count=4, size=8, metrics=["l1"])
+    with pytest.raises(UserError, match="--size is for inputs of generators"):
+        evaluate(photos, teacher=photos, size=8, metrics=["l1"])
+
+
 def test_the_teacher_of_a_run_folder_is_found(photos: Path, tmp_path: Path) -> None:
     (photos / "sub" / "6.png").unlink()  # its sides are no multiples of four
     teacher = make_run(tmp_path / "run", photos, tmp_path / "teacher.pth")
