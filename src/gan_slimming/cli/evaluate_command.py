@@ -24,7 +24,7 @@ def evaluate(
     inception: Path | None = None,
     classifier: Path | None = None,
     size: int | None = None,
-    count: int = 10_000,
+    count: int | None = None,
     seed: int = 0,
     split: Literal["all", "held"] = "all",
     layers: bool = False,
@@ -79,7 +79,7 @@ def evaluate(
             classifier_score and frechet_classifier. benchmarks/cifar10_classifier.py makes them.
         size: Side in pixels, such as 256, to which the central square of each input is resized.
             By default, each input keeps its size. Of signals, the frames of each window.
-        count: Number of images from a generator of noise.
+        count: Number of images from a generator of noise. Default: 10000.
         seed: Random seed of noise and intervals.
         split: all, or held for only those images of --data that the run's training held out.
         layers: Add the cost of each layer.

@@ -149,6 +149,7 @@ def _job(subject: Subject, items: Items, origin: Origin, threads: int) -> Job:
     contract, inner = subject.generator.contract, subject.generator.generator
     size = 0 if contract.latent_size else _first_size(items, contract)[-1]
     runtime = inner.opened.runtime if isinstance(inner, ExportedGenerator) else "torch"
+    origin = origin.of(subject.source)
     told = JobOrigin(
         origin.weights,
         origin.factory,

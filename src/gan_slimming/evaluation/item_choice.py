@@ -46,6 +46,7 @@ def choose_items(
     everyone = [s for s in (*subjects, *teachers) if s is not None]
     generators = [s for s in everyone if s.generator is not None]
     noisy = [s for s in generators if s.takes_noise]
+    _check_used(given, generators, noisy)
     if any(s.takes_signals for s in generators):
         return _signals(generators, given)
     if given.dataset is not None:
@@ -74,6 +75,25 @@ def choose_items(
         if other.folder is not None:
             partners(folder.names, other.folder, named[0].name)
     return _photos(folder, named[0].name, None)
+
+
+def _check_used(given: Given, generators: Sequence[Subject], noisy: Sequence[Subject]) -> None:
+    """Raise UserError for a count or size that nothing would follow."""
+    if given.count is not None and not noisy:
+        raise UserError(
+            f"--count {given.count} is the number of images from noise; for fewer images, put "
+            "these into a folder and name it with --data"
+        )
+    if given.size is None or given.dataset is not None:
+        return
+    if noisy:
+        raise UserError(f"{noisy[0].name} takes noise, so --size has no use")
+    if not generators:
+        raise UserError(
+            "--size is for inputs of generators, and folders of images alone are judged"
+        )
+    if given.data is not None and is_video(given.data):
+        raise UserError(f"--size is for images; the frames of {given.data} keep theirs")
 
 
 def _noise(noisy: Sequence[Subject], generators: Sequence[Subject], given: Given) -> Items:

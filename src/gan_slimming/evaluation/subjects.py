@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from gan_slimming.evaluation.images import ImageFolder, open_images
 from gan_slimming.export.placement import ExportedGenerator, is_exported, model_name, place
 from gan_slimming.models import load_generator
 from gan_slimming.serialization.provenance import fingerprint
-from gan_slimming.serialization.resolve import model_file
+from gan_slimming.serialization.resolve import model_file, takes_weights
 from gan_slimming.serialization.run_folder import RunFolder
 
 
@@ -39,6 +39,23 @@ class Origin:
     """package.module:factory of a saved generator that is not registered."""
     arguments: Mapping[str, Any] | None = None
     """Keyword arguments of a factory."""
+    shared: bool = False
+    """Whether weights and arguments are for those of several models that are names, and not for
+    saved generators beside them."""
+
+    def among(self, models: Sequence[object]) -> Origin:
+        """Return the origin for several models; if none is a name, each refuses what it has."""
+        return replace(self, shared=any(_is_name(model) for model in models))
+
+    def of(self, model: object) -> Origin:
+        """Return the origin of one of these models."""
+        if self.shared and not _is_name(model):
+            return replace(self, weights=None, arguments=None)
+        return self
+
+
+def _is_name(model: object) -> bool:
+    return not is_exported(model) and takes_weights(model)
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,7 @@ def open_subject(model: str | Path | nn.Module, origin: Origin) -> Subject:
 
 
 def _generator(model: str | Path | nn.Module, name: str, origin: Origin) -> Subject:
+    origin = origin.of(model)
     generator, device = place(
         model,
         origin.device,

@@ -100,7 +100,10 @@ def _segmenter(text: str | None, device: torch.device) -> Callable[[Tensor], Ten
     if ":" not in text:
         raise UserError(f"segmenter must be package.module:factory[:WEIGHTS], got {text!r}")
     name, weights = split_generator(text)
-    network = load_generator(name, weights).to(device)
+    try:
+        network = load_generator(name, weights).to(device)
+    except UserError as error:
+        raise UserError(f"--segmenter {text} cannot be loaded: {error}") from error
 
     def segment(images: Tensor) -> Tensor:
         scores = network(images.to(device))

@@ -66,7 +66,9 @@ def resolve_model(
     text = str(model)
     if (file := model_file(text)) and _is_saved(text):
         if weights is not None:
-            raise UserError(f"{text} holds its own weights; leave out weights {weights}")
+            path = WeightsFile.of(weights).path
+            named = "--weights-key and --rename" if path is None else f"weights {path}"
+            raise UserError(f"{text} holds its own weights; leave out {named}")
         if arguments:
             raise UserError(f"{text} knows its own arguments; leave out --generator-args")
         return load_generator_file(file, device, factory=factory)
@@ -141,6 +143,15 @@ def choose_device(name: str) -> torch.device:
         reason = one_line(error)[:200]
         raise UserError(f"device {name} cannot be used ({reason}); use --device cpu") from error
     return device
+
+
+def takes_weights(model: object) -> bool:
+    """Return whether MODEL is a name, which weights and arguments complete; not a saved generator.
+
+    Raises:
+        UserError: it is a file, but no saved generator.
+    """
+    return isinstance(model, str | Path) and not _is_saved(str(model))
 
 
 def _is_saved(text: str) -> bool:

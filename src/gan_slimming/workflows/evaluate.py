@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,8 @@ from torch import nn
 from gan_slimming.config import WeightsFile, check_numbers
 from gan_slimming.data.dataset import Dataset, check_dataset
 from gan_slimming.errors import UserError
-from gan_slimming.evaluation.choice import Given
-from gan_slimming.evaluation.contest import Work, open_contest
+from gan_slimming.evaluation.choice import EvaluationWarning, Given
+from gan_slimming.evaluation.contest import Contest, Work, open_contest
 from gan_slimming.evaluation.costs import latencies
 from gan_slimming.evaluation.figures import rows_of
 from gan_slimming.evaluation.images import open_images
@@ -90,7 +91,8 @@ def evaluate(
         output, overwrite: a .json, .md or .csv file to write, and whether it may be replaced.
         cache: whether to keep the features of image files for later evaluations.
         workers, batch_size: decoding threads; largest number of images in a batch.
-        device, runtime, threads, weights, factory, arguments: as for translate.
+        device, runtime, threads, weights, factory, arguments: as for translate; weights and
+            arguments are for names, also beside saved generators.
         on_progress: called with (done, total); None shows a bar on a terminal.
 
     Returns:
@@ -103,14 +105,28 @@ def evaluate(
     """
     started = time.monotonic()
     file = check_output(output, overwrite)
-    _check(split)
+    _check(
+        split,
+        {
+            "--segmenter, which finds areas for mean_iou": (labels, segmenter),
+            "--labels, the maps for mean_iou": (segmenter, labels),
+            "--class, one of its names": (class_labels, target_class),
+        },
+    )
     check_numbers(
         workers=workers, batch_size=batch_size, size=size, count=count, seed=seed, threads=threads
     )
     data = Path(data) if isinstance(data, str) else data
     if data is not None and not isinstance(data, Path):
         check_dataset(data)
+    if not isinstance(models, str | Path | nn.Module | Sequence):
+        raise UserError(
+            f"models must be run folders, files or modules; got {type(models).__name__}: for what "
+            "compress returned, give its run folder, or its .generator and a teacher"
+        )
+    listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
     origin = Origin(device, runtime, threads, weights, factory, arguments)
+    origin = origin.among([*listed, teacher])
     tasks = TaskNetworks(
         target_class,
         _path(class_labels),
@@ -127,19 +143,13 @@ def evaluate(
         None if teacher is None else open_subject(teacher, origin),
         tasks, size, count, seed, split,
     )  # fmt: skip
-    if not isinstance(models, str | Path | nn.Module | Sequence):
-        raise UserError(
-            f"models must be run folders, files or modules; got {type(models).__name__}: for what "
-            "compress returned, give its run folder, or its .generator and a teacher"
-        )
-    listed = [models] if isinstance(models, str | Path | nn.Module) else list(models)
     contest = open_contest(listed, metrics, given, origin)
     work = Work(workers, batch_size, cache)
     with _progress(contest.steps, on_progress) as advance:
         measured = contest.measure(work, advance)
     told = contest.told(layers)
     if latency:
-        spent = latencies(contest.subjects, contest.items, origin)
+        spent = _latencies(contest, origin)
         told = [row | times for row, times in zip(told, spent, strict=True)]
     report = {
         "results": [r for c in contest.contestants for r in rows_of(c, contest.metrics, measured)],
@@ -156,13 +166,27 @@ def evaluate(
     return report
 
 
-def _check(split: str) -> None:
+def _check(split: str, pairs: Mapping[str, tuple[object, object]]) -> None:
+    """Raise UserError for an unknown split, or a flag without the other that it is for."""
     if split not in ("all", "held"):
         raise UserError(f"split must be all or held, got {split!r}")
+    for other, (given, needed) in pairs.items():
+        if given is not None and needed is None:
+            raise UserError(f"{given} has no use without {other}")
 
 
 def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def _latencies(contest: Contest, origin: Origin) -> list[dict[str, Any]]:
+    """Return the latencies; none, with a warning, where they fail: the figures are not lost."""
+    try:
+        return latencies(contest.subjects, contest.items, origin)
+    except UserError as error:
+        text = f"latency is left out: {error}"
+        warnings.warn(text, EvaluationWarning, stacklevel=3)
+        return [{"latency_ms": None, "latency_spread_ms": None} for _ in contest.subjects]
 
 
 @contextmanager

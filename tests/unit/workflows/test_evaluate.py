@@ -19,7 +19,7 @@ from tests.unit.perceptual.test_lpips import squeezenet_state
 from torch import Tensor, nn
 
 import gan_slimming as gs
-from gan_slimming.config import InputContract
+from gan_slimming.config import InputContract, WeightsFile
 from gan_slimming.data.adapter import GeneratorAdapter
 from gan_slimming.data.download import file_sha256
 from gan_slimming.data.image_files import read_image, write_image
@@ -205,6 +205,67 @@ def make_run(root: Path, photos: Path, teacher_file: Path) -> CartoonGenerator:
     })  # fmt: skip
     (root / "summary.json").write_text("{}")
     return teacher
+
+
+def test_flags_of_weights_are_for_names_beside_saved_generators(
+    photos: Path, tmp_path: Path
+) -> None:
+    teacher = build_generator("cartoongan", width=4, blocks=1)
+    saved = tmp_path / "student.safetensors"
+    save_generator(teacher, saved, spec_of(teacher))
+    state = {f"net.{name}": tensor for name, tensor in teacher.state_dict().items()}
+    torch.save(state, tmp_path / "weights.pth")
+    taken = {
+        "weights": WeightsFile(tmp_path / "weights.pth", rename=("net.=",)),
+        "arguments": {"width": 4, "blocks": 1},
+    }
+    report = evaluate(saved, photos, teacher="cartoongan", metrics=["l1"], latency=True, **taken)
+    assert found(report)["l1"]["value"] == 0
+    assert report["models"][0]["latency_ms"] > 0
+    with pytest.raises(UserError, match="leave out weights "):
+        evaluate(saved, photos, teacher=teacher, metrics=["l1"], **taken)
+    rename = WeightsFile(None, rename=("net.=",))
+    with pytest.raises(UserError, match="leave out --weights-key and --rename"):
+        evaluate(saved, photos, teacher=teacher, metrics=["l1"], weights=rename)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"count": 2}, "--count 2 is the number of images from noise; for fewer images, put"),
+        ({"labels": "here"}, "no use without --segmenter"),
+        ({"segmenter": "mine:net"}, "no use without --labels"),
+        ({"class_labels": "names.txt"}, "no use without --class"),
+        ({"labels": "here", "segmenter": "gone.away:net"}, "--segmenter gone.away:net cannot be"),
+    ],
+)
+def test_flags_without_effect_are_refused(photos: Path, flags: dict[str, Any], words: str) -> None:
+    if "labels" in flags:
+        flags = {**flags, "labels": photos}
+    metrics = ["mean_iou"] if {"labels", "segmenter"} <= set(flags) else ["l1"]
+    with pytest.raises(UserError, match=words):
+        evaluate(Tint(), photos, teacher=Tint(), metrics=metrics, **flags)
+
+
+def test_a_latency_that_fails_does_not_cost_the_figures(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no process can be started")
+
+    monkeypatch.setattr("gan_slimming.workflows.evaluate.latencies", fail)
+    with pytest.warns(EvaluationWarning, match="latency is left out: no process can be started"):
+        report = evaluate(Tint(), photos, teacher=Tint(), metrics=["l1"], latency=True)
+    assert found(report)["l1"]["value"] == 0
+    assert report["models"][0]["latency_ms"] is None
+
+
+def test_a_size_without_effect_is_refused(photos: Path) -> None:
+    noise = build_generator("dcgan", width=4)
+    with pytest.raises(UserError, match="takes noise, so --size has no use"):
+        evaluate(noise, teacher=noise, count=4, size=8, metrics=["l1"])
+    with pytest.raises(UserError, match="--size is for inputs of generators"):
+        evaluate(photos, teacher=photos, size=8, metrics=["l1"])
 
 
 def test_the_teacher_of_a_run_folder_is_found(photos: Path, tmp_path: Path) -> None:
