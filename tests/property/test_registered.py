@@ -60,22 +60,28 @@ def test_extraction_is_exact_and_a_second_one_changes_nothing(name: str) -> None
         assert all(torch.equal(value, whole[key]) for key, value in again.state_dict().items())
 
 
+def side_of(contract: InputContract) -> int:
+    return 0 if contract.latent_size else example(contract).shape[-1]
+
+
+@pytest.mark.parametrize("name", registered())
+def test_a_float_file_computes_what_was_extracted(name: str) -> None:
+    # Skips where the runtimes are not installed.
+    from tests.property.test_foreign_export import assert_written_alike
+
+    contract = contract_of(name)
+    given = [example(contract, batch, larger) for batch, larger in ((1, 0), (2, 1))]
+    exact = extract(damaged(prepared(name), 4, 0.4))
+    assert_written_alike(exact, contract, side_of(contract), given)
+
+
 @pytest.mark.int8
 @pytest.mark.parametrize("name", registered())
 def test_a_file_computes_what_was_extracted(name: str) -> None:
-    # Skips where the runtimes are not installed.
-    from tests.property.test_foreign_export import (
-        RUNTIMES,
-        assert_written_alike,
-        parity,
-        trace,
-    )
+    from tests.property.test_foreign_export import RUNTIMES, parity, trace
 
     contract = contract_of(name)
-    side = example(contract).shape[-1] if not contract.latent_size else 0
-    given = [example(contract, batch, larger) for batch, larger in ((1, 0), (2, 1))]
-    assert_written_alike(extract(damaged(prepared(name), 4, 0.4)), contract, side, given)
-
+    side = side_of(contract)
     trial = dummy_inputs(contract, (side, side))
     for outputs in (False, True):
         student = copy.deepcopy(prepared(name, 8, outputs))
