@@ -2,8 +2,8 @@
 
     python tests/every_cpu.py -n auto -m int8
 
-All arguments go to pytest. Without a path among them only files that mark a test with int8 are
-collected, which saves a minute. Ends with 1 if any test fails on any kind.
+All arguments go to pytest. Where they name no file or folder, each kind imports only the files that
+hold tests marked int8. Ends with 1 if any test fails on any kind.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ from pathlib import Path
 
 from gan_slimming.runtime.openvino_int8 import ISA_LIMIT, kinds_of_cpu
 
+TESTS = Path(__file__).parent
+
+
+def marked_files(folder: Path = TESTS) -> list[Path]:
+    """Return the files of tests below a folder that mark any of them int8."""
+    return [file for file in sorted(folder.rglob("test_*.py")) if "mark.int8" in file.read_text()]
+
 
 def main() -> int:
     if os.environ.get(ISA_LIMIT):
@@ -24,14 +31,12 @@ def main() -> int:
     print(
         f"int8 as on {', '.join(kinds) or 'this CPU alone, which shows no other kinds'}", flush=True
     )
-    arguments = sys.argv[1:]
-    if not any(Path(word).exists() for word in arguments):
-        files = sorted(Path(__file__).parent.rglob("test_*.py"))
-        arguments += [str(file) for file in files if "mark.int8" in file.read_text("utf-8")]
+    named = any(Path(argument).exists() for argument in sys.argv[1:])
+    files = [] if named else [str(file) for file in marked_files()]
     failed = []
     for kind in kinds:
         print(f"\nint8 as on {kind}", flush=True)
-        command = [sys.executable, "-m", "pytest", *arguments]
+        command = [sys.executable, "-m", "pytest", *sys.argv[1:], *files]
         if subprocess.run(command, env={**os.environ, ISA_LIMIT: kind}, check=False).returncode:
             failed.append(kind)
     print(f"\nint8 tests failed as on {', '.join(failed)}" if failed else "\nint8 tests passed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,31 +42,41 @@ def load_tensors(path: Path) -> Any:
     return content
 
 
-def tensors_in(content: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested dicts, lists and tuples.
+def tensors_in(content: Any) -> list[Tensor]:
+    """Return the tensors in nested dicts, lists and tuples.
+
+    A container that stands in several places is walked once, and its values counted in each.
 
     Raises:
         FileDamage: one contains itself, or there is no end of them.
     """
-    above: list[Iterator[Any]] = [iter((content,))]
-    open_ones: list[int] = [0]
-    items = 0
-    while above:
-        value = next(above[-1], above)
-        if value is above:  # the end of this container
-            above.pop()
-            open_ones.pop()
-            continue
-        items += 1
+    tensors: list[Tensor] = []
+    sizes: dict[int, tuple[int, int]] = {}
+    open_ones: set[int] = set()
+
+    def measure(value: Any, above: int) -> tuple[int, int]:
+        """Return how many values there are, and how many levels of containers."""
         if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, dict | list | tuple | set):
-            if id(value) in open_ones or len(above) > MOST_DEPTH:
-                raise FileDamage("it holds a container within itself")
-            above.append(iter(tuple(value.values()) if isinstance(value, dict) else value))
-            open_ones.append(id(value))
-        if items > MOST_ITEMS:
-            raise FileDamage(f"it holds more than {MOST_ITEMS:,} values")
+            tensors.append(value)
+        if not isinstance(value, dict | list | tuple | set):
+            return 1, 0
+        items, levels = sizes.get(id(value), (1, 1))
+        if id(value) in open_ones or above + levels > MOST_DEPTH:
+            raise FileDamage("it holds a container within itself")
+        if id(value) in sizes:
+            return items, levels
+        open_ones.add(id(value))
+        for part in value.values() if isinstance(value, dict) else value:
+            within, deep = measure(part, above + 1)
+            items, levels = items + within, max(levels, deep + 1)
+            if items > MOST_ITEMS:
+                raise FileDamage(f"it holds more than {MOST_ITEMS:,} values")
+        open_ones.remove(id(value))
+        sizes[id(value)] = items, levels
+        return items, levels
+
+    measure(content, 0)
+    return tensors
 
 
 def _check_archive(path: Path) -> None:

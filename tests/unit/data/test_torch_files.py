@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import zipfile
@@ -105,11 +106,27 @@ def test_tensors_are_found_in_any_nesting() -> None:
     nested = {"a": tensors[0], "b": [tensors[1], (tensors[2], {"c": {tensors[3]}})], "d": 5}
     assert sorted(int(t) for t in tensors_in(nested)) == [0, 1, 2, 3]
     twice = [1, 2]
-    assert list(tensors_in([twice, twice])) == []  # beside each other is not within
+    assert tensors_in([twice, twice]) == []  # beside each other is not within
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(FileDamage, match="within itself"):
-        list(tensors_in(loop))
+        tensors_in(loop)
+
+
+def test_a_container_in_many_places_is_walked_once_and_counted_in_each() -> None:
+    one = [torch.zeros(1)]
+    assert len(tensors_in([one, {"a": one}])) == 1
+    with pytest.raises(FileDamage, match="more than 10,000,000 values"):
+        tensors_in(laughs())
+
+
+def test_levels_are_counted_where_a_container_stands_deepest() -> None:
+    tower = functools.reduce(lambda inner, _: [inner], range(60), [])
+    higher = functools.reduce(lambda inner, _: [inner], range(60), tower)
+    assert tensors_in([tower, tower]) == []
+    for order in ([tower, higher], [higher, tower]):
+        with pytest.raises(FileDamage, match="within itself"):
+            tensors_in(order)
 
 
 def test_a_pipe_is_no_weights_file(tmp_path: Path) -> None:
