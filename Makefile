@@ -16,9 +16,10 @@ test-int8: .venv/.dev-installed
 	.venv/bin/python tests/every_cpu.py -q -n auto tests/unit tests/property -k "export or openvino or int8 or kernel or file or saturat"
 	.venv/bin/python -m tests.property.int8_everywhere --nets 300
 
-# An hour or two: random generators with habits of published code, cut exactly in float64.
+# An hour or two: random generators with habits of published code, cut exactly in float64; their files.
 random-nets: .venv/.dev-installed
 	.venv/bin/python -m tests.property.many_random_nets --nets 1000
+	GAN_SLIMMING_RANDOM_NETS=100 .venv/bin/python -m pytest -n auto tests/property/test_foreign_export.py -k random_nets
 
 # Damaged files of every kind, for five minutes; 20,000 of each kind. Those that fail stay in found/.
 fuzz: .venv/.dev-installed

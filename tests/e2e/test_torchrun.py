@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from gan_slimming.cli import main
+
 pytestmark = pytest.mark.slow
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
@@ -46,11 +48,12 @@ LINE = (
 FLAGS = tuple(LINE.split())
 
 
-def compress(folder: Path, *flags: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    program = [*(TORCHRUN if processes > 1 else ()), "gan_slimming", "compress"]
+def compress(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in two processes."""
     return subprocess.run(
-        [sys.executable, "-m", *program, *flags], cwd=folder, capture_output=True, text=True,
-        check=False, timeout=550, env=os.environ | {"PYTHONPATH": path(folder)},
+        [sys.executable, "-m", *TORCHRUN, "gan_slimming", "compress", *flags], cwd=folder,
+        capture_output=True, text=True, check=False, timeout=550,
+        env=os.environ | {"PYTHONPATH": path(folder)},
     )  # fmt: skip
 
 
@@ -73,28 +76,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_that_dies_ends_the_run_and_another_number_goes_on(folder: Path) -> None:
-    alone = compress(folder, *FLAGS, "--output", "one")
-    assert alone.returncode == 0, alone.stderr
+def test_one_that_dies_ends_the_run_and_another_number_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    assert main(["compress", *FLAGS, "--output", "one"]) == 0
+    expected = json.loads(capsys.readouterr().out)
     (folder / "die").touch()
-    died = compress(folder, *FLAGS, "--output", "two", processes=2)
+    died = compress(folder, *FLAGS, "--output", "two")
     assert died.returncode != 0
     assert died.stdout == ""
     assert "error: another process of this run has ended" in died.stderr
     (folder / "die").unlink()
     assert 3 <= steps_of(folder / "two")[-1] < 12
-    lone = compress(folder, "--output", "three", *FLAGS, "--batch-size", "3", processes=2)
-    assert "cannot be shared equally by 2 processes; take --batch-size 4" in lone.stderr
-    assert lone.stderr.startswith("error: the 3 images") or "\nerror: the 3 images" in lone.stderr
-    assert not (folder / "three").exists()
-    resumed = compress(
-        folder, "--resume", "--generator", "tiny:net", "--output", "two", processes=2
-    )
+    resumed = compress(folder, "--resume", "--generator", "tiny:net", "--output", "two")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.count("\n") == 1
-    told, expected = json.loads(resumed.stdout), json.loads(alone.stdout)
+    told = json.loads(resumed.stdout)
     assert told["macs"] == expected["macs"] < expected["teacher_macs"]
     assert steps_of(folder / "two") == list(range(1, 13))
     one, two = (load_file(folder / name / "generator.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):  # as torchrun tells its first process
+        monkeypatch.setenv(name, "2")
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    assert main(["compress", "--output", "three", *FLAGS, "--batch-size", "3"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: the 3 images")
+    assert "cannot be shared equally by 2 processes; take --batch-size 4" in told
+    assert not (folder / "three").exists()

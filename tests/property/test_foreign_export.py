@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from tests.property.foreign_nets import NETS, inputs_of
 from tests.property.random_nets import STYLE, RandomNet
 from tests.property.test_foreign_nets import (
-    RANDOM_NETS,
     damaged,
     drawn,
     prepared,
@@ -86,7 +85,7 @@ def test_what_was_extracted_of_random_nets_goes_into_an_onnx_file(seed: int) -> 
     assert_written_alike(exact, InputContract(multiple_of=4), 16, given)
 
 
-@settings(parent=drawn, max_examples=-(-RANDOM_NETS // 2))
+@drawn
 @given(random_seeds)
 def test_random_nets_compute_in_integers_what_was_trained(seed: int) -> None:
     teacher = OneStyle(random_teacher(seed)).float()

@@ -26,7 +26,7 @@ from gan_slimming.student.student import Student, calibrate, prepare
 from gan_slimming.student.surgery import cut, extract
 from gan_slimming.training.budget import parameters_left
 
-RANDOM_NETS = int(os.environ.get("GAN_SLIMMING_RANDOM_NETS", "12"))
+RANDOM_NETS = int(os.environ.get("GAN_SLIMMING_RANDOM_NETS", "6"))
 """How many are drawn; the same number draws the same ones."""
 PRUNABLE: dict[str, dict[str, int]] = {
     "linear_to_image": {"norm": 6, "body": 5},

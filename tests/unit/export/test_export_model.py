@@ -121,8 +121,13 @@ def test_an_exported_file_says_who_runs_it_and_torch_does_not(saved: Path, tmp_p
 
 
 def test_benchmark_measures_every_model_in_its_runtimes(
-    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    saved: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, small in (("CHANNELS", 16), ("SIZE", 32), ("LAYERS", 2)):
+        monkeypatch.setattr(f"gan_slimming.export.benchmark_jobs.CEILING_{name}", small)
     export(saved, tmp_path / "g.xml", size=32)
     models = [str(saved), str(tmp_path / "g.xml")]
     told = benchmark(models, size=32, threads=1, rounds=1, layers=True)
