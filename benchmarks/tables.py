@@ -61,13 +61,22 @@ def table(description: Mapping[str, Any], records: Path) -> str:
     for row in description["rows"]:
         labels, (name, *part) = row[:width], row[width:]
         record = json.loads((records / f"{name}.json").read_text("utf-8"))
-        record = value(record, part[0]) if part else record
+        record = part_of(record, part[0]) if part else record
         lines.append([*labels, *(cell(value(record, path), form) for _, path, form in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def part_of(record: Any, part: str) -> Any:
+    """Return the part of a record that a row shows: at a path, or of 'model=NAME' of several."""
+    name = part.removeprefix("model=")
+    if name == part:
+        return value(record, part)
+    named = {key: [x for x in record[key] if x["model"] == name] for key in ("results", "models")}
+    return record | named
+
+
 def cell(found: Any, form: str) -> str:
-    """Return a figure's text: a number, or the value and interval of a metric.
+    """Return a figure's text: a number, or the value and interval of a metric; '–' for None.
 
     Args:
         form: as for `format`; G in front divides by 10^9, M by 10^6.
@@ -75,6 +84,8 @@ def cell(found: Any, form: str) -> str:
     if isinstance(found, Mapping):
         value, low, high = (cell(found[key], form) for key in ("value", "low", "high"))
         return f"{value} [{low}, {high}]"
+    if found is None:
+        return "–"
     if form[0] in UNITS:
         return format(found / UNITS[form[0]], form[1:])
     return format(found, form)

@@ -59,7 +59,9 @@ def test_a_generator_of_noise_with_batch_norms_and_rounded_outputs(found: dict[s
 
 
 def test_students_are_judged_and_used_there(found: dict[str, Any]) -> None:
-    assert {row["metric"] for row in found["evaluated"]["rows"]} == {"psnr", "ssim", "colour"}
+    there, here = found["evaluated"]["figures"].values()
+    assert set(there) == {"psnr", "ssim", "l1", "colour", "dots"}
+    assert there == pytest.approx(here, rel=1e-4)
     assert found["evaluated"]["translated"]["translated"] == 6
     assert found["lpips"] < 1e-5
 

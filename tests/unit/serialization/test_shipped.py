@@ -22,7 +22,7 @@ from gan_slimming.serialization.shipped import (
 )
 
 OLD = "cartoon_small"
-LICENCES = {"MIT", "Apache-2.0", "BSD-3-Clause"}
+LICENCES = {"MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause"}
 
 
 def test_there_are_models_and_nothing_else_in_their_folder() -> None:
