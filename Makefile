@@ -9,11 +9,11 @@ demo: .venv/.demo-installed
 
 test: .venv/.dev-installed
 	.venv/bin/python -m pytest -n auto
-	.venv/bin/python tests/every_cpu.py -q -n auto -m int8
+	.venv/bin/python tests/every_cpu.py -q -m int8
 
 # Longer: 300 random generators and all registered ones, opened as on every kind of CPU.
 test-int8: .venv/.dev-installed
-	.venv/bin/python tests/every_cpu.py -q -n auto tests/unit tests/property -k "export or openvino or int8 or kernel or file or saturat"
+	.venv/bin/python tests/every_cpu.py -q tests/unit tests/property -k "export or openvino or int8 or kernel or file or saturat"
 	.venv/bin/python -m tests.property.int8_everywhere --nets 300
 
 # An hour or two: random generators with habits of published code, cut exactly in float64; their files.
