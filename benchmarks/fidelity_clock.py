@@ -22,8 +22,6 @@ STEP = 0.02
 """Seconds of a step beside its images: optimisers, moving average, Python."""
 IMAGE = {2: 0.078, 1: 0.262}
 """Downscale -> seconds for an image of a step: student and distance."""
-SLIMMING = 2.5
-"""Price of a step of slimming over that of one of recovery, as the product's schedule expects."""
 DISCRIMINATOR = {2: 0.028, 1: 0.088}
 """Downscale -> seconds for an image: both players' steps, at width 32."""
 NARROW = 0.6
@@ -65,8 +63,12 @@ class PriceClock(Clock):
     """Seconds at the prices above: Hayao's student of 5 % of the MACs, one thread, bf16."""
 
     def __init__(self) -> None:
+        # Not above: earlier revisions, which only the other clock times, have no such file.
+        from gan_slimming.training.clock import SLIM_STEP_COST
+
         super().__init__(1, wall=True)
         self.total = START
+        self.slimming = SLIM_STEP_COST
 
     def seconds(self) -> float:
         """Return the sum of the prices so far."""
@@ -81,7 +83,7 @@ class PriceClock(Clock):
         if trainer.discriminator is not None:
             image += DISCRIMINATOR[size] * (1 if settings.discriminator_width > 16 else NARROW)
         price = STEP + settings.batch() * image
-        self.total += price * (SLIMMING if slims else 1)
+        self.total += price * (self.slimming if slims else 1)
         return terms
 
     def keep_answers(self, folder: Path) -> None:
@@ -90,7 +92,6 @@ class PriceClock(Clock):
         Of one teacher and folder of photos. The channels that a student keeps say which features
         are compared, so answers with features are those of one set of channels.
         """
-        # Not above: earlier revisions, which only the other clock times, have no such file.
         from gan_slimming.training.teacher_batches import TeacherBatches
 
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,13 +14,11 @@ import json
 from itertools import product
 from pathlib import Path
 
-import torch
 from command import command_line
-from torch import Tensor
-from torch.nn import functional as F
 
 from gan_slimming.runtime.openvino_int8 import cpu_flags
 from gan_slimming.serialization.provenance import environment
+from gan_slimming.training.bfloat16 import WRONG, errors
 
 KERNELS, STRIDES, INPUTS, OUTPUTS = (
     range(1, 9),
@@ -28,10 +26,6 @@ KERNELS, STRIDES, INPUTS, OUTPUTS = (
     (3, 8, 16, 24, 32, 48, 64),
     (3, 16, 32),
 )
-SIDE = 40
-"""Height and width in pixels."""
-WRONG = 0.03
-"""Relative error that rounding to bfloat16 does not explain."""
 
 
 def main() -> None:
@@ -43,9 +37,10 @@ def main() -> None:
     given = parser.parse_args()
     tried = [s for s in product(KERNELS, STRIDES, given.inputs, OUTPUTS) if s[1] <= s[0]]
     wrong = [
-        dict(zip(("kernel", "stride", "inputs", "outputs"), shape, strict=True)) | worst
+        dict(zip(("kernel", "stride", "inputs", "outputs"), shape, strict=True))
+        | {name: round(error, 3) for name, error in found.items()}
         for shape in tried
-        if max((worst := errors(*shape)).values()) > WRONG
+        if max((found := errors_of(*shape)).values()) > WRONG
     ]
     record = {
         "tried": len(tried),
@@ -60,27 +55,9 @@ def main() -> None:
     print(json.dumps({key: record[key] for key in ("tried", "wrong", "amx")}))
 
 
-def errors(kernel: int, stride: int, inputs: int, outputs: int) -> dict[str, float]:
-    """Return the relative errors in bfloat16 of a convolution's output and of both gradients."""
-    numbers = torch.Generator().manual_seed(0)
-    values = torch.randn(1, inputs, SIDE, SIDE, generator=numbers)
-    weight = torch.randn(outputs, inputs, kernel, kernel, generator=numbers)
-    given = values.contiguous(memory_format=torch.channels_last), weight
-    exact, found = (computed(given, stride, kind) for kind in (torch.float32, torch.bfloat16))
-    return {
-        name: round(float((a - b).norm() / a.norm()), 3)
-        for name, a, b in zip(("output", "of_values", "of_weight"), exact, found, strict=True)
-    }
-
-
-def computed(given: tuple[Tensor, Tensor], stride: int, kind: torch.dtype) -> list[Tensor]:
-    """Return a convolution's output and the gradients for random slopes, in float32."""
-    values, weight = (x.to(kind).requires_grad_() for x in given)
-    made = F.conv2d(values, weight, stride=stride)
-    slopes = torch.randn(made.shape, generator=torch.Generator().manual_seed(1)).to(kind)
-    return [
-        x.detach().float() for x in (made, *torch.autograd.grad(made, (values, weight), slopes))
-    ]
+def errors_of(kernel: int, stride: int, inputs: int, outputs: int) -> dict[str, float]:
+    """Return the relative errors in bfloat16 of a square convolution and of its gradients."""
+    return errors((kernel, kernel), (stride, stride), inputs, outputs)
 
 
 if __name__ == "__main__":

@@ -83,15 +83,13 @@ def parse(
     Raises:
         UserError: a wrong flag, or a value that a group of settings refuses.
     """
-    parser = _usual_parser(command, program)
+    parser = build_parser(command, program)
     arguments = as_declared(arguments, parser)
     files = _checked_configs(arguments)
     try:
         values = parser.parse_args(arguments)
         if values.get("preset") == "paper":
-            parser = build_parser(command, program)
-            parser.set_defaults(_flat(PAPER))
-            values = parser.parse_args(arguments)
+            values = build_parser(command, program, paper=True).parse_args(arguments)
     except SystemExit:
         return None
     take_old_names(values, arguments)
@@ -190,14 +188,13 @@ def summary_of(command: Callable[..., Any]) -> str:
     return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
-@functools.cache
-def _usual_parser(command: Callable[..., Any], program: str) -> Parser:
-    """Return the parser of a command, made once: that takes half a second."""
-    return build_parser(command, program)
+@functools.cache  # it takes half a second
+def build_parser(command: Callable[..., Any], program: str, *, paper: bool = False) -> Parser:
+    """Make a parser of a typed function: flags from its parameters, help from docstrings.
 
-
-def build_parser(command: Callable[..., Any], program: str) -> Parser:
-    """Make a parser of a typed function: flags from its parameters, help from docstrings."""
+    Args:
+        paper: whether the defaults are those of --preset paper.
+    """
     doc = inspect.getdoc(command) or ""
     parameters = inspect.signature(command).parameters.values()
     places = " ".join(
@@ -221,6 +218,8 @@ def build_parser(command: Callable[..., Any], program: str) -> Parser:
         else:
             _add(parser, parameter, help_text)
     _add_other_names(parser, _kinds(command))
+    if paper:
+        parser.set_defaults(_flat(PAPER))
     return parser
 
 

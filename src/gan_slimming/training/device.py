@@ -17,7 +17,8 @@ from gan_slimming.data.ranks.launch import alone, count, local_count, local_rank
 from gan_slimming.errors import UserError
 from gan_slimming.graph.fusion import missing_for_fusion
 from gan_slimming.serialization.resolve import choose_device
-from gan_slimming.training.trials import no_bfloat16, wrong_in_bfloat16
+from gan_slimming.training.bfloat16 import wrong_in_bfloat16
+from gan_slimming.training.trials import no_bfloat16
 
 
 def make_fabric(run: Run, teacher: nn.Module, example: tuple[Tensor, ...]) -> Fabric:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_slimming.config import InputContract
@@ -16,10 +15,6 @@ from gan_slimming.data.inputs import Inputs
 
 SMALL = 64
 """Height and width in pixels of the images of a trial, where the generator takes them."""
-NARROW = (8, 16, 24)
-"""Channels of layers that the fast kernels of a CPU treat in their own ways."""
-WRONG = 0.03
-"""Relative error that rounding to bfloat16 does not explain."""
 FAULTS = (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError)
 """Errors by which a user's forward refuses its inputs."""
 
@@ -52,49 +47,6 @@ def no_bfloat16(generator: nn.Module, inputs: Inputs, device: str) -> str:
     generator.to(device)
     moved = tuple(tensor.to(device) for tensor in inputs)
     return _fault(generator, moved, bfloat16=True)
-
-
-def wrong_in_bfloat16(generator: nn.Module) -> str:
-    """Return a convolution that this CPU computes wrongly in bfloat16, such as '8x8 at stride 1'.
-
-    oneDNN does on CPUs with AMX, for kernels of width 4 or 8 at some strides, and few inputs
-    (benchmarks/onednn_faults.py). The kernels and strides of the generator are tried with widths
-    that a student's layers may get.
-
-    Returns:
-        '' if all are right.
-    """
-    layers = (x for x in generator.modules() if isinstance(x, nn.Conv2d | nn.ConvTranspose2d))
-    geometries = {
-        (isinstance(layer, nn.ConvTranspose2d), layer.kernel_size, layer.stride)
-        for layer in layers
-        if layer.groups == 1
-    }
-    for transposed, kernel, stride in sorted(geometries):
-        if any(_differs(transposed, kernel, stride, inputs) for inputs in NARROW):
-            return f"{'x'.join(map(str, kernel))} at stride {max(stride)}"
-    return ""
-
-
-def _differs(
-    transposed: bool, kernel: tuple[int, ...], stride: tuple[int, ...], width: int
-) -> bool:
-    """Return whether a convolution, or a gradient of it, is another one in bfloat16."""
-    numbers = torch.Generator().manual_seed(0)
-    convolve = F.conv_transpose2d if transposed else F.conv2d
-    values = torch.randn(1, width, kernel[0] + 32, kernel[1] + 32, generator=numbers)
-    weight = torch.randn(width, width, *kernel, generator=numbers)
-    found: list[list[Tensor]] = []
-    for kind in (torch.float32, torch.bfloat16):
-        given = [channels_last(x.to(kind)).requires_grad_() for x in (values, weight)]
-        with torch.enable_grad():
-            made = convolve(*given, stride=stride)
-            slopes = torch.linspace(-1, 1, made.numel()).view(made.shape).to(kind)
-            found.append([made.detach(), *torch.autograd.grad(made, given, slopes)])
-    return any(
-        float((rough.float() - exact).norm()) > WRONG * float(exact.norm())
-        for exact, rough in zip(*found, strict=True)
-    )
 
 
 def takes_side(generator: nn.Module, contract: InputContract, side: int) -> bool:

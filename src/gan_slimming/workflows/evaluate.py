@@ -105,14 +105,11 @@ def evaluate(
     """
     started = time.monotonic()
     file = check_output(output, overwrite)
-    _check(
-        split,
-        {
-            "--segmenter, which finds areas for mean_iou": (labels, segmenter),
-            "--labels, the maps for mean_iou": (segmenter, labels),
-            "--class, one of its names": (class_labels, target_class),
-        },
-    )
+    if split not in ("all", "held"):
+        raise UserError(f"split must be all or held, got {split!r}")
+    _check_used(labels, segmenter, "--segmenter, which finds areas for mean_iou")
+    _check_used(segmenter, labels, "--labels, the maps for mean_iou")
+    _check_used(class_labels, target_class, "--class, one of its names")
     check_numbers(
         workers=workers, batch_size=batch_size, size=size, count=count, seed=seed, threads=threads
     )
@@ -166,13 +163,10 @@ def evaluate(
     return report
 
 
-def _check(split: str, pairs: Mapping[str, tuple[object, object]]) -> None:
-    """Raise UserError for an unknown split, or a flag without the other that it is for."""
-    if split not in ("all", "held"):
-        raise UserError(f"split must be all or held, got {split!r}")
-    for other, (given, needed) in pairs.items():
-        if given is not None and needed is None:
-            raise UserError(f"{given} has no use without {other}")
+def _check_used(given: object, needed: object, other: str) -> None:
+    """Raise UserError for an argument without the other one that it is for."""
+    if given is not None and needed is None:
+        raise UserError(f"{given} has no use without {other}")
 
 
 def _path(value: str | Path | None) -> Path | None:
